@@ -1,0 +1,48 @@
+"""idfer: identity-invariant facial expression recognition.
+
+Importing this module loads neither torch nor pandas; each name below does so on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Manifest": "idfer.data.manifest",
+    "AttributeTable": "idfer.attributes.table",
+    "Vocabulary": "idfer.attributes.vocabulary",
+    "synth": "idfer.synthetic.dataset",
+    "retrieve": "idfer.attributes.table",
+    "fit": "idfer.training.fit",
+    "evaluate": "idfer.reporting.report",
+    "predict": "idfer.inference.predictor",
+    "load": "idfer.inference.predictor",
+    "demo": "idfer.experiments.demo",
+    "IdferError": "idfer.errors",
+    "UsageError": "idfer.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from idfer.attributes.table import AttributeTable, retrieve
+    from idfer.attributes.vocabulary import Vocabulary
+    from idfer.data.manifest import Manifest
+    from idfer.errors import IdferError, UsageError
+    from idfer.experiments.demo import demo
+    from idfer.inference.predictor import load, predict
+    from idfer.reporting.report import evaluate
+    from idfer.synthetic.dataset import synth
+    from idfer.training.fit import fit
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'idfer' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

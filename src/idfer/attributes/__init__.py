@@ -1,0 +1,1 @@
+"""Identity attributes: their words, and their retrieval with CLIP."""

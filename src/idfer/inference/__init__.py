@@ -1,0 +1,1 @@
+"""Valence-arousal on photographs."""

@@ -1,0 +1,1 @@
+"""Backbone, residual modules, head."""

@@ -1,0 +1,1 @@
+"""Objectives on features: one file each, equation and citation on top."""

@@ -1,0 +1,1 @@
+"""Embedded faces with known identity and expression."""

@@ -1,0 +1,68 @@
+"""What flows between the rooms: a batch of faces in, features and predictions out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B training faces with what is known of them.
+
+    Attributes:
+        image: (B, 3, H, W) float, already normalised as the backbone wants it.
+        target: (B, 2) valence and arousal in [-1, 1].
+        retrieved: (B, A, E) retrieved ID vectors c[a], one per attribute; A = 0 without a table.
+        posterior: (B, K) level posteriors p[a, k], the attributes' levels side by side.
+        weight: (B,) sample weights of mean about 1 (decorrelation weights; ones without).
+        index: (B,) row numbers in the training manifest.
+    """
+
+    image: Tensor
+    target: Tensor
+    retrieved: Tensor
+    posterior: Tensor
+    weight: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return int(self.image.shape[0])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of B faces.
+
+    Attributes:
+        valence_arousal: (B, 2) in [-1, 1]: *perceived* valence and arousal.
+        expression: (B, D) expression feature z_exp, identity features subtracted.
+        identity: (B, A, D) identity features r[a], one per attribute.
+        backbone: (B, F) features z of the backbone, before the split.
+    """
+
+    valence_arousal: Tensor
+    expression: Tensor
+    identity: Tensor
+    backbone: Tensor
+
+
+class Method(Protocol):
+    """A way to train: it owns its network, its critics and all their optimisers."""
+
+    network: nn.Module
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Take one optimisation step; returns the named scalars worth logging."""
+
+    def end_epoch(self) -> None:
+        """Advance learning-rate schedules and warm-ups; called once after every epoch."""
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every module whose weights belong in a training checkpoint, by name."""
+
+    def optimizers(self) -> dict[str, object]:
+        """Every optimiser and scheduler whose state belongs in a training checkpoint, by name."""

@@ -1,0 +1,303 @@
+"""From an image file to the pixels a network eats: reading, and the preprocessing contract.
+
+Every way into a network (training, evaluation, prediction, export) goes through `read_image` and one
+`Preprocess`, because a mismatch between the two (BGR for RGB, another resampler, another crop) lowers scores
+without an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from idfer.errors import IdferError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+Box = Sequence[float]  # x, y, width, height in pixels, (0, 0) the upper left corner of the image
+
+SUFFIXES = frozenset({
+    ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg",
+    ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+})  # fmt: skip
+"""Suffixes (lower case) by which a folder's images are found; a file named directly may have any."""
+
+# Pillow's names; not all of its formats, since EPS would run a program.
+_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_ORIENTATION = 0x0112  # EXIF tag; its value v >= 2 is undone by the PIL transpose number _UPRIGHT[v]
+_UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read an image file as upright 8-bit RGB.
+
+    EXIF orientation is applied. Grey is repeated over the channels; palettes, CMYK (also Adobe's inverted
+    JPEG) and 1-bit images are converted; transparent pixels are laid on white; of 16-bit values the high byte
+    is kept (within one level of value / 257); floating-point images must lie in [0, 1]. Of an animation or a
+    multi-page file the first image is read. Colour profiles are not applied.
+
+    Args:
+        path: a BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF or WebP file.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        IdferError: the file is missing, a folder, not permitted, empty, not an image, cut off or too large.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    file = Path(path)
+    stream = _open(file)
+    try:
+        with stream, _identify(stream) as image:
+            image.load()  # decodes every pixel, so that a file cut off is an error and not a grey patch
+            return _to_rgb(_upright(image), file)
+    except IdferError:
+        raise
+    except UnidentifiedImageError as error:
+        raise IdferError(f"{file}: {_not_an_image(file)}") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
+        raise IdferError(f"{file}: has more than {limit} million pixels; scale it down.") from error
+    except Exception as error:  # a damaged file makes the decoders raise nearly anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise IdferError(
+            f"{file}: is damaged or incomplete ({reason}); copy or download it again."
+        ) from error
+
+
+def _open(file: Path) -> BinaryIO:
+    try:
+        if file.is_dir():
+            raise IdferError(f"{file}: is a folder, not an image file.")
+        if file.exists() and not file.is_file():
+            raise IdferError(f"{file}: is not a file (a pipe or device); give an image file.")
+        stream = file.open("rb")
+    except FileNotFoundError as error:
+        raise IdferError(f"{file}: no such file; check the path.") from error
+    except PermissionError as error:
+        raise IdferError(f"{file}: may not be read (permission denied); change its permissions.") from error
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise IdferError(f"{file}: cannot be opened ({error}); check the path and the disk.") from error
+    if not stream.read(1):
+        stream.close()
+        raise IdferError(f"{file}: is empty (0 bytes); copy or download it again.")
+    stream.seek(0)
+    return stream
+
+
+def _identify(stream: BinaryIO) -> Image.Image:
+    import warnings
+
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # Photographs of 100 million pixels exist; the error at twice Pillow's limit still guards the memory.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(stream, formats=_FORMATS)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as it was meant to be seen; an unreadable EXIF block counts as none."""
+    from PIL import Image
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken EXIF must not cost the photograph
+        return image
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(Image.Transpose(turn))
+
+
+def _to_rgb(image: Image.Image, file: Path) -> np.ndarray:
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # "I;16" and its byte orders; "I" is how older Pillow gives 16-bit grey
+        return _grey(_sixteen_bit(np.asarray(image), file))
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
+            raise IdferError(f"{file}: floating-point pixels outside [0, 1]; save it with 8 or 16 bits.")
+        return _grey((values * 255 + 0.5).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        image = Image.alpha_composite(white, layer)
+    return np.array(image.convert("RGB"))
+
+
+def _sixteen_bit(values: np.ndarray, file: Path) -> np.ndarray:
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise IdferError(f"{file}: pixels of more than 16 bits; save it with 8 or 16 bits.")
+    return (values.astype(np.uint16) >> 8).astype(np.uint8)
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[..., None], 3, axis=2)
+
+
+def _not_an_image(file: Path) -> str:
+    with file.open("rb") as stream:
+        head = stream.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heif", b"mif1", b"avif"):
+        return "HEIF and AVIF photographs cannot be read; convert it to JPEG or PNG."
+    return "is not an image that can be read; give a JPEG, PNG, WebP, TIFF, GIF or BMP file."
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """The preprocessing contract: all that happens between a photograph's pixels and a network's input.
+
+    A checkpoint carries it, so that prediction and export repeat what training did [ours].
+
+    Attributes:
+        size: side S of the network's square input, pixels.
+        margin: context around a face, as a fraction of the face box's longer side, added on each side.
+        alignment: "none": faces are cropped upright as they are, not warped by landmarks.
+        colour_order: "RGB".
+        resize: "area": exact area averaging where a crop shrinks (`cv2.INTER_AREA`), linear interpolation
+            where it grows (`cv2.INTER_LINEAR`).
+        mean: per channel, on the scale [0, 1]; subtracted.
+        std: per channel, on the scale [0, 1]; divides.
+        output_range: smallest and largest valence and arousal the network is trained to give.
+
+    Raises:
+        IdferError: a value is out of its range, or a choice this version does not know.
+    """
+
+    size: int
+    margin: float = 0.0
+    alignment: str = "none"
+    colour_order: str = "RGB"
+    resize: str = "area"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    output_range: tuple[float, float] = (-1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for name, known in (("alignment", "none"), ("colour_order", "RGB"), ("resize", "area")):
+            if (given := getattr(self, name)) != known:
+                raise IdferError(
+                    f"preprocessing: {name} is {given!r}, this version of idfer knows {known!r} only; "
+                    "update idfer, or train again with this version."
+                )
+        whole = isinstance(self.size, int) and not isinstance(self.size, bool)
+        if not (whole and 1 <= self.size <= 4096):
+            raise IdferError(
+                f"preprocessing: size is {self.size!r}; it must be a whole number from 1 to 4096."
+            )
+        _check_numbers("margin", [self.margin], 1)
+        _check_numbers("mean", self.mean, 3)
+        _check_numbers("std", self.std, 3)
+        _check_numbers("output_range", self.output_range, 2)
+        if not 0 <= self.margin <= 4:
+            raise IdferError(f"preprocessing: margin is {self.margin!r}; it must lie in [0, 4].")
+        if min(self.std) <= 0:
+            raise IdferError(f"preprocessing: std is {self.std!r}; every channel's must be above 0.")
+        if self.output_range[0] >= self.output_range[1]:
+            raise IdferError(f"preprocessing: output_range is {self.output_range!r}; give (lowest, highest).")
+
+    def crop(self, image: np.ndarray, box: Box | None = None) -> np.ndarray:
+        """Cut the square around a face and resize it; (H, W, 3) uint8 to (S, S, 3) uint8.
+
+        The square's side is the box's longer side plus the margin on each side, its centre the box's; where
+        it leaves the image, the edge pixels are repeated. Without a box the image is itself a face: it is
+        squared the same way about its centre, without margin, so an S x S image comes back unchanged.
+
+        Args:
+            image: (H, W, 3) uint8, RGB.
+            box: x, y, width, height in pixels, or None.
+
+        Raises:
+            IdferError: the box is empty, not finite or outside the image.
+        """
+        import cv2
+
+        height, width = image.shape[:2]
+        if box is None:
+            x, y, w, h, margin = 0.0, 0.0, float(width), float(height), 0.0
+        else:
+            x, y, w, h = (float(v) for v in box)
+            margin = self.margin
+            _check_box(x, y, w, h, width, height)
+        side = max(1, math.floor(max(w, h) * (1 + 2 * margin) + 0.5))
+        left = math.floor(x + (w - side) / 2 + 0.5)
+        top = math.floor(y + (h - side) / 2 + 0.5)
+        rows = np.clip(np.arange(top, top + side), 0, height - 1)
+        columns = np.clip(np.arange(left, left + side), 0, width - 1)
+        square = np.ascontiguousarray(image[rows[:, None], columns])
+        if side == self.size:
+            return square
+        how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
+        resized: np.ndarray = cv2.resize(square, (self.size, self.size), interpolation=how)
+        return resized
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Scale pixels as the network wants them: (x / 255 - mean) / std, on the tensor's own device.
+
+        Args:
+            images: (B, 3, S, S) uint8, RGB.
+
+        Returns:
+            (B, 3, S, S) float32.
+        """
+        import torch
+
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
+        return (images.to(torch.float32) / 255 - mean) / std
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contract as plain numbers, strings and lists, for a checkpoint's configuration file."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
+        """Read a contract that `to_dict` wrote; every field must be there and none besides.
+
+        Raises:
+            IdferError: a field is missing, unknown, malformed, or a choice this version does not know.
+        """
+        names = [f.name for f in fields(cls)]
+        for name in names:
+            if name not in values:
+                raise IdferError(
+                    f"preprocessing: {name!r} is missing, without it predictions would be silently wrong; "
+                    "use the configuration that was saved with the checkpoint."
+                )
+        for name in values:
+            if name not in names:
+                raise IdferError(
+                    f"preprocessing: {name!r} is not known to this version of idfer; update idfer, or train "
+                    "again with this version."
+                )
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
+
+
+def _check_numbers(name: str, values: Any, count: int) -> None:
+    numbers = isinstance(values, (list, tuple)) and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values
+    )
+    if not numbers or len(values) != count:
+        given = values[0] if count == 1 else values
+        raise IdferError(f"preprocessing: {name} is {given!r}; it must be {count} finite number(s).")
+
+
+def _check_box(x: float, y: float, w: float, h: float, width: int, height: int) -> None:
+    shown = f"face box (x {x:g}, y {y:g}, width {w:g}, height {h:g})"
+    if not all(math.isfinite(v) for v in (x, y, w, h)) or w <= 0 or h <= 0:
+        raise IdferError(f"{shown} is not a box; give finite numbers in pixels, width and height above 0.")
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0 or max(w, h) > 4 * max(width, height):
+        raise IdferError(
+            f"{shown} does not fit the image of {width} x {height} pixels; give the box in pixels of this "
+            "very image."
+        )

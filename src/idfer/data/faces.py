@@ -1,0 +1,252 @@
+"""Where the faces are in a photograph: YuNet, or the Haar cascade that needs no download."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from idfer import files
+from idfer.errors import IdferError, unknown
+
+DETECTORS = ("auto", "yunet", "haar", "none")
+
+YUNET_FILE = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+# Not the raw.githubusercontent.com address: the file is in Git LFS, and that one serves a three-line pointer.
+YUNET_URLS = (
+    f"https://huggingface.co/opencv/face_detection_yunet/resolve/main/{YUNET_FILE}",
+    f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_detection_yunet/{YUNET_FILE}",
+)
+_TIMEOUT = 5.0  # seconds without an answer; `auto` should fail over before its user gives up
+
+_SMALLEST = 10  # pixels; a smaller face shows no expression, and noise is taken for one
+
+
+@dataclass(frozen=True)
+class Face:
+    """One detected face, in whole pixels of the upright image; (0, 0) is the upper left corner.
+
+    The box goes from the hairline to the chin; it may reach outside the image.
+
+    Attributes:
+        x: left side of the box.
+        y: upper side of the box.
+        width: of the box, above 0.
+        height: of the box, above 0.
+        score: in [0, 1], higher is surer; comparable within one detector only. NaN for detector "none".
+        landmarks: (5, 2) x, y of right eye, left eye, nose tip, right and left mouth corner (the person's own
+            right, on the left of the image), or None where the detector finds none.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+    landmarks: np.ndarray | None = None
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height)."""
+        return self.x, self.y, self.width, self.height
+
+
+class Detector(Protocol):
+    """What finds faces."""
+
+    name: str
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
+
+
+def detect(image: np.ndarray, detector: str = "auto") -> list[Face]:
+    """Find the faces in one image; for many images make the detector once with `load_detector`.
+
+    Args:
+        image: (H, W, 3) uint8, RGB, upright (as `read_image` gives it).
+        detector: as for `load_detector`.
+
+    Returns:
+        The faces, largest area first (then by place), so their order does not depend on chance.
+    """
+    return load_detector(detector)(image)
+
+
+def load_detector(name: str = "auto") -> Detector:
+    """Make a face detector.
+
+    Args:
+        name: "auto" (YuNet where its file is at hand or can be downloaded, else Haar, which is said once on
+            stderr), "yunet", "haar", "none" (every image is one whole face) or the path of a YuNet ONNX file.
+            `$IDFER_YUNET` may name that file for "auto" and "yunet".
+
+    Raises:
+        UsageError: no detector of that name.
+        IdferError: the detector's file is missing or broken, or "yunet" cannot be downloaded.
+    """
+    if name == "none":
+        return WholeImage()
+    if name == "haar":
+        return Haar()
+    if name.lower().endswith(".onnx"):
+        return YuNet(Path(name))
+    if name not in DETECTORS:
+        raise unknown("detector", name, list(DETECTORS), "Or give the path of a YuNet .onnx file.")
+    if chosen := os.environ.get("IDFER_YUNET"):
+        return YuNet(Path(chosen))
+    found = _yunet_file(files.cache_dir() / YUNET_FILE)
+    if isinstance(found, Path):
+        return YuNet(found)
+    if name == "yunet":
+        raise IdferError(found)
+    _say_once(
+        "faces are found by OpenCV's Haar cascade, which misses small and turned ones, for YuNet is not here: "
+        f"{found} (IDFER_OFFLINE=1 skips the download, --detector haar also this line.)"
+    )
+    return Haar()
+
+
+@cache
+def _yunet_file(path: Path) -> Path | str:
+    """YuNet's file, downloaded if need be, or why there is none; found out once per process."""
+    reason = ""
+    for url in YUNET_URLS:
+        try:
+            return files.fetch(url, path, YUNET_SHA256, timeout=_TIMEOUT)
+        except IdferError as error:
+            reason = reason or str(error)
+    return reason
+
+
+@cache
+def _say_once(message: str) -> None:
+    print(f"idfer: {message}", file=sys.stderr)
+
+
+class YuNet:
+    """YuNet (Wu, Peng & Yu, Machine Intelligence Research 2023), a 76,000-parameter CNN, through OpenCV.
+
+    It finds faces of about 10 to 500 pixels, so a large image is searched at two sizes [ours]: at 640 pixels
+    (longer side) for the large faces, and at 1280 for those that are small there.
+    """
+
+    name = "yunet"
+    score_threshold = 0.6
+    _sizes = ((640, math.inf), (1280, 320.0))  # (longer side searched at, largest face taken there)
+
+    def __init__(self, path: Path) -> None:
+        import cv2
+
+        if not path.is_file():
+            raise IdferError(
+                f"{path}: no such YuNet file; download {YUNET_URLS[0]} there, or unset IDFER_YUNET."
+            )
+        try:
+            # 0.3 is the overlap (IoU) above which one search keeps only the surer of two boxes.
+            self._net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.score_threshold, 0.3, 5000)
+        except cv2.error as error:
+            raise IdferError(f"{path}: is not a YuNet ONNX file; download {YUNET_URLS[0]} again.") from error
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
+        longer = max(image.shape[:2])
+        found: list[np.ndarray] = []
+        for number, (side, largest) in enumerate(self._sizes):
+            if number and longer <= self._sizes[number - 1][0]:
+                break  # the whole image was searched at its own size already
+            small, scale = _shrink(image, side)
+            self._net.setInputSize((small.shape[1], small.shape[0]))
+            _, rows = self._net.detect(np.ascontiguousarray(small[..., ::-1]))  # OpenCV's networks want BGR
+            rows = np.empty((0, 15), np.float32) if rows is None else rows
+            rows[:, :14] *= np.tile(scale, 7)
+            found.extend(rows[rows[:, 2:4].max(axis=1) <= largest * scale.max()])
+        return _ordered(
+            Face(*_whole(row[:4]), score=float(row[14]), landmarks=row[4:14].reshape(5, 2).astype(np.float32))
+            for row in found
+        )
+
+
+class Haar:
+    """OpenCV's boosted Haar cascade for frontal faces (Viola & Jones 2001; Lienhart & Maydt 2002).
+
+    Of 100 faces and 100 other patches of LFW it found 98 and 0. `score` is the logistic function of the last
+    stage's weight minus 3 (those faces: 3.5 to 13); below 0.5 a find is dropped. The cascade's square is
+    reshaped to what YuNet would mark, so that crops agree: width 0.85, height 1.1, centre 0.05 lower
+    (fractions of its side; medians over LFW and resized photographs) [ours].
+    """
+
+    name = "haar"
+
+    def __init__(self) -> None:
+        import cv2
+
+        folder = Path(cv2.__file__).parent / "data"  # as the wheel's cv2.data.haarcascades
+        self._cascade = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_default.xml"))
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
+        import cv2
+
+        small, (sx, sy) = _shrink(image, 1024)
+        grey = cv2.equalizeHist(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        boxes, _, weights = self._cascade.detectMultiScale3(
+            grey, scaleFactor=1.1, minNeighbors=8, minSize=(24, 24), outputRejectLevels=True
+        )
+        faces = []
+        for (x, y, side, _), weight in zip(boxes, np.ravel(weights), strict=True):
+            score = 1 / (1 + math.exp(3 - float(weight)))
+            if score >= 0.5:
+                box = ((x + 0.075 * side) * sx, y * sy, 0.85 * side * sx, 1.1 * side * sy)
+                faces.append(Face(*_whole(box), score=score))
+        return _ordered(faces)
+
+
+class WholeImage:
+    """No detection: each image is one face already, as in most data sets of cropped faces."""
+
+    name = "none"
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """The whole of one (H, W, 3) image."""
+        return [Face(0, 0, image.shape[1], image.shape[0], score=math.nan)]
+
+
+def _shrink(image: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """The image with its longer side at most `longest`, and (x, y) factors back to its own pixels."""
+    import cv2
+
+    height, width = image.shape[:2]
+    factor = min(1.0, longest / max(height, width))
+    w, h = max(1, round(width * factor)), max(1, round(height * factor))
+    small: Any = image if factor == 1 else cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+    return small, np.array([width / w, height / h])
+
+
+def _whole(box: Iterable[float]) -> tuple[int, int, int, int]:
+    x, y, width, height = (math.floor(float(v) + 0.5) for v in box)
+    return x, y, width, height
+
+
+def _ordered(faces: Iterable[Face]) -> list[Face]:
+    """Keep the surest of boxes on the same face, drop tiny ones; largest area first, ties by place."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda f: (-f.score, f.box)):
+        if min(face.width, face.height) >= _SMALLEST and all(_overlap(face, k) <= 0.4 for k in kept):
+            kept.append(face)
+    return sorted(kept, key=lambda f: (-f.width * f.height, f.y, f.x))
+
+
+def _overlap(a: Face, b: Face) -> float:
+    """Shared area over the smaller box's area: 1 for a box inside another."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    return max(width, 0) * max(height, 0) / min(a.width * a.height, b.width * b.height)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,8 +33,7 @@ class Batch:
         return int(self.image.shape[0])
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a network says of B faces.
 
     Attributes:
@@ -50,19 +49,24 @@ class Prediction:
     backbone: Tensor
 
 
+class Stateful(Protocol):
+    """An optimiser or schedule, as far as a checkpoint is concerned."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state back."""
+
+
 class Method(Protocol):
     """A way to train: it owns its network, its critics and all their optimisers."""
-
-    network: nn.Module
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Take one optimisation step; returns the named scalars worth logging."""
 
-    def end_epoch(self) -> None:
-        """Advance learning-rate schedules and warm-ups; called once after every epoch."""
-
     def modules(self) -> dict[str, nn.Module]:
         """Every module whose weights belong in a training checkpoint, by name."""
 
-    def optimizers(self) -> dict[str, object]:
+    def optimizers(self) -> dict[str, Stateful]:
         """Every optimiser and scheduler whose state belongs in a training checkpoint, by name."""

@@ -1,0 +1,89 @@
+"""Any timm model as a feature extractor."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from idfer.errors import IdferError, UsageError, unknown
+
+
+def create_backbone(name: str, size: int | None = None, pretrained: bool | str = False) -> nn.Module:
+    """A timm model without its classifier: (B, 3, size, size) -> (B, F), F = `.num_features`.
+
+    Args:
+        name: a timm model name, e.g. "resnet18" or "vit_tiny_patch16_224".
+        size: input side in pixels; None takes the model's own.
+        pretrained: False for random weights, True for timm's, or the path of a local weight file.
+
+    Raises:
+        UsageError: no such model (the nearest name is suggested), or it cannot take that size.
+        IdferError: the weights cannot be loaded or downloaded.
+    """
+    if not timm.is_model(name):
+        raise unknown("backbone", name, timm.list_models(), "Any name of timm.list_models() works.")
+    options: dict[str, Any] = {"num_classes": 0}
+    if isinstance(pretrained, str):
+        if not Path(pretrained).is_file():
+            raise IdferError(
+                f"{pretrained}: no such weight file for backbone {name!r}; use true, false or a file."
+            )
+        options["pretrained_cfg_overlay"] = {"file": pretrained}
+    try:
+        model = _create(name, bool(pretrained), size, options)
+    except UsageError:
+        raise
+    except Exception as error:  # hub, torch and safetensors each raise their own kinds
+        what = pretrained if isinstance(pretrained, str) else "timm's weights"
+        raise IdferError(
+            f"backbone {name!r}: cannot load {what} ({str(error).splitlines()[0]}); "
+            "check the file or connection, or use --pretrained false."
+        ) from error
+    return model
+
+
+def _create(name: str, pretrained: bool, size: int | None, options: dict[str, Any]) -> nn.Module:
+    """Build the model; transformers of a fixed grid are told the size, convolutions take any."""
+    timm_log = logging.getLogger("timm")
+    level = timm_log.level
+    timm_log.setLevel(logging.ERROR)
+    try:
+        if size is not None:
+            try:
+                sized: nn.Module = timm.create_model(name, pretrained=pretrained, img_size=size, **options)
+                return sized
+            except TypeError:
+                pass  # the model has no fixed grid
+            except (AssertionError, ValueError, RuntimeError) as error:
+                raise UsageError(
+                    f"backbone {name!r} cannot take {size} px images ({error}); choose another --size."
+                ) from error
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
+        return model
+    finally:
+        timm_log.setLevel(level)
+
+
+def data_config(model: nn.Module) -> dict[str, Any]:
+    """The model's own input side (pixels), mean and std (3 values each, of RGB in [0, 1])."""
+    config = timm.data.resolve_model_data_config(model)
+    return {
+        "size": int(config["input_size"][-1]),
+        "mean": tuple(float(v) for v in config["mean"]),
+        "std": tuple(float(v) for v in config["std"]),
+    }
+
+
+def feature_width(model: nn.Module, size: int) -> int:
+    """F, measured: some timm models answer another width than their `num_features` says."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        width = int(model(torch.zeros(1, 3, size, size)).shape[-1])
+    model.train(training)
+    return width

@@ -1,0 +1,128 @@
+r"""Decorrelation weights: make labels and retrieved attributes independent by weighing the samples [ours].
+
+    w(y, c) = p(y) p(c) / p(y, c) = p(y) / p(y | c)
+
+Under w, I(y; c) = 0, so minimising I(z_exp; c) no longer costs label information. Here y is made Gaussian
+by ranks, p(y | c) is a linear-Gaussian regression on the retrieved posteriors, and both densities are fitted
+on other people than those they weigh (cross-fitting), then clipped and scaled to mean 1.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from idfer.errors import IdferError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Sample weights and what they cost.
+
+    Attributes:
+        values: (N,) float32, mean 1.
+        effective: effective sample size (Σw)² / Σw², in samples; N means that nothing was reweighted.
+        clipped: share of samples whose weight met a bound.
+        correlation: largest |correlation| of a label with an attribute level, before and after weighing.
+    """
+
+    values: np.ndarray
+    effective: float
+    clipped: float
+    correlation: tuple[float, float]
+
+
+def decorrelation_weights(
+    labels: np.ndarray,
+    attributes: np.ndarray,
+    groups: np.ndarray,
+    *,
+    folds: int = 5,
+    clip: tuple[float, float] = (0.05, 20.0),
+    ridge: float = 1e-2,
+    seed: int = 0,
+) -> Weights:
+    """Weights that make `labels` independent of `attributes`.
+
+    Args:
+        labels: (N, d) valence and arousal.
+        attributes: (N, k) level posteriors in [0, 1].
+        groups: (N,) person of each row; a person is never in both the fitted and the weighed part.
+        folds: number of cross-fitting folds (fewer where there are fewer people).
+        clip: bounds of w before scaling.
+        ridge: penalty per sample of the regression; posteriors of one attribute are collinear.
+        seed: of the assignment of people to folds.
+
+    Raises:
+        IdferError: an input holds a NaN, or there are fewer than two people.
+    """
+    if not (np.isfinite(labels).all() and np.isfinite(attributes).all()):
+        raise IdferError(
+            "decorrelation weights: a label or retrieved posterior is not finite; drop those rows."
+        )
+    people, person = np.unique(groups, return_inverse=True)
+    if len(people) < 2:
+        raise IdferError(
+            "decorrelation weights need at least two people (column 'subject'); use --decorrelate false."
+        )
+    y = np.column_stack([_gaussian_ranks(column) for column in labels.T])
+    c = (attributes - attributes.mean(0)) / np.maximum(attributes.std(0), 1e-6)
+    folds = min(folds, len(people))
+    fold = np.random.default_rng(seed).permutation(np.arange(len(people)) % folds)[person]
+    logs = np.empty(len(y))
+    for k in range(folds):
+        held = fold == k
+        logs[held] = _log_ratio(y[~held], c[~held], y[held], c[held], ridge)
+    raw = np.exp(np.clip(logs, *np.log(clip)))
+    values = raw / raw.mean()
+    outside = float(np.mean((logs < np.log(clip[0])) | (logs > np.log(clip[1]))))
+    effective = float(values.sum() ** 2 / np.square(values).sum())
+    before, after = _dependence(y, c, np.ones(len(y))), _dependence(y, c, values)
+    log.info(
+        "decorrelation: effective sample size %.0f of %d, |corr| %.2f -> %.2f",
+        effective,
+        len(y),
+        before,
+        after,
+    )
+    return Weights(values.astype(np.float32), effective, outside, (before, after))
+
+
+def _gaussian_ranks(values: np.ndarray) -> np.ndarray:
+    """Standard normal scores of the ranks; a constant column becomes zeros."""
+    from scipy.stats import norm, rankdata
+
+    return np.asarray(norm.ppf(rankdata(values) / (len(values) + 1)))
+
+
+def _log_ratio(
+    y: np.ndarray, c: np.ndarray, y_new: np.ndarray, c_new: np.ndarray, ridge: float
+) -> np.ndarray:
+    """log p(y) - log p(y | c) at new points, both Gaussians fitted on (y, c)."""
+    x, x_new = np.column_stack([np.ones(len(c)), c]), np.column_stack([np.ones(len(c_new)), c_new])
+    penalty = ridge * len(x) * np.eye(x.shape[1])
+    penalty[0, 0] = 0
+    coefficients = np.linalg.solve(x.T @ x + penalty, x.T @ y)
+    residual, centred = y - x @ coefficients, y - y.mean(0)
+    marginal = _log_density(y_new - y.mean(0), centred)
+    return np.asarray(marginal - _log_density(y_new - x_new @ coefficients, residual))
+
+
+def _log_density(points: np.ndarray, sample: np.ndarray) -> np.ndarray:
+    """Zero-mean Gaussian log-density at `points` (n, d), covariance from `sample`; constant left out."""
+    covariance = sample.T @ sample / len(sample) + 1e-6 * np.eye(sample.shape[1])
+    _, log_determinant = np.linalg.slogdet(covariance)
+    mahalanobis = np.einsum("nd,nd->n", points @ np.linalg.inv(covariance), points)
+    return np.asarray(-0.5 * (mahalanobis + log_determinant))
+
+
+def _dependence(y: np.ndarray, c: np.ndarray, weights: np.ndarray) -> float:
+    """Largest |weighted correlation| between a column of y and one of c."""
+    share = (weights / weights.sum())[:, None]
+    y, c = y - (share * y).sum(0), c - (share * c).sum(0)
+    scale = np.sqrt(np.outer((share * y * y).sum(0), (share * c * c).sum(0)))
+    return float(np.max(np.abs((share * y).T @ c) / np.maximum(scale, 1e-9), initial=0.0))

@@ -1,0 +1,211 @@
+"""`fit`: train a method on a manifest, resumable to the bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from idfer.errors import IdferError, UsageError, unknown
+
+if TYPE_CHECKING:
+    from idfer.attributes.table import AttributeTable
+    from idfer.data.manifest import Manifest
+
+METHODS = ("erm", "idfer")
+
+
+def fit(
+    manifest: str | Path | Manifest,
+    attributes: str | Path | AttributeTable | None = None,
+    *,
+    method: str = "idfer",
+    backbone: str = "resnet18",
+    pretrained: bool | str = False,
+    out: str | Path | None = None,
+    use: list[str] | None = None,
+    epochs: int = 20,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    weight_decay: float = 0.05,
+    size: int | None = None,
+    margin: float = 0.25,
+    dim: int = 128,
+    augmentation: bool = True,
+    alpha: float = 0.1,
+    beta: float = 0.02,
+    decorrelate: bool | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+    num_workers: int = 2,
+    save_minutes: float = 10.0,
+    progress: bool = True,
+) -> Path:
+    """Train a valence-arousal model on the `train` split of a manifest.
+
+    The weights after the last epoch are kept: no split chooses them. A split named `val` is scored after
+    every epoch for the log only. The same command again goes on where an interrupted run stopped, and
+    gives, on one machine's CPU, the same weights bit for bit as an uninterrupted run.
+
+    Args:
+        manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
+        attributes: attributes.parquet of `idfer retrieve`; the method idfer needs it.
+        method: erm (valence-arousal loss alone) or idfer (residual modules, InfoNCE, CLUB, weights).
+        backbone: any timm model name.
+        pretrained: false, true (timm's weights, downloaded) or the path of a weight file.
+        out: folder of the run; runs/METHOD-HASH by default.
+        use: attributes to separate from the expression; all of the table by default.
+        epochs: passes over the training faces.
+        batch_size: faces per step.
+        lr: peak learning rate of AdamW (cosine schedule, 5 % warm-up).
+        weight_decay: decoupled weight decay of matrices.
+        size: input side in pixels; the backbone's own by default.
+        margin: context around a face box, as a fraction of its longer side, on each side.
+        dim: width of expression and identity features.
+        augmentation: flip, small shift, rotation and scale, brightness and contrast.
+        alpha: weight of InfoNCE between identity features and retrieved ID vectors (idfer).
+        beta: weight of CLUB between the expression feature and retrieved ID vectors (idfer).
+        decorrelate: weigh samples to make labels independent of retrieved attributes (default: idfer only).
+        seed: of weights, order and augmentation.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: 32-true, bf16-mixed or 16-mixed.
+        num_workers: processes that decode images when they do not fit in memory.
+        save_minutes: at least this often, and after every epoch, the training state is saved.
+        progress: show a progress bar.
+
+    Returns:
+        The run's folder, with `config.yaml`, `model.safetensors` and `log.jsonl`.
+
+    Raises:
+        UsageError: an unknown method, backbone or attribute, or `out` holds a run of other settings.
+        IdferError: unusable data, a loss that is not finite, a full disk; what was trained is kept.
+    """
+    from idfer.training.checkpoint import MODEL, STATE, save_model, write_config
+    from idfer.training.trainer import Trainer
+
+    settings = {k: v for k, v in locals().items() if k in _SETTINGS}
+    if method not in METHODS:
+        raise unknown("method", method, list(METHODS))
+    for name in ("epochs", "batch_size", "dim"):
+        if settings[name] < (2 if name == "batch_size" else 1):
+            raise UsageError(
+                f"--{name} is {settings[name]}; it must be at least {2 if name == 'batch_size' else 1}."
+            )
+    settings["decorrelate"] = method == "idfer" if decorrelate is None else decorrelate
+    faces, table, levels = _inputs(manifest, attributes, method, bool(settings["decorrelate"]), use)
+    train = _training_rows(faces)
+    config = {"method": method, "attributes": list(levels) if method == "idfer" else []} | settings
+    config |= {"levels": levels} | _provenance(manifest, attributes, train, table)
+    folder = Path(out) if out is not None else Path("runs") / f"{method}-{_digest(config)[:8]}"
+    if _same_run(folder, config) and (folder / MODEL).is_file():
+        print(f"{folder}: already trained with these settings.", file=sys.stderr)
+        return folder
+
+    trainer = Trainer(config, device)
+    trainer.prepare(train, table, progress)
+    write_config(folder, trainer.config)
+    validation = faces.select("val") if "val" in faces.splits else None
+    trainer.train(folder, validation, num_workers, save_minutes * 60, progress)
+    save_model(folder, trainer.network)
+    (folder / STATE).unlink(missing_ok=True)
+    return folder
+
+
+_SETTINGS = (
+    "backbone", "pretrained", "epochs", "batch_size", "lr", "weight_decay", "size", "margin", "dim",
+    "augmentation", "alpha", "beta", "seed", "precision",
+)  # fmt: skip
+
+
+def _inputs(
+    manifest: str | Path | Manifest,
+    attributes: str | Path | AttributeTable | None,
+    method: str,
+    decorrelate: bool,
+    use: list[str] | None,
+) -> tuple[Manifest, AttributeTable | None, dict[str, list[str]]]:
+    """The manifest, the table's rows beside it (where one is needed) and the levels of its attributes."""
+    from idfer.data.manifest import Manifest
+
+    faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    if method != "idfer" and not decorrelate:
+        return faces, None, {}
+    if attributes is None:
+        raise UsageError(
+            f"method {method!r} with these settings needs retrieved attributes: run `idfer retrieve "
+            "MANIFEST -o attributes.parquet` first and give --attributes attributes.parquet."
+        )
+    from idfer.attributes.table import AttributeTable
+
+    table = attributes if isinstance(attributes, AttributeTable) else AttributeTable.read(attributes)
+    if use is not None:
+        for name in use:
+            if name not in table.levels:
+                raise unknown("attribute", name, list(table.levels), "These are the attributes of the table.")
+        table = table.select(use)
+    return faces, table.align(faces), dict(table.levels)
+
+
+def _training_rows(faces: Manifest) -> Manifest:
+    """The `train` split, or everything where the manifest has no splits at all."""
+    if faces.splits == [""]:
+        return faces
+    if "train" not in faces.splits:
+        raise IdferError(
+            f"the manifest has splits {', '.join(faces.splits)} but none named 'train'; "
+            "name the training rows so in its column 'split'."
+        )
+    return faces.select("train")
+
+
+def _provenance(
+    manifest: object, attributes: object, train: Manifest, table: AttributeTable | None
+) -> dict[str, Any]:
+    """Where the data came from, by name and by content."""
+    import pandas as pd
+
+    rows = pd.util.hash_pandas_object(
+        train.frame[["path", "frame", "subject", "valence", "arousal"]], index=False
+    )
+    data: dict[str, Any] = {
+        "manifest": str(manifest) if isinstance(manifest, (str, Path)) else "in memory",
+        "rows": len(train),
+        "content": hashlib.sha256(rows.to_numpy().tobytes()).hexdigest()[:16],
+    }
+    if table is not None:
+        data["attributes"] = str(attributes) if isinstance(attributes, (str, Path)) else "in memory"
+        data["retrieved"] = hashlib.sha256(np.ascontiguousarray(table.posteriors).tobytes()).hexdigest()[:16]
+    return {"data": data}
+
+
+def _digest(config: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _same_run(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether `folder` holds a run of these settings; False where it holds none.
+
+    Raises:
+        UsageError: it holds a run of other settings, or files that are not a run's.
+    """
+    from idfer.training.checkpoint import CONFIG, read_config
+
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder} is not empty and not a run; choose another -o.")
+    found = read_config(folder)
+    wanted = json.loads(json.dumps(config, default=str))
+    differ = [k for k in wanted if json.loads(json.dumps(found.get(k), default=str)) != wanted[k]]
+    if differ:
+        k = differ[0]
+        raise UsageError(
+            f"{folder} holds a run of other settings ({k}: {found.get(k)!r}, now {wanted[k]!r}); "
+            "choose another -o or delete it."
+        )
+    return True

@@ -1,0 +1,1 @@
+"""The layers of a face, drawn back to front; one file each."""

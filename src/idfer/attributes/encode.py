@@ -1,0 +1,228 @@
+"""Image embeddings of a whole manifest, cached by content, so that a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idfer.data.images import Box, read_image
+from idfer.errors import IdferError
+from idfer.files import cache_dir
+from idfer.progress import bar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from idfer.attributes.clip import Clip
+    from idfer.data.manifest import Manifest
+
+_LOOKUP = 500  # keys per SELECT: SQLite before 3.32 takes at most 999 parameters
+
+
+def encode_manifest(
+    clip: Clip, manifest: Manifest, batch_size: int, num_workers: int, progress: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embed every face of a manifest.
+
+    Batches are fixed stretches of the manifest, each committed whole, so that a run that was stopped and
+    started again gives the model the same batches, and so the same floats, as one that was not.
+
+    Returns:
+        (N, E) float32 embeddings of unit length, rounded to float16 as they are cached, NaN where an image
+        cannot be read; and (N,) messages, "" = fine.
+
+    Raises:
+        IdferError: no image can be read, or the cache cannot be written (what is in it is kept).
+    """
+    count = len(manifest)
+    embedding = np.full((count, clip.dim), np.nan, np.float32)
+    errors = np.full(count, "", object)
+    path = cache_path(clip.fingerprint)
+    with (
+        _cache_errors(path),
+        closing(_Cache(path, clip.dim)) as cache,
+        bar("retrieving", count, progress) as advance,
+    ):
+        before: dict[bytes, np.ndarray] = {}
+        for rows, batch in _read_ahead(_Reader(clip, manifest), path, batch_size, num_workers):
+            # The batch before may have been committed only after this one was looked up.
+            encoded = _encode(clip, {key: image for key, image in batch.images.items() if key not in before})
+            cache.add(encoded)
+            known = before | batch.cached | encoded
+            for row, key, error in zip(rows, batch.keys, batch.errors, strict=True):
+                errors[row] = error
+                if key is not None:
+                    embedding[row] = known[key]
+            before = {key: known[key] for key in batch.keys if key in known}
+            advance(len(rows), "" if encoded else "from the cache")
+    if (errors != "").all():
+        raise IdferError(f"none of the {count} images can be read; the first: {errors[0]}")
+    return embedding, errors
+
+
+def cache_path(fingerprint: str) -> Path:
+    """The SQLite file that holds the embeddings of one encoder."""
+    return cache_dir() / "retrieval" / f"{fingerprint}.sqlite"
+
+
+def content_key(data: bytes, frame: int, box: Box | None) -> bytes:
+    """32 bytes that name what an encoder is shown: the file's content, the frame and the face box."""
+    digest = hashlib.sha256(data)
+    digest.update(f"|{frame}|{None if box is None else [float(v) for v in box]}".encode())
+    return digest.digest()
+
+
+def _encode(clip: Clip, images: dict[bytes, Tensor]) -> dict[bytes, np.ndarray]:
+    """Embed what is not cached yet, as float16: the rounding moves a cosine by less than 1e-3."""
+    if not images:
+        return {}
+    import torch
+
+    values = clip.encode_preprocessed(torch.stack(list(images.values()))).astype(np.float16)
+    return dict(zip(images, values, strict=True))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A stretch of rows, read and waiting for the model.
+
+    Attributes:
+        keys: content key per row, None where the image could not be read.
+        errors: message per row, "" = fine.
+        cached: embeddings found in the cache, by key.
+        images: (3, S, S) inputs of all others, by key.
+    """
+
+    keys: list[bytes | None]
+    errors: list[str]
+    cached: dict[bytes, np.ndarray]
+    images: dict[bytes, Tensor]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads rows of a manifest as the encoder wants them."""
+
+    clip: Clip
+    manifest: Manifest
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    @cached_property
+    def _rows(self) -> list[tuple[Path, int, Box | None]]:
+        """File, frame and box per row."""
+        frames = self.manifest.frame["frame"].tolist()
+        boxes = [self.manifest.box(row) for row in range(len(self))]
+        return list(zip(self.manifest.files, frames, boxes, strict=True))
+
+    def batch(self, rows: range, cache: _Cache, pool: ThreadPoolExecutor) -> _Batch:
+        """Hash a stretch's files, look them up, and decode those that are not in the cache."""
+        keys = list(pool.map(self._key, rows))
+        cached = cache.find([key for key in keys if key is not None])
+        absent = {key: row for row, key in zip(rows, keys, strict=True) if key and key not in cached}
+        decoded = dict(zip(absent, pool.map(self._image, absent.values()), strict=True))
+        images = {key: image for key, image in decoded.items() if not isinstance(image, str)}
+        errors = [""] * len(rows)
+        for position, row in enumerate(rows):
+            if keys[position] in cached or keys[position] in images:
+                continue
+            again = self._image(row)  # rows of one content share a key, not a file name
+            keys[position] = None
+            errors[position] = again if isinstance(again, str) else f"row {row}: changed while read."
+        return _Batch(keys, errors, cached, images)
+
+    def _key(self, row: int) -> bytes | None:
+        file, frame, box = self._rows[row]
+        try:
+            return content_key(file.read_bytes(), frame, box)
+        except (OSError, ValueError):  # `_image` says why
+            return None
+
+    def _image(self, row: int) -> Tensor | str:
+        file, _, box = self._rows[row]
+        try:
+            image = read_image(file)
+        except IdferError as error:
+            return str(error)
+        try:
+            return self.clip.preprocess(image, box)
+        except IdferError as error:
+            return f"{file}: {error}"
+
+
+def _read_ahead(reader: _Reader, path: Path, size: int, num_workers: int) -> Iterator[tuple[range, _Batch]]:
+    """Yield each stretch of `size` rows, read while the model is busy with the one before."""
+    stretches = [range(start, min(start + size, len(reader))) for start in range(0, len(reader), size)]
+    with (
+        closing(_Cache(path, reader.clip.dim)) as cache,
+        ThreadPoolExecutor(max(1, num_workers)) as pool,
+        ThreadPoolExecutor(1) as ahead,
+    ):
+
+        def start(rows: range) -> Future[_Batch]:
+            return ahead.submit(reader.batch, rows, cache, pool)
+
+        coming = start(stretches[0])
+        for number, rows in enumerate(stretches):
+            batch = coming.result()
+            if number + 1 < len(stretches):
+                coming = start(stretches[number + 1])
+            yield rows, batch
+
+
+class _Cache:
+    """Embeddings by content key in one SQLite file; several processes may share it."""
+
+    def __init__(self, path: Path, dim: int):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._dim = dim
+        # Made in one thread and used in one other, never in both at a time.
+        self._file = sqlite3.connect(path, timeout=60, check_same_thread=False)
+        self._file.execute("PRAGMA journal_mode=WAL")
+        self._file.execute(
+            "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
+        )
+
+    def add(self, values: dict[bytes, np.ndarray]) -> None:
+        """Commit a batch, all of it or nothing."""
+        with self._file:
+            self._file.executemany(
+                "INSERT OR IGNORE INTO embedding VALUES (?, ?)", [(k, v.tobytes()) for k, v in values.items()]
+            )
+
+    def find(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
+        """The float16 embeddings of those keys that are there."""
+        found: dict[bytes, np.ndarray] = {}
+        for start in range(0, len(keys), _LOOKUP):
+            part = keys[start : start + _LOOKUP]
+            marks = ",".join("?" * len(part))
+            rows = self._file.execute(f"SELECT key, value FROM embedding WHERE key IN ({marks})", part)
+            found.update((key, np.frombuffer(value, np.float16, self._dim)) for key, value in rows)
+        return found
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@contextmanager
+def _cache_errors(path: Path) -> Iterator[None]:
+    """Name the cache file in what SQLite and the file system complain of."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+        cure = ("Delete that file and run again." if damaged else
+                "Free some space or set IDFER_CACHE to another folder, and run again: "
+                "what is encoded so far is kept.")  # fmt: skip
+        raise IdferError(f"{path}: the embedding cache cannot be used ({reason}). {cure}") from error

@@ -1,0 +1,338 @@
+"""The attribute table: what CLIP says of every face of a manifest, computed once, kept in a Parquet file.
+
+A row per manifest row, in its order: `path`, `frame`, (`box`), `error`, for each attribute a column
+`ATTRIBUTE/LEVEL` per level with its posterior and a column `ATTRIBUTE` with the most probable level, and
+`embedding`. The file's metadata holds which CLIP and vocabulary, and the levels' text embeddings.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from idfer.data.manifest import Manifest
+from idfer.errors import IdferError, UsageError, unknown
+from idfer.files import atomic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from idfer.attributes.vocabulary import Vocabulary
+
+Box = tuple[float, float, float, float]
+_KEY = b"idfer.attributes"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AttributeTable:
+    """Attributes retrieved for N faces: A attributes of K levels in all, embeddings of width E.
+
+    Attributes:
+        path: (N,) as in the manifest.
+        frame: (N,) int, -1 for a still.
+        box: (N,) face boxes (x, y, width, height), or None where the image is the face.
+        errors: (N,) text, why an image could not be read; "" = fine. Such a row's numbers are NaN.
+        levels: level names of each attribute; side by side they are the K columns.
+        posteriors: (N, K) float32 p[a, k](x).
+        embedding: (N, E) float32 image embeddings e(x) of unit length (rounded to float16 precision).
+        text: (K, E) float32 text embeddings t[a, k] of unit length.
+        source: which CLIP and vocabulary made it: `clip`, `clip_fingerprint`, `scale`, `vocabulary`,
+            `vocabulary_fingerprint`.
+    """
+
+    path: np.ndarray
+    frame: np.ndarray
+    box: tuple[Box | None, ...]
+    errors: np.ndarray
+    levels: dict[str, list[str]]
+    posteriors: np.ndarray
+    embedding: np.ndarray
+    text: np.ndarray
+    source: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    def posterior(self, attribute: str) -> np.ndarray:
+        """(N, k) posteriors of one attribute's levels. Raises `UsageError` for an unknown one."""
+        return self.posteriors[:, self._columns(attribute)]
+
+    def top(self, attribute: str) -> np.ndarray:
+        """(N,) name of the most probable level; "" where the image could not be read."""
+        best = np.nan_to_num(self.posterior(attribute)).argmax(axis=1)
+        return np.where(self.errors == "", np.array(self.levels[attribute], object)[best], "")
+
+    def retrieved(
+        self, mode: Literal["soft", "hard"] = "soft", attributes: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """Retrieved ID vectors c[a](x), METHOD section 2.
+
+        Args:
+            mode: `soft`: sum_k p[a, k](x) t[a, k] [ours]; `hard`: t[a, argmax_k p[a, k](x)] [lineage], which
+                takes only as many values as there are levels.
+            attributes: which, in which order; None means all.
+
+        Returns:
+            (N, A, E) float32; NaN where the image could not be read.
+
+        Raises:
+            UsageError: an unknown mode or attribute.
+        """
+        if mode not in ("soft", "hard"):
+            raise unknown("mode", mode, ["soft", "hard"])
+        names = list(self.levels) if attributes is None else list(attributes)
+        vectors = np.empty((len(self), len(names), self.text.shape[1]), np.float32)
+        for position, name in enumerate(names):
+            columns = self._columns(name)
+            weights = self.posteriors[:, columns]
+            if mode == "hard":
+                one_hot = np.eye(weights.shape[1], dtype=np.float32)[np.nan_to_num(weights).argmax(axis=1)]
+                weights = np.where(np.isnan(weights), weights, one_hot)
+            vectors[:, position] = weights @ self.text[columns]
+        return vectors
+
+    def rows(self, keep: np.ndarray) -> AttributeTable:
+        """The rows that a boolean mask (N,) keeps, or an integer array (n,) names, in that order."""
+        chosen = np.flatnonzero(keep) if keep.dtype == bool else keep
+        return replace(
+            self, path=self.path[chosen], frame=self.frame[chosen], box=tuple(self.box[i] for i in chosen),
+            errors=self.errors[chosen], posteriors=self.posteriors[chosen], embedding=self.embedding[chosen],
+        )  # fmt: skip
+
+    def select(self, attributes: Sequence[str]) -> AttributeTable:
+        """Only these attributes, in this order.
+
+        Raises:
+            UsageError: one is not in the table, or is named twice.
+        """
+        if twice := [name for name, count in Counter(attributes).items() if count > 1]:
+            raise UsageError(f"attribute {twice[0]!r} is named twice; name it once.")
+        columns = [c for name in attributes for c in range(*self._columns(name).indices(self.text.shape[0]))]
+        return replace(
+            self, levels={name: self.levels[name] for name in attributes},
+            posteriors=self.posteriors[:, columns], text=self.text[columns],
+        )  # fmt: skip
+
+    def align(self, manifest: Manifest) -> AttributeTable:
+        """The table's rows in the order of a manifest, matched by path, frame and face box.
+
+        Raises:
+            IdferError: a row of the manifest is not in the table; the message names it.
+        """
+        at = {key: row for row, key in enumerate(zip(self.path, self.frame, self.box, strict=True))}
+        frames = manifest.frame["frame"].to_numpy()
+        order = []
+        for row, path in enumerate(manifest.frame["path"]):
+            found = at.get((path, int(frames[row]), manifest.box(row)))
+            if found is None:
+                raise IdferError(
+                    f"row {row} of the manifest ({path}, frame {frames[row]}) is not in the attribute table; "
+                    "run `idfer retrieve` again on this manifest."
+                )
+            order.append(found)
+        return self.rows(np.array(order, int))
+
+    def write(self, path: str | Path) -> Path:
+        """Write as Parquet (whole or not at all); returns the path.
+
+        Raises:
+            IdferError: the folder cannot be written or the disk is full; what stood there is kept.
+        """
+        import pyarrow.parquet as pq
+
+        target = Path(path)
+        table = self._arrow()
+        numbers = [f"{name}/{level}" for name, levels in self.levels.items() for level in levels]
+        with atomic(target) as temporary:
+            # Embeddings hold float16 values: their low bytes are zero, which split streams compress away.
+            pq.write_table(
+                table, temporary, compression="zstd", use_dictionary=["error", *self.levels],
+                use_byte_stream_split=["embedding.list.element", *numbers],
+            )  # fmt: skip
+        return target
+
+    @classmethod
+    def read(cls, path: str | Path) -> AttributeTable:
+        """Read a table that `write` or `idfer retrieve` made.
+
+        Raises:
+            IdferError: the file is missing, damaged, or not an attribute table.
+        """
+        import pyarrow.parquet as pq
+
+        file = Path(path)
+        if not file.is_file():
+            raise IdferError(f"{file}: no such attribute table; make it with `idfer retrieve`.")
+        try:
+            table = pq.read_table(file)
+        except Exception as error:  # pyarrow raises many kinds for a broken file
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise IdferError(
+                f"{file}: cannot be read as Parquet ({reason}); run `idfer retrieve` again."
+            ) from error
+        meta = (table.schema.metadata or {}).get(_KEY)
+        if meta is None:
+            raise IdferError(f"{file}: is not an attribute table; make one with `idfer retrieve`.")
+        return _from_arrow(table, json.loads(meta), file)
+
+    def _columns(self, attribute: str) -> slice:
+        """Where an attribute's levels stand among the K columns."""
+        start = 0
+        for name, levels in self.levels.items():
+            if name == attribute:
+                return slice(start, start + len(levels))
+            start += len(levels)
+        raise unknown("attribute", attribute, list(self.levels), "Retrieve it with a vocabulary that has it.")
+
+    def _arrow(self) -> pa.Table:
+        import pyarrow as pa
+
+        columns: dict[str, Any] = {"path": pa.array(self.path), "frame": pa.array(self.frame, pa.int64())}
+        if any(box is not None for box in self.box):
+            columns["box"] = pa.array([b and list(b) for b in self.box], pa.list_(pa.float64()))
+        columns["error"] = pa.array(self.errors)
+        for name, levels in self.levels.items():
+            for level, values in zip(levels, self.posterior(name).T, strict=True):
+                columns[f"{name}/{level}"] = pa.array(values, pa.float32(), from_pandas=False)
+            columns[name] = pa.array(self.top(name), mask=self.errors != "")
+        flat = pa.array(self.embedding.ravel(), pa.float32(), from_pandas=False)
+        columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, self.embedding.shape[1])
+        meta = {
+            "version": _VERSION, "source": self.source, "levels": self.levels,
+            "text": base64.b64encode(self.text.astype("<f4").tobytes()).decode(),
+        }  # fmt: skip
+        return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(meta)})
+
+
+def _from_arrow(table: pa.Table, meta: dict[str, Any], file: Path) -> AttributeTable:
+    if meta.get("version") != _VERSION:
+        raise IdferError(
+            f"{file}: is of table version {meta.get('version')!r}, this idfer reads {_VERSION}; "
+            "run `idfer retrieve` again."
+        )
+    levels: dict[str, list[str]] = meta["levels"]
+    names = [f"{name}/{level}" for name, of in levels.items() for level in of]
+    if missing := [c for c in ("path", "frame", "error", "embedding", *names) if c not in table.column_names]:
+        raise IdferError(f"{file}: column {missing[0]!r} is missing; run `idfer retrieve` again.")
+    count = table.num_rows
+    boxes = table["box"].to_pylist() if "box" in table.column_names else [None] * count
+    text = np.frombuffer(base64.b64decode(meta["text"]), "<f4").reshape(len(names), -1).astype(np.float32)
+    flat = table["embedding"].combine_chunks().flatten().to_numpy()
+    return AttributeTable(
+        path=_texts(table["path"].to_pylist()),
+        frame=table["frame"].to_numpy(),
+        box=tuple(None if b is None else (b[0], b[1], b[2], b[3]) for b in boxes),
+        errors=_texts(table["error"].to_pylist()),
+        levels=levels,
+        posteriors=np.stack([table[c].to_numpy() for c in names], axis=1).reshape(count, len(names)),
+        embedding=flat.reshape(count, text.shape[1]),
+        text=text,
+        source=meta["source"],
+    )
+
+
+def retrieve(
+    manifest: str | Path | Manifest,
+    clip: str = "builtin",
+    vocabulary: str | Path = "default",
+    out: str | Path | None = None,
+    batch_size: int = 128,
+    device: str = "auto",
+    num_workers: int = 2,
+    progress: bool = True,
+) -> AttributeTable:
+    """Retrieve the attributes of every face of a manifest with a pre-trained CLIP.
+
+    Image embeddings are cached by image content and model, a batch at a time: stopped at any moment, the same
+    command goes on where it was and ends with the same table, and another vocabulary costs no second pass
+    over the images. An image that cannot be read becomes a row with `error` set, and one line on stderr.
+
+    Args:
+        manifest: a manifest, or the path of one.
+        clip: `builtin` (offline; for the embedded faces only), `MODEL/TAG` or `MODEL/FILE` of open_clip, e.g.
+            `ViT-B-16/openai`, `hf-hub:ORG/REPO` or `local-dir:FOLDER`.
+        vocabulary: `default`, `lineage`, or the path of a YAML file.
+        out: Parquet file to write; None writes none.
+        batch_size: images per forward pass and per commit to the cache.
+        device: auto, cpu, cuda, cuda:N or mps.
+        num_workers: threads that read and resize images.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The table, a row per manifest row.
+
+    Raises:
+        UsageError: an unknown CLIP, vocabulary or device, or a number out of range.
+        IdferError: the manifest or the vocabulary is broken, weights are missing, the manifest names video
+            frames, no image at all can be read, or the disk is full (what is encoded is kept).
+    """
+    for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+        if value < least:
+            raise UsageError(f"{name} is {value}; it must be {least} or more.")
+    from idfer.attributes.vocabulary import Vocabulary
+
+    words = Vocabulary.load(vocabulary)
+    faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    frames = faces.frame["frame"].to_numpy()
+    if (video := np.flatnonzero(frames >= 0)).size:
+        row = video[0]
+        raise IdferError(
+            f"row {row} ({faces.frame['path'].iloc[row]}, frame {frames[row]}): video frames are not "
+            "supported yet; save them as images, with frame -1."
+        )
+
+    from idfer.attributes.clip import load_clip
+    from idfer.attributes.encode import encode_manifest
+
+    model = load_clip(clip, device)
+    text = model.encode_vocabulary(words)
+    embedding, errors = encode_manifest(model, faces, batch_size, num_workers, progress)
+    table = _assemble(faces, words, model.scale, text, embedding, errors)
+    table.source.update(clip=clip, clip_fingerprint=model.fingerprint)
+    if out is not None:
+        table.write(out)
+    if failed := np.flatnonzero(errors != "").tolist():
+        print(
+            f"idfer: {len(failed)} of {len(faces)} images could not be read and have `error` set; the first: "
+            f"{errors[failed[0]]}",
+            file=sys.stderr,
+        )
+    return table
+
+
+def _assemble(
+    faces: Manifest,
+    words: Vocabulary,
+    scale: float,
+    text: np.ndarray,
+    embedding: np.ndarray,
+    errors: np.ndarray,
+) -> AttributeTable:
+    from idfer.attributes.clip import posteriors
+
+    levels = words.levels
+    return AttributeTable(
+        path=_texts(faces.frame["path"]),
+        frame=faces.frame["frame"].to_numpy(np.int64),
+        box=tuple(faces.box(row) for row in range(len(faces))),
+        errors=errors,
+        levels=levels,
+        posteriors=posteriors(embedding, text, [len(of) for of in levels.values()], scale),
+        embedding=embedding,
+        text=text,
+        source={"scale": scale, "vocabulary": words.name, "vocabulary_fingerprint": words.fingerprint},
+    )
+
+
+def _texts(values: Iterable[str]) -> np.ndarray:
+    """(N,) array of Python strings, whatever their lengths."""
+    return np.array(list(values), object)

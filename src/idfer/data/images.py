@@ -244,7 +244,7 @@ class Preprocess:
         """Scale pixels as the network wants them: (x / 255 - mean) / std, on the tensor's own device.
 
         Args:
-            images: (B, 3, S, S) uint8, RGB.
+            images: (B, 3, S, S) uint8 (or float on the same scale [0, 255]), RGB.
 
         Returns:
             (B, 3, S, S) float32.

@@ -41,7 +41,8 @@ def read_image(path: str | Path) -> np.ndarray:
     EXIF orientation is applied. Grey is repeated over the channels; palettes, CMYK (also Adobe's inverted
     JPEG) and 1-bit images are converted; transparent pixels are laid on white; of 16-bit values the high byte
     is kept (within one level of value / 257); floating-point images must lie in [0, 1]. Of an animation or a
-    multi-page file the first image is read. Colour profiles are not applied.
+    multi-page file the first image is read. Colour profiles are not applied. Pillow's warnings (broken EXIF,
+    more than 89 million pixels) are let through: to silence them here would not be safe where threads read.
 
     Args:
         path: a BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF or WebP file.
@@ -57,7 +58,7 @@ def read_image(path: str | Path) -> np.ndarray:
     file = Path(path)
     stream = _open(file)
     try:
-        with stream, _identify(stream) as image:
+        with stream, Image.open(stream, formats=_FORMATS) as image:
             image.load()  # decodes every pixel, so that a file cut off is an error and not a grey patch
             return _to_rgb(_upright(image), file)
     except IdferError:
@@ -92,17 +93,6 @@ def _open(file: Path) -> BinaryIO:
         raise IdferError(f"{file}: is empty (0 bytes); copy or download it again.")
     stream.seek(0)
     return stream
-
-
-def _identify(stream: BinaryIO) -> Image.Image:
-    import warnings
-
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        # Photographs of 100 million pixels exist; the error at twice Pillow's limit still guards the memory.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(stream, formats=_FORMATS)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -1,0 +1,332 @@
+"""What features tell about identity attributes: probes trained on some people, scored on others.
+
+A feature leaks an attribute when a probe can read the attribute from it *on people the probe has never
+seen*. An attribute is a property of a person, so a probe scored on other rows of its training people could
+merely recognise them; here people, not rows, are dealt into folds, and every choice inside a probe
+(regularisation, when to stop, standardisation) is made on its training people alone.
+
+Scores are 0 at chance and 1 when the attribute is read perfectly:
+
+    continuous   R^2 = 1 - sum (t - t_hat)^2 / sum (t - mean t of the training people)^2
+    levels       (b - c) / (1 - c),  b = balanced accuracy, c = b measured with the target shuffled
+    identity     2 AUC - 1,          AUC of telling same-person from other-person pairs of unseen people
+
+Chance is measured, not assumed: the target is permuted over people (a person's rows stay together) and the
+whole pipeline runs again; the shuffled R^2 is reported beside R^2. A score may be slightly negative.
+
+Two probes, since a linear one misses what a network could still read: `linear` (ridge regression; for
+levels, penalised discriminant analysis) and `mlp` (one hidden layer on top, fitted to what the linear probe
+leaves: a committee over inner folds of the training people, early stopping on the people each member has not
+seen). Probes for all targets and all their shuffles train as one batched operation. Probing gives a lower
+bound: a low score means that *these* probes found nothing.
+
+Intervals are subject-level bootstraps of the held-out predictions: they hold the spread over people, not
+over refits of the probe.
+
+References: Alain & Bengio, Understanding intermediate layers using linear classifier probes, 2016; Hewitt &
+Liang, Designing and interpreting probes with control tasks, EMNLP 2019 (the shuffled control); Hastie, Buja
+& Tibshirani, Penalized discriminant analysis, Annals of Statistics 23(1), 1995. The protocol is [ours].
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from idfer.errors import IdferError, UsageError
+from idfer.evaluation.bootstrap import Array, by_subject, interval, resample
+from idfer.evaluation.probes import Kind, People, check_features, check_people, deal, discriminant, fit_probes
+from idfer.evaluation.verification import verification
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS: tuple[Kind, ...] = ("linear", "mlp")
+FOLDS = 5
+_SHUFFLES = {"linear": 10, "mlp": 2}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An attribute to probe for.
+
+    Attributes:
+        values: (N,) floats (a continuous attribute; nan where unknown) or strings (levels; "" where unknown).
+        source: where the values come from, e.g. "ground truth" or "retrieved with builtin".
+    """
+
+    values: NDArray[Any]
+    source: str
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the values are numbers to regress rather than levels to tell apart."""
+        return bool(np.issubdtype(self.values.dtype, np.number))
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(N,) which rows have a value."""
+        known = np.isfinite(self.values) if self.continuous else self.values.astype(str) != ""
+        return np.asarray(known)
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What one probe found.
+
+    Attributes:
+        features: name of the probed features.
+        target: name of the attribute.
+        kind: "linear", "mlp" or "verification" (identity).
+        measure: "R2", "balanced accuracy" or "AUC": what `raw` and `chance` are.
+        score: 0 = chance, 1 = read perfectly (see the module); nan where it could not be measured.
+        low: lower end of the 95 % interval of `score`.
+        high: its upper end.
+        raw: the measure itself.
+        chance: the measure with the target shuffled over people, mean over the shuffles.
+        rows: rows used.
+        subjects: people among them, the effective sample size.
+        source: where the target's values come from.
+        note: why there is no score, or what was left out; "" otherwise.
+    """
+
+    features: str
+    target: str
+    kind: str
+    measure: str
+    score: float
+    low: float
+    high: float
+    raw: float
+    chance: float
+    rows: int
+    subjects: int
+    source: str
+    note: str = ""
+
+
+def probe(
+    features: ArrayLike, target: ArrayLike, subjects: ArrayLike, kind: Kind = "linear", seed: int = 0
+) -> Leak:
+    """Probe features for one attribute.
+
+    Args:
+        features: (N, D).
+        target: (N,) numbers to regress, or strings to tell apart.
+        subjects: (N,) whose face each row is; equal values are never on both sides of a split.
+        kind: "linear" or "mlp".
+        seed: deals the people, starts the networks, shuffles and resamples.
+
+    Raises:
+        IdferError: NaN features, a constant target or fewer than 10 people; the message says which.
+    """
+    values = np.asarray(target)
+    wanted = Target(values if np.issubdtype(values.dtype, np.number) else values.astype(str), "given")
+    x, people = check_features(features, subjects)
+    keep = wanted.known
+    _check_target(wanted, people, keep)
+    return _probe_group("features", x, {"target": wanted}, people, keep, kind, seed)[0]
+
+
+def leakage(
+    features: Mapping[str, ArrayLike],
+    targets: Mapping[str, Target],
+    subjects: ArrayLike,
+    *,
+    kinds: Sequence[Kind] = KINDS,
+    identity: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Probe every feature set for every target.
+
+    A target that cannot be measured (constant, too few people) stays in the table with score nan and a
+    note, and is logged; the others are measured.
+
+    Args:
+        features: (N, D) arrays by name.
+        targets: attributes by name, N values each.
+        subjects: (N,) whose face each row is.
+        kinds: which probes.
+        identity: also ask how well unseen people are told apart (`verification`).
+        seed: as for `probe`.
+
+    Returns:
+        A row per feature set, target and probe with the fields of `Leak`.
+
+    Raises:
+        IdferError: a feature is NaN or arrays differ in length.
+    """
+    import pandas as pd
+
+    found: list[Leak] = []
+    for name, values in features.items():
+        x, people = check_features(values, subjects, name)
+        groups: dict[tuple[bool, bytes], dict[str, Target]] = {}
+        for target, wanted in targets.items():
+            try:
+                _check_target(wanted, people, wanted.known, target)
+            except IdferError as error:
+                _log.warning("leakage of %s from %s not measured: %s", target, name, error)
+                found += [_unmeasured(name, target, kind, wanted, str(error)) for kind in kinds]
+                continue
+            groups.setdefault((wanted.continuous, wanted.known.tobytes()), {})[target] = wanted
+        for (_, known), members in groups.items():
+            keep = np.frombuffer(known, dtype=bool)
+            for kind in kinds:
+                found += _probe_group(name, x, members, people, keep, kind, seed)
+        if identity:
+            found.append(_identity(name, x, people, seed))
+    return pd.DataFrame([asdict(leak) for leak in found], columns=list(Leak.__dataclass_fields__))
+
+
+def _probe_group(
+    name: str,
+    x: Array,
+    targets: Mapping[str, Target],
+    people: People,
+    keep: NDArray[np.bool_],
+    kind: Kind,
+    seed: int,
+) -> list[Leak]:
+    """Probe for several targets of one type, known on the same rows, together with their shuffles."""
+    if kind not in KINDS:
+        raise UsageError(f"unknown probe {kind!r}. Known: {', '.join(KINDS)}.")
+    x, people = x[keep], np.unique(people[keep], return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    fold = deal(people, FOLDS, rng)
+    orders = [np.arange(len(x))] + [_shuffle(people, rng) for _ in range(_SHUFFLES[kind])]
+    first = next(iter(targets.values()))
+    values = [t.values[keep] for t in targets.values()]
+    if first.continuous:
+        y = np.stack([v[o].astype(np.float64) for v in values for o in orders], axis=1)
+        sums = _regression(x, y, people, fold, kind, seed)
+    else:
+        coded = [np.unique(v.astype(str), return_inverse=True)[1] for v in values]
+        sums = _classification(
+            x, np.stack([c[o] for c in coded for o in orders], 1), people, fold, kind, seed
+        )
+    per_target = len(orders)
+    leaks = []
+    for i, (target, wanted) in enumerate(targets.items()):
+        own = sums[:, i * per_target : (i + 1) * per_target]  # the target, then its shuffles
+        raw, chance, score = _score(own.sum(axis=0), wanted.continuous)
+        low, high = interval(_score(resample(own, seed=seed), wanted.continuous)[2])
+        leaks.append(
+            Leak(
+                features=name,
+                target=target,
+                kind=kind,
+                measure="R2" if wanted.continuous else "balanced accuracy",
+                score=float(score),
+                low=float(low),
+                high=float(high),
+                raw=float(raw),
+                chance=float(chance),
+                rows=len(x),
+                subjects=len(sums),
+                source=wanted.source,
+            )
+        )
+    return leaks
+
+
+def _regression(x: Array, y: Array, people: People, fold: People, kind: Kind, seed: int) -> Array:
+    """Held-out predictions of every column of y (N, T), as per-subject sums (S, T, 2) of SSE and SST."""
+    parts = np.empty((len(x), y.shape[1], 2))
+    for held in range(FOLDS):
+        fit, test = fold != held, fold == held
+        guess, _ = fit_probes(x[fit], y[fit][..., None], people[fit], x[test], kind, seed + held)
+        parts[test, :, 0] = (y[test] - guess[..., 0]) ** 2
+        parts[test, :, 1] = (y[test] - y[fit].mean(axis=0)) ** 2
+    return by_subject(parts, people)
+
+
+def _classification(x: Array, y: People, people: People, fold: People, kind: Kind, seed: int) -> Array:
+    """Held-out decisions for the levels y (N, T), as per-subject sums (S, T, K, 2) of correct and seen."""
+    seen = np.eye(int(y.max()) + 1)[y]  # (N, T, K) indicators
+    parts = np.zeros((*seen.shape, 2))
+    parts[..., 1] = seen
+    for held in range(FOLDS):
+        fit, test = fold != held, fold == held
+        guess, own = fit_probes(x[fit], seen[fit], people[fit], x[test], kind, seed + held)
+        for column in range(y.shape[1]):
+            decided = discriminant(own[:, column], y[fit, column], guess[:, column]).argmax(axis=1)
+            parts[test, column, :, 0] = seen[test, column] * (decided == y[test, column])[:, None]
+    return by_subject(parts, people)
+
+
+def _score(sums: Array, continuous: bool) -> tuple[Array, Array, Array]:
+    """Measure, its chance and the score, each (...), of sums of the target and then its shuffles."""
+    if continuous:
+        values = 1 - sums[..., 0] / np.maximum(sums[..., 1], 1e-300)
+        return values[..., 0], values[..., 1:].mean(axis=-1), values[..., 0]
+    seen = sums[..., 1] > 0
+    values = (sums[..., 0] / np.maximum(sums[..., 1], 1)).sum(axis=-1) / seen.sum(axis=-1)
+    raw, chance = values[..., 0], values[..., 1:].mean(axis=-1)
+    return raw, chance, (raw - chance) / (1 - chance)
+
+
+def _identity(name: str, x: Array, people: People, seed: int) -> Leak:
+    """`verification` as a row of the table: AUC rescaled so that 0 = chance."""
+    try:
+        v = verification(x, people, seed)
+    except IdferError as error:
+        _log.warning("identity in %s not measured: %s", name, error)
+        nan = float("nan")
+        return Leak(
+            name, "identity", "verification", "AUC", nan, nan, nan, nan, nan, 0, 0, "subjects", str(error)
+        )
+    score, low, high = (2 * value - 1 for value in (v.auc, v.low, v.high))
+    return Leak(
+        name,
+        "identity",
+        "verification",
+        "AUC",
+        score,
+        low,
+        high,
+        v.auc,
+        v.chance,
+        v.rows,
+        v.subjects,
+        "subjects",
+    )
+
+
+def _unmeasured(name: str, target: str, kind: str, wanted: Target, note: str) -> Leak:
+    measure, nan = "R2" if wanted.continuous else "balanced accuracy", float("nan")
+    return Leak(name, target, kind, measure, nan, nan, nan, nan, nan, 0, 0, wanted.source, note)
+
+
+def _check_target(target: Target, people: People, keep: NDArray[np.bool_], name: str = "target") -> None:
+    """Raise where a target cannot be probed for on these people."""
+    if len(target.values) != len(people):
+        raise IdferError(f"{name}: {len(target.values)} values for {len(people)} faces; give one per face.")
+    check_people(people[keep], f"people with a known {name}")
+    values = target.values[keep]
+    if len(np.unique(values)) < 2 or (target.continuous and np.ptp(values) <= 1e-6 * np.abs(values).max()):
+        raise IdferError(f"{name} is {values[0]} for every face: nothing to read from features.")
+    if target.continuous:
+        return
+    for level in np.unique(values):
+        if (holders := len(np.unique(people[keep][values == level]))) < FOLDS:
+            raise IdferError(
+                f"{name}: only {holders} people show level {level!r}; probing unseen people needs {FOLDS}."
+            )
+
+
+def _shuffle(people: People, rng: np.random.Generator) -> People:
+    """(N,) row whose target each row takes when targets are permuted over people, blocks kept together."""
+    count = np.bincount(people)
+    by_person = np.split(np.argsort(people, kind="stable"), np.cumsum(count)[:-1])
+    order = np.empty(len(people), np.intp)
+    for own, donor in zip(by_person, (by_person[i] for i in rng.permutation(len(count))), strict=True):
+        order[own] = np.resize(donor, len(own))
+    return order

@@ -1,0 +1,93 @@
+"""Identity in features: can unseen people be told apart by them?
+
+An identity cannot be probed like an attribute, as a held-out person's label is unknown to the probe. So the
+question is put as face verification puts it: are two faces of one person nearer than faces of two people?
+The metric is learned on other people (within-person whitening, the metric of linear discriminant analysis).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from idfer.evaluation.bootstrap import Array, by_subject, interval, resample
+from idfer.evaluation.probes import People, check_features, check_people, deal, standardise
+
+_FOLDS = 5
+_SHRINK = 0.1  # of the spread within people towards a sphere: rare directions are not trusted
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How well unseen people are told apart.
+
+    Attributes:
+        auc: chance that a same-person pair is nearer than an other-person pair, averaged over people.
+        low: lower end of its 95 % interval (bootstrap over people).
+        high: upper end.
+        chance: `auc` with rows dealt to people at random, measured by the same pipeline.
+        rows: rows used.
+        subjects: people used.
+    """
+
+    auc: float
+    low: float
+    high: float
+    chance: float
+    rows: int
+    subjects: int
+
+
+def verification(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> Verification:
+    """Rank pairs of faces of held-out people by cosine after within-person whitening.
+
+    Args:
+        features: (N, D).
+        subjects: (N,) whose face each row is; people with a single row cannot form a pair and are left out.
+        seed: deals the people and resamples.
+
+    Raises:
+        IdferError: NaN features or fewer than 10 people with two rows.
+    """
+    x, people = check_features(features, subjects)
+    keep = np.bincount(people)[people] > 1
+    x, people = x[keep], np.unique(people[keep], return_inverse=True)[1]
+    check_people(people, "people with two faces or more")
+    rng = np.random.default_rng(seed)
+    fold, mixed = deal(people, _FOLDS, rng), rng.permutation(people)
+    auc = np.full((2, int(people.max()) + 1), np.nan)
+    for held in range(_FOLDS):
+        fit, test = fold != held, fold == held
+        x_fit, x_test = standardise(x[fit], x[test])
+        for labels, score in zip((people, mixed), auc, strict=True):
+            _pair_auc(x_test @ _whitening(x_fit, labels[fit]), labels[test], score)
+    own = auc[0][~np.isnan(auc[0])]
+    draws = resample(np.stack([np.ones_like(own), own], axis=-1), seed=seed)
+    low, high = interval(draws[:, 1] / draws[:, 0])
+    chance = float(np.nanmean(auc[1]))
+    return Verification(float(own.mean()), float(low), float(high), chance, len(x), len(own))
+
+
+def _whitening(x: Array, people: People) -> Array:
+    """(D, D) map that makes the spread within people spherical."""
+    _, index, count = np.unique(people, return_inverse=True, return_counts=True)
+    means = by_subject(x, people) / count[:, None]
+    within = x - means[index]
+    values, basis = np.linalg.eigh(within.T @ within / len(x))
+    values = (1 - _SHRINK) * np.maximum(values, 0) + _SHRINK * max(float(values.mean()), 1e-12)
+    return np.asarray(basis / np.sqrt(values))
+
+
+def _pair_auc(x: Array, people: People, score: Array) -> None:
+    """Write each person's AUC (same-person pairs against other pairs) into `score` at the person's index."""
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    cosine = x @ x.T
+    for person in np.unique(people):
+        own = np.flatnonzero(people == person)
+        same = cosine[own[:, None], own][~np.eye(len(own), dtype=bool)]
+        other = np.sort(cosine[own][:, people != person].ravel())
+        if same.size and other.size:
+            below = np.searchsorted(other, same, "left") + np.searchsorted(other, same, "right")
+            score[person] = below.mean() / (2 * other.size)

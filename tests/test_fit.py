@@ -1,0 +1,227 @@
+"""Training: it learns, it resumes to the bit after kill -9, it refuses what it cannot use."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import idfer
+from idfer import AttributeTable, IdferError, Manifest, UsageError
+from idfer.data import loader
+from idfer.training import checkpoint
+from idfer.training.checkpoint import load_checkpoint, load_state, save_state
+
+from conftest import BACKBONE
+
+OPTIONS: dict[str, Any] = {"backbone": BACKBONE, "size": 32, "batch_size": 16, "dim": 16, "device": "cpu"}
+
+
+def fit(squares: Manifest, table: AttributeTable | None, out: Path, **options: Any) -> Path:
+    method = "idfer" if table is not None else "erm"
+    defaults = {"method": method, "epochs": 2, "progress": False}
+    return idfer.fit(squares, table, out=out, **(OPTIONS | defaults | options))
+
+
+def weights(run: Path) -> bytes:
+    return (run / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("method", ["erm", "idfer"])
+def test_training_learns_and_a_run_holds_all_that_using_it_needs(
+    method: str, squares: Manifest, squares_table: AttributeTable, tmp_path: Path
+) -> None:
+    table = squares_table if method == "idfer" else None
+    run = fit(squares, table, tmp_path / "run", epochs=12, lr=3e-3)
+    history = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert len(history) == 12
+    assert history[-1]["val_ccc"] > 0.6
+    model = load_checkpoint(run)
+    assert model.network.attributes == (("tint", "group") if method == "idfer" else ())
+    assert model.preprocess.size == 32
+    assert model.config["method"] == method
+    assert {"backbone", "seed", "data", "versions"} <= set(model.config)
+    assert not (run / "state.safetensors").exists()
+    if method == "idfer":
+        assert history[-1]["nce"] > history[0]["nce"]
+        assert model.config["weights"]["effective_sample_size"] > 0
+
+
+def test_kill_nine_in_the_middle_then_the_same_command_gives_the_uninterrupted_weights(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path
+) -> None:
+    epochs = 40
+    command = [
+        sys.executable, "-m", "idfer", "fit", str(squares.root / "manifest.parquet"),
+        "--attributes", str(squares.root / "attributes.parquet"), "--out", str(tmp_path / "killed"),
+        "--epochs", str(epochs), "--progress", "false",
+        *(part for k, v in OPTIONS.items() for part in (f"--{k}", str(v))),
+    ]  # fmt: skip
+    log = tmp_path / "killed" / "log.jsonl"
+    with subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}) as running:
+        deadline = time.monotonic() + 300
+        while not (log.exists() and len(log.read_text().splitlines()) >= 2):
+            assert running.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        running.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    with pytest.raises(IdferError, match="same `idfer fit` command again"):
+        load_checkpoint(tmp_path / "killed")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for out in ("killed", "whole"):
+        again = [str(tmp_path / out) if part == str(tmp_path / "killed") else part for part in command]
+        subprocess.run(again, check=True, env=environment, capture_output=True)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert (tmp_path / "killed" / "log.jsonl").read_text() == (tmp_path / "whole" / "log.jsonl").read_text()
+
+
+def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit(squares, squares_table, tmp_path / "whole")
+    kept = checkpoint.save_state
+    calls = 0
+
+    def stop_after_third(folder: Path, state: dict[str, Any]) -> None:
+        nonlocal calls
+        kept(folder, state)
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("idfer.training.trainer.save_state", stop_after_third)
+    with pytest.raises(KeyboardInterrupt):
+        fit(squares, squares_table, tmp_path / "stopped", save_minutes=0)
+    state = load_state(tmp_path / "stopped")
+    assert state is not None
+    assert state["step"] > 0
+    monkeypatch.setattr("idfer.training.trainer.save_state", kept)
+    assert weights(fit(squares, squares_table, tmp_path / "stopped")) == weights(whole)
+
+
+def test_streaming_from_disk_trains_the_same_as_memory(
+    squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_memory = fit(squares, None, tmp_path / "memory")
+    monkeypatch.setattr(loader, "MEMORY_LIMIT", 0)
+    streamed = fit(squares, None, tmp_path / "streamed", num_workers=0)
+    assert weights(in_memory) == weights(streamed)
+
+
+def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(
+    squares: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fit(squares, None, tmp_path / "run")
+    changed = (run / "model.safetensors").stat().st_mtime_ns
+    fit(squares, None, tmp_path / "run")
+    assert (run / "model.safetensors").stat().st_mtime_ns == changed
+    assert "already trained" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"lr: 0\.001, now 0\.002"):
+        fit(squares, None, tmp_path / "run", lr=0.002)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("keep me")
+    with pytest.raises(UsageError, match="not empty and not a run"):
+        fit(squares, None, tmp_path / "mine")
+
+
+def test_an_unreadable_training_image_is_left_out_and_named(
+    squares: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    squares.files[3].write_bytes(b"")
+    fit(squares, None, tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "left out 1 of 72" in said
+    assert "003.png" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "ermm"}, "unknown method 'ermm'. Did you mean 'erm'"),
+        ({"method": "idfer"}, "idfer retrieve"),
+        ({"epochs": 0}, "--epochs is 0"),
+        ({"batch_size": 1}, "--batch_size is 1"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"backbone": "resnt18"}, "Did you mean"),
+    ],
+)
+def test_wrong_settings_are_usage_errors(
+    options: dict[str, Any], message: str, squares: Manifest, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        fit(squares, None, tmp_path / "run", **options)
+
+
+def test_unknown_attribute_and_missing_train_split_are_named(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"unknown attribute 'tnt'\. Did you mean 'tint'"):
+        fit(squares, squares_table, tmp_path / "run", use=["tnt"])
+    frame = squares.frame.assign(split="test")
+    with pytest.raises(IdferError, match="none named 'train'"):
+        fit(Manifest.from_frame(frame, squares.root), None, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_reason(squares: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(IdferError, match="the loss became"):
+        fit(squares, None, tmp_path / "run", lr=1e30, epochs=5)
+
+
+def test_checkpoints_of_another_version_or_damaged_ones_are_named(squares: Manifest, tmp_path: Path) -> None:
+    run = fit(squares, None, tmp_path / "run", epochs=1)
+    with pytest.raises(UsageError, match="no such run folder"):
+        load_checkpoint(tmp_path / "nowhere")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"format_version": 99}))
+    with pytest.raises(IdferError, match="format 99"):
+        load_checkpoint(run)
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"dim": 17}))
+    with pytest.raises(IdferError, match="does not fit its"):
+        load_checkpoint(run)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "model.safetensors").write_bytes(weights(run)[:500])
+    with pytest.raises(IdferError, match="damaged"):
+        load_checkpoint(run)
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_last_state(tmp_path: Path) -> None:
+    """A file system of 1 MB, filled for real."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(mount)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        save_state(mount, {"epoch": 1, "weights": torch.ones(1000)})
+        with pytest.raises(IdferError, match=r"state\.safetensors.*(No space|space)"):
+            save_state(mount, {"epoch": 2, "weights": torch.ones(10_000_000)})
+        kept = load_state(mount)
+        assert kept is not None
+        assert kept["epoch"] == 1
+        assert [p.name for p in mount.iterdir()] == ["state.safetensors"]
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)  # a loaded file may still be mapped
+
+
+def test_state_survives_the_disk_with_its_types(tmp_path: Path) -> None:
+    tree = {"a": {0: {"step": torch.tensor(3.0), "name": "x"}}, "list": [1, 2.5, None, True], "empty": {}}
+    save_state(tmp_path, tree)
+    found = load_state(tmp_path)
+    assert found is not None
+    assert found["list"] == tree["list"]
+    assert found["empty"] == {}
+    assert found["a"][0]["name"] == "x"
+    np.testing.assert_equal(found["a"][0]["step"].numpy(), 3.0)

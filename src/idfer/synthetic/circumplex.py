@@ -64,12 +64,12 @@ PROTOTYPES: dict[str, dict[int, float]] = {
     "terrified": {1: 1.0, 2: 0.6, 4: 0.7, 5: 1.0, 15: 0.2, 20: 0.9, 25: 1.0, 26: 0.75},
     "pleased": {6: 0.3, 12: 0.6},
     "content": {6: 0.4, 12: 0.65, 43: 0.3},
-    "serene": {6: 0.3, 12: 0.5, 43: 0.8},
-    "drowsy": {43: 0.85},
-    "calm": {43: 0.35},
+    "serene": {6: 0.3, 12: 0.5, 43: 0.65},
+    "drowsy": {43: 0.65},
+    "calm": {43: 0.2},
     "displeased": {4: 0.35, 15: 0.35, 24: 0.3, 7: 0.2},
     "miserable": {1: 1.0, 4: 0.7, 15: 1.0, 17: 0.7, 7: 0.2, 20: 0.2},
-    "bored": {15: 0.55, 17: 0.2, 24: 0.2, 43: 0.75},
+    "bored": {15: 0.55, 17: 0.2, 24: 0.2, 43: 0.6},
 }
 
 TAU = 0.24  # kernel width [ours]: prototypes stay recognisable at their anchors and blend between them

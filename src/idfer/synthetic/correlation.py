@@ -75,7 +75,7 @@ def correlate(
 ) -> np.ndarray:
     """Draw one label by a Gaussian copula, so that its marginal does not depend on the correlation.
 
-    y = 2 Phi(s) - 1 with s = sum_f rho_f g_f + sqrt(1 - sum_f rho_f^2) noise, so that y is uniform on [-1, 1].
+    y = 2 Phi(s) - 1 with s = sum_f rho_f g_f + sqrt(1 - sum_f rho_f^2) noise: y is uniform on [-1, 1].
 
     Args:
         label: "valence" or "arousal".

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from idfer.errors import UsageError
-from idfer.synthetic import colours
-from idfer.synthetic.canvas import Canvas, bump, gradient, ramp
+from idfer.synthetic.canvas import Canvas, ramp
 from idfer.synthetic.factors import Factors
-from idfer.synthetic.layers import brows, camera, eyes, hair as hairs, head, mouth, nose, pose, scene
+from idfer.synthetic.layers import (
+    brows,
+    camera,
+    creases,
+    eyes,
+    hair,
+    head,
+    mouth,
+    nose,
+    pose,
+    relief,
+    scene,
+    skin,
+)
 
 SIZES = (16, 1024)
 _CHUNK_PIXELS = 1 << 17  # planes of a chunk fit the second-level cache
@@ -57,85 +71,62 @@ def check_size(size: int) -> None:
 
 
 def _draw(factors: Factors, size: int) -> Tensor:
+    """Draw one chunk, back to front."""
     f = factors.map(lambda value: value.reshape(-1, 1, 1))
     c = pose.place(f, size)
     h = head.proportions(f)
-    skin = colours.skin(f.skin)
-    hair = colours.hair(f.hair_colour, f.hair_grey)
-    style = hairs.Hair(c, f, h)
+    style = hair.Hair(c, f, h)
 
     scene.background(c, f)
-    style.back(c, f, hair)
-    scene.body(c, f, h, skin)
-    scene.ears(c, f, h, skin)
-    _face(c, f, h, skin, hair)
-    style.front(c, f, h, hair)
-    scene.glasses(c, f)
-    scene.occlusion(c, f, skin, hair)
+    style.back(c, f)
+    scene.body(c.band(0.4, 9), f, h)
+    scene.ears(c.band(-0.6, 0.7), f, h)
+    _face(c, f, h)
+    style.front(c, f, h)
+    _some(scene.glasses, f.glasses > 0.5, c.band(-0.6, 0.4), f)
+    _some(scene.occlusion, f.occlusion > 0.5, c, f)
     camera.expose(c, f)
-    image = camera.blur(c.rgb, f.blur * (size / 64))
-    image = camera.noise(image, f)
-    pixels = (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 3, 0).contiguous()
+    image = camera.noise(camera.blur(c.rgb, f.blur * (size / 64)), f)
+    pixels = image.clamp_(0, 1).mul_(255).add_(0.5).to(torch.uint8).permute(1, 2, 3, 0).contiguous()
     done = camera.jpeg(pixels.numpy(), factors.jpeg.numpy())
     return torch.from_numpy(done).permute(0, 3, 1, 2)
 
 
-def _face(c: Canvas, f: Factors, h: head.Head, skin: Tensor, hair: Tensor) -> None:
-    """Skin modelled by light, then brows, eyes, beard and mouth."""
+def _face(c: Canvas, f: Factors, h: head.Head) -> None:
+    """Skin modelled by light, then nose, beard, mouth, eyes and brows, cut out by the outline."""
     around = c.rgb.clone()
-    n = nose.nose(c, f)
-    ink = head.creases(c, f, h)
-    z = head.relief(c, f, h) + nose.relief(c, f, n) - 0.030 * ink
-    light = _light(c, f, z)
+    relief.dome(c, f, h)
+    relief.upper(c.band(-0.60, 0.15), f)
+    relief.lower(c.band(-0.10, 1.60), f, h)
+    creases.forehead(c.band(-1.10, -0.20), f)
+    creases.eyes(c.band(-0.35, 0.30), f)
+    creases.mouth(c.band(0.30, 1.50), f, h)
+    middle = c.band(-0.60, 0.75)
+    n = nose.nose(middle, f)
+    nose.relief(middle, f, n)
+
+    c.ink.clamp_(max=1)
+    c.height.sub_(c.ink * 0.03)
+    light, gloss = skin.light(c, f)
     deep = 0.55 + 0.13 * ramp((f.skin - 5) / 4)
-    lit = light * (1 - deep * ink)
-    c.rgb.copy_(scene._warm(_complexion(c, f, skin), lit))
-    gloss = bump(((light - 1.16) / 0.22) * ((light - 1.16) / 0.22)) * (light > 0.9)
-    c.rgb.add_(gloss * (0.05 + 0.05 * ramp((f.skin - 4) / 4)))
-    nose.draw(c, f, n, skin)
-    hairs.beard(c, f, hair, skin)
-    mouth.draw(c, f, skin, light.clamp(0, 1))
-    eyes.draw(c, f, skin, light.clamp(0, 1))
-    brows.draw(c, f, skin, hair)
-    # everything outside the outline of the head was not face
+    c.rgb.copy_(skin.warm(skin.complexion(c, f), light * (1 - deep * c.ink)))
+    c.rgb.add_(gloss * (0.03 + 0.15 * ramp((f.skin - 3) / 7)))
+    c.light.copy_(light.clamp_(0, 1))
+
+    nose.draw(middle, f, n)
+    _some(hair.beard, (f.facial_hair > 0.05) | (f.gender > 0.4), c.band(-0.15, 9), f)
+    mouth.draw(c.band(0.3, 1.6), f)
+    eyes.draw(c.band(-0.5, 0.2), f)
+    brows.draw(c.band(-1.0, 0.0), f)
     mask = c.cover(head.outline(c.x, c.y, h))
     for channel, behind in zip(c.rgb, around, strict=True):
         channel.sub_(behind).mul_(mask).add_(behind)
 
 
-def _light(c: Canvas, f: Factors, z: Tensor) -> Tensor:
-    """Lambertian light on the relief plus ambient light, about 1 on a surface facing the viewer."""
-    dx, dy = gradient(z, c.px)
-    length = (1 + dx * dx + dy * dy).sqrt()
-    lx, ly = 0.55 * f.light_x, 0.55 * f.light_y
-    facing = (1 - dx * lx - dy * ly) / length
-    gain = 0.25 + 0.55 * f.light_strength
-    return (1 + gain * (facing - 1)).clamp(0.35, 1.3)
-
-
-def _complexion(c: Canvas, f: Factors, skin: Tensor) -> Tensor:
-    """Skin before light: cheeks and nose a little redder, freckles, blotches of age, rouge."""
-    side = c.x.abs()
-    cheek = bump(_q(side - 0.52, 0.34) + _q(c.y - 0.34, 0.28))
-    tip = bump(_q(c.x, 0.2) + _q(c.y - 0.36, 0.2))
-    flush = (0.10 + 0.04 * f.au12) * cheek + 0.08 * tip + 0.20 * f.makeup * cheek
-    spots = _blots(c, 5.3) * bump(_q(side - 0.4, 0.6) + _q(c.y - 0.25, 0.4)) * f.freckles * 0.30
-    spots = spots + _blots(c, 2.1) * 0.13 * f.age * f.age
-    dull = 1 - 0.05 * f.age
-    red = skin[0] * (1 - 0.10 * flush - 0.7 * spots)
-    green = skin[1] * (1 - 0.85 * flush - spots) * dull
-    blue = skin[2] * (1 - 0.70 * flush - 1.1 * spots) * dull
-    return torch.stack([red * (0.5 + 0.5 * dull), green, blue])
-
-
-def _blots(c: Canvas, frequency: float) -> Tensor:
-    from idfer.synthetic.canvas import wave
-
-    a = wave(frequency * c.x + 0.45 * wave(frequency * 0.61 * c.y))
-    b = wave(frequency * 1.13 * c.y + 0.5 * wave(frequency * 0.53 * c.x + 0.3))
-    return ramp(a * b * 1.6 - 0.4)
-
-
-def _q(distance: Tensor, width: Tensor | float) -> Tensor:
-    scaled = distance / width
-    return scaled * scaled
+def _some(draw: Callable[[Canvas, Factors], None], which: Tensor, c: Canvas, f: Factors) -> None:
+    """Draw a layer on the images that have it."""
+    images = which.reshape(-1).nonzero().reshape(-1)
+    if len(images):
+        part = c.only(images)
+        draw(part, f.rows(images))
+        c.put(images, part)

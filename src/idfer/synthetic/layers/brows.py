@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from idfer.synthetic import colours
-from idfer.synthetic.canvas import Canvas, fold, wave
+from idfer.synthetic.canvas import Canvas, fold, ramp, wave
 from idfer.synthetic.factors import Factors
 
 
-def draw(c: Canvas, f: Factors, skin: Tensor, hair: Tensor) -> None:
+def draw(c: Canvas, f: Factors) -> None:
     """Draw both eyebrows on |x|: a tapered quadratic band from the inner to the outer end."""
+    skin, hair = c.skin, c.hair
     right = (c.x > 0).to(torch.float32) * 2 - 1
     side = c.x.abs()
     uneven = 1 + 0.5 * f.lopsided * right
@@ -26,9 +26,11 @@ def draw(c: Canvas, f: Factors, skin: Tensor, hair: Tensor) -> None:
     arch = fold(f.gender, 0.060, 0.030) + 0.014 * f.brow_arch + 0.05 * f.au2 - 0.03 * f.au4
     line = start + (end - start) * tc - 4 * arch * tc * (1 - tc) * (0.6 + 0.8 * tc)
     thick = 0.040 * (1 + 0.17 * f.brow_thickness) * fold(f.gender, 0.72, 1.50) * (1 - 0.15 * f.age)
-    body = thick * (1 - 0.62 * tc * tc)
+    body = thick * (1 - 0.62 * tc * tc) * (0.72 + 0.28 * ramp(tc * 6))
     ends = torch.maximum(-t, t - 1) * length
     distance = torch.maximum((c.y - line).abs() - body, ends)
     colour = colours.mix(colours.mix(hair * 0.80, skin * 0.30, 0.25), hair, f.hair_grey * 0.8)
     texture = 0.90 + 0.10 * wave(side * 16 - c.y * 9)
-    c.paint(colour * texture, fold(f.gender, 0.80, 0.93) * c.cover(distance - 0.006))
+    c.paint(
+        colour * texture, fold(f.gender, 0.80, 0.93) * c.cover(distance - 0.006) * (0.55 + 0.45 * ramp(t * 7))
+    )

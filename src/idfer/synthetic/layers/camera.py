@@ -27,32 +27,30 @@ def blur(image: Tensor, deviation: Tensor) -> Tensor:
         return image
     square = (7 * deviation * deviation).clamp(min=1e-6)
     for axis in (2, 3):
+        size = image.shape[axis]
+        pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
+        padded = torch.nn.functional.pad(image, pad, mode="replicate")
         total = torch.ones_like(deviation)
         blurred = image.clone()
         for step in range(1, reach + 1):
             t = (1 - step * step / square).clamp(min=0)
             weight = t * t
-            blurred += weight * (_shifted(image, step, axis) + _shifted(image, -step, axis))
+            before, after = (padded.narrow(axis, reach + move, size) for move in (-step, step))
+            blurred += (before + after).mul_(weight)
             total = total + 2 * weight
         image = blurred / total
     return image
 
 
-def _shifted(image: Tensor, step: int, axis: int) -> Tensor:
-    """The image moved by `step` pixels along an axis, its border repeated."""
-    size = image.shape[axis]
-    index = (torch.arange(size) + step).clamp(0, size - 1)
-    return image.index_select(axis, index)
-
-
 def noise(image: Tensor, f: Factors) -> Tensor:
     """Sensor noise, mostly of brightness: it depends on `noise_seed` and the pixel alone."""
     height, width = image.shape[-2:]
-    bright = grain(f.noise_seed, height, width, 0) * f.noise
-    channels = [
-        image[k] + bright + 0.4 * f.noise * grain(f.noise_seed, height, width, k + 1) for k in range(3)
-    ]
-    return torch.stack(channels)
+    bright, red = grain(f.noise_seed, height, width, 0)
+    blue, _ = grain(f.noise_seed, height, width, 1)
+    image = image + bright.mul_(f.noise)
+    image[0] += red.mul_(0.5 * f.noise)
+    image[2] += blue.mul_(0.5 * f.noise)
+    return image
 
 
 def jpeg(images: np.ndarray, quality: np.ndarray) -> np.ndarray:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from idfer.synthetic import colours
-from idfer.synthetic.canvas import Canvas, bump, ramp
+from idfer.synthetic.canvas import Canvas, bump, ramp, square
 from idfer.synthetic.factors import Factors
 
 
-def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
-    """Draw the eyes.
-
-    Args:
-        c: the canvas, skin already lit.
-        f: factors as (N, 1, 1).
-        skin: (3, N, 1, 1) base colour of the skin.
-        light: (N, H, W) shading of the face, 1 = lit.
-    """
+def draw(c: Canvas, f: Factors) -> None:
+    """Draw both eyes, with `f` as (N, 1, 1) tensors."""
+    skin = c.skin
     right = (c.x > 0).to(torch.float32) * 2 - 1  # +1 on the image-right eye
     side = c.x.abs()
-    half = 0.222 * (1 + 0.06 * f.eye_size) * (1.03 - 0.05 * f.gender)
+    half = 0.238 * (1 + 0.06 * f.eye_size) * (1.04 - 0.08 * f.gender)
     ex = side - (0.425 + 0.018 * f.eye_spacing + 0.012 * f.face_width)
     ey = c.y + 0.135 + (0.035 + 0.045 * f.eye_tilt - 0.05 * f.age) * ex
     u = ex / half
@@ -37,14 +30,14 @@ def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
     open_low = (
         1.0 + 0.05 * f.eye_openness + 0.15 * f.au5 - 0.55 * f.au6 - 0.50 * f.au7 - 0.2 * f.au9 - 0.12 * f.au43
     )
-    height = (0.122 - 0.014 * f.gender) * (1 + 0.05 * f.eye_size)
+    height = (0.136 - 0.024 * f.gender) * (1 + 0.05 * f.eye_size)
     hood = 1 - (0.12 + 0.38 * f.age) * ramp(u * 0.8 + 0.2)
     arch = q * (1 - 0.12 * u)
     upper = -height * open_up * arch * hood + 0.05 * f.au43 * q
-    lower = 0.068 * open_low.clamp(min=0.05) * q * (1 + 0.15 * u)
+    lower = 0.072 * open_low.clamp(min=0.05) * q * (1 + 0.15 * u)
 
     # soft lid above, eye shadow of the make-up
-    lid = bump(u * u * 0.55 + _q(ey - upper + 0.055, 0.10))
+    lid = bump(u * u * 0.55 + square(ey - upper + 0.055, 0.10))
     c.paint(skin * 0.62, (0.22 + 0.10 * f.age) * lid)
     tint = colours.mix(colours.rgb(0.45, 0.25, 0.35), colours.rgb(0.35, 0.25, 0.20), f.lipstick)
     c.paint(tint * (0.35 + 0.65 * skin), 0.70 * f.makeup * lid)
@@ -54,19 +47,19 @@ def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
     inside = c.cover(torch.maximum(upper - ey, ey - lower) * 0.92) * ramp(q * 6)
     # sclera, in the shadow of the lid
     under = ramp((ey - upper) / 0.07)
-    white = colours.rgb(0.96, 0.95, 0.94) * (0.80 + 0.20 * under) * (0.72 + 0.28 * light)
+    white = colours.rgb(0.96, 0.95, 0.94) * (0.80 + 0.20 * under) * (0.72 + 0.28 * c.light)
     # iris and pupil look along the gaze
     gx = c.x - (side - ex) * right - 0.055 * f.gaze_x - 0.05 * c.turn_x
     gy = ey + 0.015 - 0.025 * f.gaze_y
     radius = (gx * gx + gy * gy).sqrt()
-    iris_size = 0.112
+    iris_size = 0.118
     iris = c.cover(radius - iris_size)
     colour = colours.blend(colours.IRIS, f.iris)
     glow = 0.75 + 0.55 * ramp((gy + 0.02) / 0.12)
     ball = white + (colour * glow - white) * iris
     ball = ball * (1 - 0.55 * c.stroke(radius - iris_size + 0.012, 0.012))
     ball = ball * (1 - 0.95 * c.cover(radius - 0.048))
-    spark = c.cover((_q(gx + 0.038, 1.0) + _q(gy + 0.045, 1.0)).sqrt() - 0.026)
+    spark = c.cover((square(gx + 0.038, 1.0) + square(gy + 0.045, 1.0)).sqrt() - 0.026)
     ball = ball + (1 - ball) * 0.9 * spark
     ball = ball * (0.62 + 0.38 * under)
     c.paint(ball, inside)
@@ -78,8 +71,3 @@ def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
     wing = 0.06 * (f.makeup + 0.4 * (1 - f.gender)) * ramp((u - 0.75) * 3)
     c.paint(dark, (0.72 + 0.25 * (1 - f.gender)) * c.stroke(ey - upper + thick * 0.6 + wing, thick) * ends)
     c.paint(skin * 0.40, (0.45 + 0.3 * f.makeup) * c.stroke(ey - lower - 0.008, 0.008) * ramp(q * 3))
-
-
-def _q(distance: Tensor, width: Tensor | float) -> Tensor:
-    scaled = distance / width
-    return scaled * scaled

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from idfer.synthetic import colours
-from idfer.synthetic.canvas import Canvas, bump, fold, ramp, wave
+from idfer.synthetic.canvas import Canvas, bump, fold, ramp, square, wave
 from idfer.synthetic.factors import Factors
 
 
-def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
-    """Draw the mouth; arguments as in `eyes.draw`.
+def draw(c: Canvas, f: Factors) -> None:
+    """Draw the mouth, with `f` as (N, 1, 1) tensors.
 
     The corners lift with AU12 and fall with AU15, but also by the person's own resting curve and with age:
     a resting old mouth looks like a faint AU15, as on real faces.
     """
-    right = (c.x > 0).to(torch.float32) * 2 - 1
-    uneven = 1 + 0.9 * f.lopsided * right
+    skin = c.skin
     half = 0.345 * (1 + 0.055 * f.mouth_width) * fold(f.gender, 0.98, 1.05)
     half = half * (
         1
@@ -26,22 +24,23 @@ def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
         + 0.08 * f.au10
         - 0.16 * f.au23
         - 0.05 * f.au24
-        - 0.26 * f.au26 * (1 - f.au12)
+        - 0.34 * f.au26 * (1 - f.au12)
     )
     u = (c.x - 0.03 * f.lopsided * (f.au12 - f.au15) - 0.05 * c.turn_x) / half
     uu = (u * u).clamp(max=1.6)
+    uneven = 1 + 0.9 * f.lopsided * u.clamp(-1, 1)
     q = (1 - uu).clamp(min=0)
     round_ = q.sqrt()
 
-    rest = 0.028 * f.mouth_curve - 0.055 * f.age + 0.012 * (1 - f.gender)
-    lift = rest + (0.185 * f.au12 - 0.155 * f.au15 - 0.03 * f.au17) * uneven - 0.03 * f.au20
+    rest = 0.028 * f.mouth_curve - 0.045 * f.age + 0.012 * (1 - f.gender)
+    lift = rest + (0.185 * f.au12 - 0.135 * f.au15 - 0.03 * f.au17) * uneven - 0.03 * f.au20
     middle = (
         0.735 + 0.02 * f.mouth_height + 0.012 * f.face_length - 0.03 * f.au17 - 0.02 * f.au10 + 0.02 * f.au12
     )
     base = middle - lift * (uu - 0.30)
     parted = 0.075 * f.au25 * (1 - 0.7 * f.au24) + 0.05 * f.au12 * f.au25
     opening = (
-        parted + 0.36 * f.au26 * (0.25 + 0.75 * f.au25) + 0.05 * f.au16 * f.au25 + 0.05 * f.au10 * f.au25
+        parted + 0.43 * f.au26 * (0.25 + 0.75 * f.au25) + 0.05 * f.au16 * f.au25 + 0.05 * f.au10 * f.au25
     )
     shape = q + (round_ - q) * (0.25 + 0.55 * f.au26)
     top = base - (0.24 * opening + 0.045 * f.au10 + 0.02 * f.au9) * shape
@@ -62,18 +61,18 @@ def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
     lips = colours.mix(lips, skin * 0.85, 0.30 * f.age * (1 - f.makeup))
     within = ramp((1.02 - u.abs()) * 12)
     above = ramp((base - c.y) / 0.05 + 0.5)
-    glint = bump(_q(u, 0.55) + _q(c.y - bottom - 0.05 * full, 0.035 * full + 0.01))
-    glow = (1.06 - 0.24 * above) * (0.55 + 0.45 * light)
+    glint = bump(square(u, 0.55) + square(c.y - bottom - 0.05 * full, 0.035 * full + 0.01))
+    glow = (1.06 - 0.24 * above) * (0.55 + 0.45 * c.light)
     lit = lips * glow + (0.16 + 0.10 * f.makeup) * glint
     c.paint(lit, c.cover(torch.maximum(outer_top - c.y, c.y - outer_bottom) * 0.95) * within)
     # shadow under the lower lip
-    c.paint(skin * 0.55, 0.38 * bump(_q(u, 0.75) + _q(c.y - outer_bottom - 0.05, 0.055)))
+    c.paint(skin * 0.55, 0.38 * bump(square(u, 0.75) + square(c.y - outer_bottom - 0.05, 0.055)))
 
     # the opening: cavity, tongue, teeth
     gap = bottom - top
     inside = c.cover(torch.maximum(top - c.y, c.y - bottom)) * within * ramp(opening * 40)
     cavity = colours.rgb(0.26, 0.07, 0.08).expand(3, *c.x.shape).clone()
-    tongue = bump(_q(u, 0.62) + _q(c.y - bottom + 0.02, 0.12)) * ramp(gap * 6 - 0.7)
+    tongue = bump(square(u, 0.62) + square(c.y - bottom + 0.02, 0.12)) * ramp(gap * 6 - 0.7)
     cavity += (colours.rgb(0.72, 0.32, 0.34) - cavity) * (0.85 * tongue)
     enamel = colours.rgb(0.97, 0.95, 0.91) - 0.10 * f.age * colours.rgb(0.3, 0.6, 1.5)
     bared = 0.095 * (0.45 + 0.55 * (f.au12 + f.au10 + 0.7 * f.au20).clamp(max=1)) * (0.35 + 0.65 * shape)
@@ -83,15 +82,10 @@ def draw(c: Canvas, f: Factors, skin: Tensor, light: Tensor) -> None:
     low = 0.06 * (f.au16 + 0.5 * f.au20).clamp(max=1)
     lower_teeth = c.cover(bottom - low - c.y) * ramp(low * 50)
     cavity += (enamel * 0.82 * gaps - cavity) * lower_teeth
-    c.paint(cavity * (0.7 + 0.3 * light), inside)
+    c.paint(cavity * (0.7 + 0.3 * c.light), inside)
 
     # the line between closed lips, and the corners
     line = c.stroke(c.y - base, 0.014) * ramp((1.06 - u.abs()) * 10)
     c.paint(skin * 0.22, 0.85 * line * (1 - ramp(opening * 30)))
-    corner = bump(_q(u.abs() - 1.0, 0.13) + _q(c.y - middle + lift * 0.70, 0.045))
+    corner = bump(square(u.abs() - 1.0, 0.13) + square(c.y - middle + lift * 0.70, 0.045))
     c.paint(skin * 0.30, 0.75 * corner)
-
-
-def _q(distance: Tensor, width: Tensor | float) -> Tensor:
-    scaled = distance / width
-    return scaled * scaled

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from idfer.synthetic.canvas import Canvas, bump, fold, ramp
+from idfer.synthetic.canvas import Canvas, bump, fold, ramp, square
 from idfer.synthetic.factors import Factors
 
 
@@ -31,31 +31,27 @@ def nose(c: Canvas, f: Factors) -> Nose:
     )
 
 
-def relief(c: Canvas, f: Factors, n: Nose) -> Tensor:
-    """Height of the nose above the face, (N, H, W)."""
-    rise = ramp((c.y + 0.42) / 0.85)
-    fall = ramp((n.tip + 0.13 - c.y) / 0.12)
-    half = n.width * (0.55 + 0.35 * rise)
-    z = (0.05 + 0.17 * rise) * fall * bump((n.x / half) * (n.x / half) * 0.55)
-    side = n.x.abs()
-    y = c.y - n.tip
-    z = z + 0.10 * bump(_q(n.x, n.width * 0.75) + _q(y, 0.15))
-    return z + 0.085 * bump(_q(side - n.width * (0.80 + n.flare), 0.10) + _q(y - 0.055 + 0.05 * f.au9, 0.10))
+def relief(c: Canvas, f: Factors, n: Nose) -> None:
+    """Bridge, tip and wings, added to the height of the face."""
+    side, y = n.x.abs(), c.y - n.tip
+    rise = ramp((c.y + 0.55) / 0.95)
+    fall = ramp((0.16 - y) / 0.18)
+    bridge = bump(square(n.x, n.width * (0.85 + 0.20 * rise)) * 0.60)
+    c.height.add_(0.185 * rise * (0.35 + 0.65 * rise) * fall * bridge)
+    c.height.add_(0.085 * bump(square(n.x, n.width * 0.95) + square(y, 0.19)))
+    wings = square(side - n.width * (0.80 + n.flare), 0.12) + square(y - 0.055 + 0.05 * f.au9, 0.10)
+    c.height.add_(0.055 * bump(wings))
 
 
-def draw(c: Canvas, f: Factors, n: Nose, shade: Tensor) -> None:
-    """Nostrils and the shadow under the tip; `shade` is the colour of skin in shadow."""
+def draw(c: Canvas, f: Factors, n: Nose) -> None:
+    """Nostrils and the shadow under the tip."""
+    shade = c.skin
     side = n.x.abs()
     y = c.y - n.tip
-    under = bump(_q(n.x, n.width * 1.25) + _q(y - 0.135, 0.085))
-    c.paint(shade * 0.72, 0.50 * under)
+    under = bump(square(n.x, n.width * 1.25) + square(y - 0.135, 0.085))
+    c.paint(shade * 0.70, 0.42 * under)
     tilt = y - 0.105 - 0.10 * (side - 0.5 * n.width) + 0.03 * f.au9
-    hole = bump(_q(side - n.width * (0.46 + 0.4 * n.flare), 0.072) + _q(tilt, 0.048))
-    c.paint(shade * 0.30, 0.95 * ramp(hole * 1.6))
-    wing = bump(_q(side - n.width * (1.14 + n.flare), 0.035) + _q(y - 0.06 + 0.05 * f.au9, 0.10))
-    c.paint(shade * 0.62, 0.55 * wing)
-
-
-def _q(distance: Tensor, width: Tensor | float) -> Tensor:
-    scaled = distance / width
-    return scaled * scaled
+    hole = bump(square(side - n.width * (0.46 + 0.4 * n.flare), 0.072) + square(tilt, 0.048))
+    c.paint(shade * 0.34, 0.78 * ramp(hole * 1.4))
+    wing = bump(square(side - n.width * (1.14 + n.flare), 0.035) + square(y - 0.06 + 0.05 * f.au9, 0.10))
+    c.paint(shade * 0.62, 0.42 * wing)

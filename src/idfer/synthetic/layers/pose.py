@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from idfer.synthetic import colours
 from idfer.synthetic.canvas import Canvas
 from idfer.synthetic.factors import Factors
 
-VIEW = 1.80  # half the image side in face half-widths, at scale 1
-CENTRE = 0.06  # canonical y of the image centre
+VIEW = 1.66  # half the image side in face half-widths, at scale 1
+CENTRE = -0.02  # canonical y of the image centre
 DOME = 0.85  # depth of the face, in half-widths
 
 
@@ -39,9 +40,14 @@ def place(f: Factors, size: int) -> Canvas:
         y=y - depth * turn_y,
         head_x=x,
         head_y=y,
+        height=torch.zeros_like(x),
+        ink=torch.zeros_like(x),
+        light=torch.ones_like(x),
         px=f.scale * (size / (2 * VIEW)),
         turn_x=turn_x,
         turn_y=turn_y,
+        skin=colours.skin(f.skin),
+        hair=colours.hair(f.hair_colour, f.hair_grey),
     )
 
 

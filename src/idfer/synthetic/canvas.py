@@ -150,7 +150,12 @@ def grain(seed: Tensor, height: int, width: int, stream: int) -> tuple[Tensor, T
     h ^= h >> 16
     first = (h & 255).add_((h >> 8).bitwise_and_(255))
     second = ((h >> 16).bitwise_and_(255)).add_(h >> 24)
-    return tuple(total.to(torch.float32).sub_(255.0).mul_(1 / 104.5) for total in (first, second))
+    return _unit(first), _unit(second)
+
+
+def _unit(total: Tensor) -> Tensor:
+    """Sums of two bytes, mean 255 and deviation 104.5, as standard noise."""
+    return total.to(torch.float32).sub_(255.0).mul_(1 / 104.5)
 
 
 _MASK = 0xFFFFFFFF

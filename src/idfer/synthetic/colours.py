@@ -44,8 +44,9 @@ def hsv(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 def skin(tone: Tensor) -> Tensor:
-    """Skin colour of a Monk tone (N, 1, 1) in 1..10, under slightly warm light."""
-    return blend(MONK, tone - 1) * rgb(0.985, 0.945, 0.915)
+    """Skin colour of a Monk tone (N, 1, 1) in 1..10 in slightly warm light; dark skin is exposed for."""
+    gain = 1 + 0.22 * ((tone - 6) / 4).clamp(0, 1)
+    return blend(MONK, tone - 1) * rgb(0.985, 0.945, 0.915) * gain
 
 
 def hair(colour: Tensor, grey: Tensor) -> Tensor:

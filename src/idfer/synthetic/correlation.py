@@ -90,11 +90,12 @@ def correlate(
     score = np.sqrt(max(0.0, 1.0 - sum(rho**2 for rho in rhos.values()))) * noise
     for factor, rho in rhos.items():
         score = score + rho * scores[factor]
-    return 2.0 * normal_cdf(score) - 1.0
+    return 2 * normal_cdf(score) - 1
 
 
 def normal_cdf(score: np.ndarray) -> np.ndarray:
     """Phi(score), the standard normal distribution function, elementwise."""
     import torch
 
-    return torch.special.ndtr(torch.from_numpy(np.asarray(score, np.float64))).numpy()
+    cumulative: np.ndarray = torch.special.ndtr(torch.from_numpy(np.asarray(score, np.float64))).numpy()
+    return cumulative

@@ -29,7 +29,8 @@ class Factors:
     """
 
     # --- identity
-    identity: Tensor  # running number of the person within its seed
+    cohort: Tensor  # seed that the person was drawn with
+    identity: Tensor  # running number of the person within the cohort
     gender: Tensor  # presentation, 0 feminine .. 1 masculine
     age: Tensor  # 0 young adult .. 1 old
     skin: Tensor  # Monk skin tone 1 .. 10, continuous
@@ -204,19 +205,19 @@ def sample(
         identities: number of people.
         per_identity: images per person.
         correlation: label-attribute correlation, as `idfer.synthetic.correlation.parse` reads it.
-        seed: any integer >= 0.
+        seed: 0 to 2^24 - 1; another seed draws other people.
 
     Returns:
         identities * per_identity faces, person by person.
 
     Raises:
-        UsageError: a count below 1, a negative seed or a bad correlation.
+        UsageError: a count below 1, a seed out of range or a bad correlation.
     """
     for name, value in (("identities", identities), ("per_identity", per_identity)):
         if value < 1:
             raise UsageError(f"{name} is {value}; at least 1 is needed.")
-    if seed < 0:
-        raise UsageError(f"seed is {seed}; use an integer of at least 0.")
+    if not 0 <= seed < 2**24:
+        raise UsageError(f"seed is {seed}; use an integer from 0 to {2**24 - 1}.")
     rhos = correlations.parse(correlation)
     people, scores = population.identities(identities, seed)
     count = identities * per_identity
@@ -234,7 +235,7 @@ def sample(
         shown = intensity * values["expressivity"] * (1 + 0.12 * rng.standard_normal(count))
         values[f"au{au}"] = (shown + 0.03 * np.abs(rng.standard_normal(count))).clip(0, 1)
     values |= population.nuisance(rng, count)
-    values["identity"] = owner.astype(np.float64)
+    values |= {"cohort": np.full(count, float(seed)), "identity": owner.astype(np.float64)}
     return Factors(**{n: torch.from_numpy(values[n].astype(np.float32)) for n in Factors.names()})
 
 

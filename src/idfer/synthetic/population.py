@@ -30,7 +30,8 @@ def _pick(uniform: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _spread(uniform: np.ndarray, levels: int, gap: float) -> np.ndarray:
     """Uniform draws moved away from the `levels - 1` inner borders; the density at a border is 1/(1+gap)."""
     turn = 2 * np.pi * levels
-    return uniform + gap * np.sin(turn * uniform) / turn
+    moved: np.ndarray = uniform + gap * np.sin(turn * uniform) / turn
+    return moved
 
 
 def identities(count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -21,7 +21,7 @@ def draw(c: Canvas, f: Factors) -> None:
     tc = t.clamp(0, 1)
     # Rest: low and straight for masculine, high and arched for feminine presentation; they sink with age.
     rest = -0.43 - 0.022 * f.brow_height + 0.055 * f.gender + 0.02 * f.age
-    start = rest - 0.15 * f.au1 * uneven + 0.105 * f.au4 + 0.04 * f.au9 - 0.015 * f.brow_tilt + 0.02 * f.au6
+    start = rest - 0.15 * f.au1 * uneven + 0.13 * f.au4 + 0.04 * f.au9 - 0.015 * f.brow_tilt + 0.02 * f.au6
     end = rest + 0.03 + 0.025 * f.brow_tilt - 0.13 * f.au2 * uneven + 0.02 * f.au4 + 0.05 * f.age
     arch = fold(f.gender, 0.060, 0.030) + 0.014 * f.brow_arch + 0.05 * f.au2 - 0.03 * f.au4
     line = start + (end - start) * tc - 4 * arch * tc * (1 - tc) * (0.6 + 0.8 * tc)

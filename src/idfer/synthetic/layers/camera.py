@@ -60,5 +60,5 @@ def jpeg(images: np.ndarray, quality: np.ndarray) -> np.ndarray:
     done = images.copy()
     for k in np.flatnonzero(quality < 100):
         _, data = cv2.imencode(".jpg", images[k][:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality[k])])
-        done[k] = cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+        done[k] = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[:, :, ::-1]
     return done

@@ -28,7 +28,7 @@ def forehead(c: Canvas, f: Factors) -> None:
     rows = wave((y + 0.62 + 0.05 * raised + 0.03 * wave(x * 0.9)) / 0.135)
     area = ramp((0.60 - side) * 4) * ramp((-0.54 - y) * 12) * ramp((y + 0.96) * 8)
     c.ink.add_(lines * area * ramp(rows * 1.3 - 0.35))
-    frown = 0.62 * f.au4 + 0.38 * aged(f)
+    frown = 0.75 * f.au4 + 0.38 * aged(f)
     c.ink.add_(frown * bump(square(side - 0.072 - 0.10 * (y + 0.4), 0.034) + square(y + 0.43, 0.17)))
 
 

@@ -24,7 +24,7 @@ def draw(c: Canvas, f: Factors) -> None:
         + 0.08 * f.au10
         - 0.16 * f.au23
         - 0.05 * f.au24
-        - 0.34 * f.au26 * (1 - f.au12)
+        - 0.42 * f.au26 * (1 - f.au12)
     )
     u = (c.x - 0.03 * f.lopsided * (f.au12 - f.au15) - 0.05 * c.turn_x) / half
     uu = (u * u).clamp(max=1.6)
@@ -43,8 +43,9 @@ def draw(c: Canvas, f: Factors) -> None:
         parted + 0.43 * f.au26 * (0.25 + 0.75 * f.au25) + 0.05 * f.au16 * f.au25 + 0.05 * f.au10 * f.au25
     )
     shape = q + (round_ - q) * (0.25 + 0.55 * f.au26)
-    top = base - (0.24 * opening + 0.045 * f.au10 + 0.02 * f.au9) * shape
-    bottom = base + (0.76 * opening + 0.035 * f.au16 * f.au25) * shape - 0.045 * f.au10 * shape * (1 - f.au25)
+    top = base - ((0.24 + 0.14 * f.au26) * opening + 0.045 * f.au10 + 0.02 * f.au9) * shape
+    below = (0.76 - 0.14 * f.au26) * opening + 0.035 * f.au16 * f.au25 - 0.045 * f.au10 * (1 - f.au25)
+    bottom = base + below * shape
 
     pressed = (1 - 0.60 * f.au24) * (1 - 0.35 * f.au23) * (1 - 0.38 * f.age) * (1 + 0.17 * f.lip_fullness)
     full = pressed * fold(f.gender, 1.18, 0.86)

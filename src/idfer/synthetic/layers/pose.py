@@ -9,8 +9,8 @@ from idfer.synthetic import colours
 from idfer.synthetic.canvas import Canvas
 from idfer.synthetic.factors import Factors
 
-VIEW = 1.4  # half the image side in face half-widths, at scale 1: a tight crop, as a face detector gives
-CENTRE = -0.02  # canonical y of the image centre
+VIEW = 1.42  # half the image side in face half-widths, at scale 1: a tight crop, as a face detector gives
+CENTRE = 0.05  # canonical y of the image centre: leaves room for a dropped jaw
 DOME = 0.85  # depth of the face, in half-widths
 
 

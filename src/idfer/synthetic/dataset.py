@@ -1,0 +1,239 @@
+"""`idfer synth`: embedded faces as a folder of images with a manifest; and counterfactual faces in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idfer.errors import IdferError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from idfer.data.manifest import Manifest
+    from idfer.progress import Bar
+    from idfer.synthetic.factors import Factors
+
+SOURCE = "idfer-synthetic"
+MANIFEST = "manifest.parquet"
+CAPTIONS = "captions.txt"
+SHEET = "sheet.png"
+IMAGES = "images"
+MARK = ".idfer-synth"  # tells our folders from others, also after a kill
+_SHEET_PEOPLE = 8
+_BATCH = 512  # faces rendered before they are written: bounds the memory
+
+
+def synth(
+    out: str | Path,
+    identities: int = 150,
+    per_identity: int = 40,
+    size: int = 64,
+    correlation: str = "",
+    seed: int = 0,
+    split: str = "train",
+    progress: bool = True,
+) -> Manifest:
+    """Draw embedded faces with known identity and expression.
+
+    Writes OUT/images/SPLIT/SUBJECT/NNNN.png, OUT/manifest.parquet with every factor, OUT/captions.txt and a
+    contact sheet OUT/sheet.png. The same arguments give the same pixels.
+
+    Args:
+        out: folder to write; new, empty, or made by `idfer synth` before, whose files are then replaced.
+        identities: number of people.
+        per_identity: images per person.
+        size: image side in pixels, 16 to 1024.
+        correlation: label-attribute correlation, e.g. age:valence=-0.7,gender:arousal=0.7; empty for none.
+            Factors: gender, age, skin; labels: valence, arousal.
+        seed: another seed draws other people; the same seed draws the same people whatever the correlation.
+        split: name of the split in the manifest.
+        progress: show a progress bar.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        UsageError: a size, count, seed, split or correlation that cannot be, or a folder holding other files.
+        IdferError: a file cannot be written.
+    """
+    from idfer.synthetic.factors import sample
+    from idfer.synthetic.render import check_size
+
+    check_size(size)
+    _check_folder(Path(out))
+    factors = sample(identities, per_identity, correlation, seed)
+    return write_splits({split: factors}, out, size=size, seed=seed, progress=progress)
+
+
+def write_splits(
+    parts: Mapping[str, Factors], out: str | Path, size: int = 64, seed: int = 0, progress: bool = True
+) -> Manifest:
+    """Write several splits of embedded faces into one folder with one manifest.
+
+    Args:
+        parts: split name -> its faces.
+        out: as for `synth`.
+        size: image side in pixels, 16 to 1024.
+        seed: chooses the wording of the captions; the faces are given.
+        progress: show a progress bar.
+
+    Returns:
+        The manifest, splits in the order given. A person has one subject name (`sCOHORT-IDENTITY`) in every
+        split.
+
+    Raises:
+        UsageError: no split, a name that is none, a bad size, or a folder holding other files.
+        IdferError: a person in `train` and in another split (IDF001), or a file cannot be written.
+    """
+    import pandas as pd
+
+    from idfer.data.manifest import Manifest
+    from idfer.files import atomic
+    from idfer.progress import bar
+    from idfer.synthetic.captions import captions
+    from idfer.synthetic.factors import Factors
+    from idfer.synthetic.render import check_size, render
+
+    root = Path(out)
+    check_size(size)
+    _check_splits(parts)
+    _check_folder(root)
+    everyone = Factors.concat(list(parts.values()))
+    table = pd.concat([_table(faces, name) for name, faces in parts.items()], ignore_index=True)
+    table["caption"] = captions(everyone, seed)
+    manifest = Manifest.from_frame(table, root, name=str(root / MANIFEST))  # refuses before anything is drawn
+    _prepare(manifest)
+    files = manifest.files
+    with bar("drawing faces", len(everyone), progress) as advance, ThreadPoolExecutor(2) as pool:
+        writing: list[Future[None]] = []
+        for start in range(0, len(everyone), _BATCH):
+            chosen = slice(start, start + _BATCH)
+            pixels = render(everyone.rows(chosen), size).permute(0, 2, 3, 1).numpy()
+            _finish(writing, advance)  # the batch before was written while this one was drawn
+            writing = [pool.submit(_write_png, *one) for one in zip(files[chosen], pixels, strict=True)]
+        _finish(writing, advance)
+    _write_png(root / SHEET, _sheet(everyone))
+    with atomic(root / CAPTIONS) as temporary:
+        temporary.write_text("\n".join(table["caption"]) + "\n", encoding="utf-8")
+    manifest.write(root / MANIFEST)
+    return manifest
+
+
+def counterfactual(
+    factors: Factors,
+    identity_of: int | Sequence[int] | np.ndarray,
+    expression_of: int | Sequence[int] | np.ndarray,
+) -> Factors:
+    """These identities with those expressions: the ground truth of "what if that person showed this?".
+
+    Args:
+        factors: N faces.
+        identity_of: row or rows (M,) that give who it is *and* the photograph (nuisance).
+        expression_of: row or rows (M,) that give the labels and the action units, taken as they are: the
+            personal expressivity of the giver is in them, that of the receiver is not applied again.
+
+    Returns:
+        M faces; a single row on either side stands for all rows of the other.
+
+    Raises:
+        UsageError: a row that does not exist, or two lists of different lengths.
+    """
+    import numpy as np
+
+    from idfer.synthetic.factors import EXPRESSION
+
+    person, shown = np.atleast_1d(np.asarray(identity_of)), np.atleast_1d(np.asarray(expression_of))
+    for rows in (person, shown):
+        if rows.size and not (-len(factors) <= rows.min() and rows.max() < len(factors)):
+            raise UsageError(f"row {rows.max()} does not exist; there are {len(factors)} faces.")
+    if len(person) != len(shown) and 1 not in (len(person), len(shown)):
+        raise UsageError(
+            f"{len(person)} identities for {len(shown)} expressions; give as many of both, or one of either."
+        )
+    person, shown = np.broadcast_arrays(person, shown)
+    donor = factors.rows(shown.copy())
+    return factors.rows(person.copy()).replace(**{name: getattr(donor, name) for name in EXPRESSION})
+
+
+def _table(faces: Factors, split: str) -> pd.DataFrame:
+    """Manifest rows of one split: contract columns and factors."""
+    table = faces.frame()
+    cohort, person = faces.cohort.int().tolist(), faces.identity.int().tolist()
+    subjects = [f"s{c}-{p:05d}" for c, p in zip(cohort, person, strict=True)]
+    table.insert(0, "subject", subjects)
+    number = table.groupby("subject").cumcount()
+    paths = [f"{IMAGES}/{split}/{s}/{n:04d}.png" for s, n in zip(subjects, number, strict=True)]
+    table.insert(0, "path", paths)
+    table = table.assign(source=SOURCE, split=split, label_source="synthetic", frame=-1)
+    return table.assign(valence=faces.valence.numpy(), arousal=faces.arousal.numpy())
+
+
+def _check_splits(parts: Mapping[str, Factors]) -> None:
+    if not parts:
+        raise UsageError("no split to write; give at least one, e.g. {'train': sample(150, 40)}.")
+    for name in parts:
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise UsageError(f"split {name!r} is not a name; use letters, digits, - and _.")
+
+
+def _check_folder(root: Path) -> None:
+    """A folder is written only when it is new, empty or one of ours."""
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is a file; choose a folder for the images.")
+    if root.is_dir() and any(root.iterdir()) and not (root / MARK).is_file():
+        raise UsageError(f"{root} holds other files; nothing was changed. Choose a new or empty folder.")
+
+
+def _prepare(manifest: Manifest) -> None:
+    """Remove what an earlier run wrote, and nothing else; make the folders."""
+    import shutil
+
+    root = manifest.root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / MARK).write_text("Written by `idfer synth`, which replaces its files here when run again.\n")
+        for name in (MANIFEST, CAPTIONS, SHEET):
+            (root / name).unlink(missing_ok=True)
+        shutil.rmtree(root / IMAGES, ignore_errors=True)
+        for folder in {file.parent for file in manifest.files}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise IdferError(
+            f"cannot write in {root}: {error.strerror or error}; choose another folder."
+        ) from error
+
+
+def _finish(writing: Sequence[Future[None]], advance: Bar) -> None:
+    for one in writing:
+        one.result()
+    advance(len(writing))
+
+
+def _write_png(file: Path, image: np.ndarray) -> None:
+    """Write one (H, W, 3) RGB uint8 image."""
+    import cv2
+
+    _, data = cv2.imencode(".png", image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 2])
+    try:
+        file.write_bytes(data.tobytes())
+    except OSError as error:
+        raise IdferError(
+            f"cannot write {file}: {error.strerror or error}. Free some space or choose another folder, and "
+            "run the same command again."
+        ) from error
+
+
+def _sheet(faces: Factors) -> np.ndarray:
+    """A contact sheet of the first people, so that a user sees what was made."""
+    from idfer.synthetic.sheet import contact_sheet
+
+    first: dict[tuple[float, float], int] = {}
+    for row, person in enumerate(zip(faces.cohort.tolist(), faces.identity.tolist(), strict=True)):
+        first.setdefault(person, row)
+        if len(first) == _SHEET_PEOPLE:
+            break
+    return contact_sheet(faces.rows(list(first.values())))

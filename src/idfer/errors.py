@@ -29,4 +29,6 @@ def unknown(kind: str, name: str, known: list[str], hint: str = "") -> UsageErro
     near = get_close_matches(name, known, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    return UsageError(f"unknown {kind} {name!r}.{guess} Known: {listed or 'none'}.{' ' + hint if hint else ''}")
+    return UsageError(
+        f"unknown {kind} {name!r}.{guess} Known: {listed or 'none'}.{' ' + hint if hint else ''}"
+    )

@@ -25,7 +25,10 @@ def cache_dir() -> Path:
 
 def offline() -> bool:
     """Whether downloads are off (`IDFER_OFFLINE` or `HF_HUB_OFFLINE` set to a true value)."""
-    return any(os.environ.get(k, "").lower() in {"1", "true", "yes", "on"} for k in ("IDFER_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(
+        os.environ.get(k, "").lower() in {"1", "true", "yes", "on"}
+        for k in ("IDFER_OFFLINE", "HF_HUB_OFFLINE")
+    )
 
 
 @contextmanager
@@ -91,17 +94,23 @@ def fetch(url: str, path: str | Path, checksum: str, *, timeout: float = 20.0) -
     if target.is_file() and sha256(target) == checksum:
         return target
     if offline():
-        raise IdferError(f"{target.name} is not cached at {target} and downloads are off (IDFER_OFFLINE); "
-                         f"download {url} there yourself or unset IDFER_OFFLINE.")
+        raise IdferError(
+            f"{target.name} is not cached at {target} and downloads are off (IDFER_OFFLINE); "
+            f"download {url} there yourself or unset IDFER_OFFLINE."
+        )
     with atomic(target) as temporary:
         try:
             with urllib.request.urlopen(url, timeout=timeout) as answer, temporary.open("wb") as out:
                 while chunk := answer.read(_CHUNK):
                     out.write(chunk)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise IdferError(f"cannot download {url}: {getattr(error, 'reason', error)}; "
-                             f"check the connection, or put the file at {target} yourself.") from error
+            raise IdferError(
+                f"cannot download {url}: {getattr(error, 'reason', error)}; "
+                f"check the connection, or put the file at {target} yourself."
+            ) from error
         if (found := sha256(temporary)) != checksum:
-            raise IdferError(f"{url} arrived with SHA-256 {found[:12]}..., expected {checksum[:12]}...; "
-                             "nothing was kept. Try again, or report it if it stays so.")
+            raise IdferError(
+                f"{url} arrived with SHA-256 {found[:12]}..., expected {checksum[:12]}...; "
+                "nothing was kept. Try again, or report it if it stays so."
+            )
     return target

@@ -52,8 +52,10 @@ class Manifest:
         if file.is_dir():
             file = file / "manifest.parquet"
         if not file.is_file():
-            raise IdferError(f"{file}: no such manifest. Make one with `idfer synth`, or give the path of a "
-                             "manifest.parquet or a CSV with columns path, valence, arousal.")
+            raise IdferError(
+                f"{file}: no such manifest. Make one with `idfer synth`, or give the path of a "
+                "manifest.parquet or a CSV with columns path, valence, arousal."
+            )
         try:
             table = pd.read_csv(file) if file.suffix.lower() == ".csv" else pd.read_parquet(file)
         except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
@@ -65,7 +67,9 @@ class Manifest:
     def from_frame(cls, table: pd.DataFrame, root: str | Path, name: str = "manifest") -> Manifest:
         """Check a table and fill in the columns that have defaults. Raises as `read` does."""
         if missing := [c for c in REQUIRED if c not in table.columns]:
-            raise IdferError(f"{name}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}.")
+            raise IdferError(
+                f"{name}: column {missing[0]!r} is missing; a manifest needs {', '.join(REQUIRED)}."
+            )
         if not len(table):
             raise IdferError(f"{name}: has no rows; nothing to work on.")
         table = table.reset_index(drop=True)
@@ -75,7 +79,7 @@ class Manifest:
         for column in LABELS:
             _check_label(table, column, name)
         for column in ("path", "subject", "source", "split", "label_source"):
-            table[column] = table[column].fillna("").astype(str)
+            table[column] = table[column].astype(object).where(table[column].notna(), "").astype(str)
         if (empty := np.flatnonzero(table["path"].to_numpy() == "")).size:
             raise IdferError(f"{name}: row {empty[0]}: path is empty; name an image file or drop the row.")
         manifest = cls(table, Path(root))
@@ -162,7 +166,7 @@ def _check_label(table: pd.DataFrame, column: str, name: str) -> None:
     if (bad := np.flatnonzero(values.isna())).size:
         raise IdferError(
             f"{name}: row {bad[0]} ({table['path'].iloc[bad[0]]}): IDF003 {column} is "
-            f"{table[column].iloc[bad[0]]!r}, not a number ({bad.size} such rows); label or drop them."
+            f"{str(table[column].iloc[bad[0]])!r}, not a number ({bad.size} such rows); label or drop them."
         )
     if (bad := np.flatnonzero(values.abs() > 1)).size:
         raise IdferError(

@@ -76,6 +76,10 @@ class Target:
         known = np.isfinite(self.values) if self.continuous else self.values.astype(str) != ""
         return np.asarray(known)
 
+    def rows(self, chosen: NDArray[Any]) -> Target:
+        """The target of the rows that an integer array or a mask names."""
+        return Target(self.values[chosen], self.source)
+
 
 @dataclass(frozen=True)
 class Leak:

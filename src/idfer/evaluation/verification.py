@@ -56,7 +56,10 @@ def verification(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> Ver
     x, people = x[keep], np.unique(people[keep], return_inverse=True)[1]
     check_people(people, "people with two faces or more")
     rng = np.random.default_rng(seed)
-    fold, mixed = deal(people, _FOLDS, rng), rng.permutation(people)
+    fold = deal(people, _FOLDS, rng)
+    mixed = people.copy()
+    for held in range(_FOLDS):  # within folds, so that shuffled people are as disjoint as the true ones
+        mixed[fold == held] = rng.permutation(people[fold == held])
     auc = np.full((2, int(people.max()) + 1), np.nan)
     for held in range(_FOLDS):
         fit, test = fold != held, fold == held

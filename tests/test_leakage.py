@@ -1,0 +1,170 @@
+"""Leakage probes: what is planted is found, what is not there is not, and people are never shared."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from idfer.errors import IdferError
+from idfer.evaluation.leakage import Target, leakage, probe
+from idfer.evaluation.probes import discriminant, fit_probes
+from idfer.evaluation.verification import verification
+
+PEOPLE, EACH, WIDTH = 80, 6, 16
+
+
+def world(seed=0, people=PEOPLE, each=EACH):
+    """A person attribute in [0, 1] (S,), people (N,), and features (N, D) that know neither."""
+    rng = np.random.default_rng(seed)
+    subjects = np.repeat(np.arange(people), each)
+    return rng.uniform(size=people), subjects, rng.normal(size=(people * each, WIDTH)), rng
+
+
+def test_linear_leakage_is_found_by_both_probes():
+    attribute, subjects, features, rng = world()
+    features[:, :4] += np.outer(attribute[subjects] - 0.5, [4, -3, 2, 3])
+    for kind in ("linear", "mlp"):
+        found = probe(features, attribute[subjects], subjects, kind)
+        assert found.low > 0.5 and found.low < found.score < found.high <= 1
+        assert abs(found.chance) < 0.15
+
+
+def test_nonlinear_leakage_is_found_by_the_mlp_alone():
+    attribute, subjects, features, rng = world()
+    features[:, 0] = 2 * rng.choice([-1, 1], len(features)) * (attribute[subjects] + 0.2)
+    assert probe(features, attribute[subjects], subjects, "linear").score < 0.1
+    assert probe(features, attribute[subjects], subjects, "mlp").low > 0.3
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_features_that_know_the_person_but_not_the_attribute_do_not_leak_it(kind):
+    """The trap: each person's rows share a code, so a row-wise split reads the attribute perfectly."""
+    attribute, subjects, features, rng = world(seed=3)
+    features = 0.1 * features + rng.normal(size=(PEOPLE, WIDTH))[subjects]
+    found = probe(features, attribute[subjects], subjects, kind)
+    assert found.low <= 0.02 and found.score < 0.1
+
+    rows = probe(features, attribute[subjects], np.arange(len(features)), kind)  # every row its own person
+    assert rows.score > 0.3, "the trap is no trap"
+    assert verification(features, subjects).auc > 0.95
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_independent_features_score_chance_in_every_world(kind):
+    scores = []
+    for seed in range(3):
+        attribute, subjects, features, _ = world(seed)
+        found = probe(features, attribute[subjects], subjects, kind, seed)
+        scores.append(found.score)
+        assert found.low <= 0.0 + 1e-9
+        assert abs(found.chance) < 0.1
+    assert abs(np.mean(scores)) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_levels_are_scored_above_measured_chance(kind):
+    attribute, subjects, features, rng = world(people=100)
+    levels = np.array(["young", "middle", "older"])[np.digitize(attribute, [0.5, 0.8])][subjects]  # unequal
+    blank = probe(features, levels, subjects, kind)
+    assert blank.measure == "balanced accuracy" and abs(blank.chance - 1 / 3) < 0.07
+    assert blank.low <= 0 <= blank.high + 0.05
+    features[:, 0] = 4 * attribute[subjects] + 0.1 * rng.normal(size=len(features))
+    told = probe(features, levels, subjects, kind)
+    assert told.low > 0.6, "the middle one of ordered levels must not be overlooked"
+    assert told.score == pytest.approx((told.raw - told.chance) / (1 - told.chance))
+
+
+def test_levels_that_vary_within_a_person_are_probed_too():
+    _, subjects, features, rng = world()
+    levels = np.where(features[:, 0] > 0, "up", "down")
+    assert probe(features, levels, subjects).score > 0.7
+
+
+def test_verification_knows_people_and_reports_chance_otherwise():
+    _, subjects, features, rng = world()
+    blank = verification(features, subjects)
+    assert blank.low <= 0.5 <= blank.high and abs(blank.chance - 0.5) < 0.05
+    loud = 5 * rng.normal(size=(len(features), WIDTH)) * np.linspace(0, 1, WIDTH)  # varies within people
+    coded = loud + (rng.normal(size=(PEOPLE, WIDTH)) * np.linspace(1, 0, WIDTH))[subjects]
+    assert verification(coded, subjects).low > 0.9
+
+
+def test_probes_never_see_the_people_they_predict():
+    """Garbage in the held-out people's own labels cannot change what is predicted for them."""
+    attribute, subjects, features, rng = world()
+    train = subjects < 60
+    y = attribute[subjects][:, None, None]
+    for kind in ("linear", "mlp"):
+        guess, own = fit_probes(features[train], y[train], subjects[train], features[~train], kind, 0)
+        assert guess.shape == (120, 1, 1) and own.shape == (360, 1, 1)
+        spoiled = y.copy()
+        person = subjects == 5
+        spoiled[person] += 100
+        _, other = fit_probes(features[train], spoiled[train], subjects[train], features[~train], kind, 0)
+        # a row's own inner prediction comes from a probe blind to its person: it moves with scale, not label
+        assert abs(other[person[train]].mean() - own[person[train]].mean()) < 20
+
+
+def test_discriminant_matches_a_gaussian_rule_by_hand():
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 500)
+    scores = rng.normal(size=(1000, 2)) + np.array([[0, 0], [2, 0]])[y]
+    log_odds = discriminant(scores, y, np.array([[0.5, 3.0], [1.5, -3.0]]))
+    assert log_odds.argmax(axis=1).tolist() == [0, 1]
+    assert (log_odds[0, 0] - log_odds[0, 1]) == pytest.approx(1.0, abs=0.3)  # (x - 1)(0 - 2) / var at x = .5
+
+
+def test_same_seed_same_table_and_every_row_named():
+    attribute, subjects, features, rng = world(people=30)
+    targets = {
+        "age": Target(attribute[subjects], "ground truth"),
+        "hat": Target(np.where(attribute > 0.5, "hat", "none")[subjects], "retrieved with builtin"),
+    }
+    one = leakage({"a": features, "b": features[:, :3]}, targets, subjects, seed=2)
+    assert one.equals(leakage({"a": features, "b": features[:, :3]}, targets, subjects, seed=2))
+    assert len(one) == 2 * (2 * 2 + 1)
+    assert set(one["source"]) == {"ground truth", "retrieved with builtin", "subjects"}
+    assert (one["subjects"] == 30).all() and one["score"].notna().all()
+
+
+def test_what_cannot_be_measured_stays_in_the_table_with_a_reason(caplog):
+    attribute, subjects, features, rng = world(people=30)
+    rare = np.where(subjects < 2, "rare", "common")
+    targets = {
+        "constant": Target(np.full(len(subjects), 0.3), "ground truth"),
+        "single": Target(np.full(len(subjects), "light"), "retrieved"),
+        "rare": Target(rare, "retrieved"),
+        "unknown": Target(np.where(subjects < 5, attribute[subjects], np.nan), "ground truth"),
+        "age": Target(np.where(subjects < 25, attribute[subjects], np.nan), "ground truth"),
+    }
+    with caplog.at_level(logging.WARNING):
+        table = leakage({"z": features}, targets, subjects, kinds=["linear"]).set_index("target")
+    assert "0.3 for every face" in table.loc["constant", "note"]
+    assert "light for every face" in table.loc["single", "note"]
+    assert "only 2 people show level" in table.loc["rare", "note"]
+    assert "only 5 people with a known unknown" in table.loc["unknown", "note"]
+    assert table.loc[["constant", "single", "rare", "unknown"], "score"].isna().all()
+    assert table.loc["age", "subjects"] == 25 and np.isfinite(table.loc["age", "score"])
+    assert "constant" in caplog.text
+
+
+def test_bad_features_and_few_people_are_errors():
+    attribute, subjects, features, _ = world(people=12)
+    features[7, 3] = np.nan
+    with pytest.raises(IdferError, match="row 7 is not finite"):
+        probe(features, attribute[subjects], subjects)
+    with pytest.raises(IdferError, match="only 6 people"):
+        probe(np.zeros((36, 3)), attribute[subjects][:36], subjects[:36])
+    with pytest.raises(IdferError, match="wanted"):
+        probe(np.zeros((40, 3)), attribute[subjects], subjects)
+
+
+def test_wide_and_constant_features_are_no_trouble():
+    attribute, subjects, features, rng = world(people=40)
+    wide = np.concatenate([features, rng.normal(size=(len(features), 400)), np.ones((len(features), 3))], 1)
+    wide[:, 5] += 6 * attribute[subjects]
+    for kind in ("linear", "mlp"):
+        assert probe(wide, attribute[subjects], subjects, kind).score > 0.1
+    assert probe(np.zeros((len(features), 4)), attribute[subjects], subjects, "mlp").score == pytest.approx(0)

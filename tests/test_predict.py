@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +154,40 @@ def test_detaching_is_an_argument(model: Predictor, photos: Path) -> None:
     answers = [va(None), va(["age"]), va(["gender"]), va([])]
     for i, one in enumerate(answers):
         assert all(np.abs(one - other).max() > 1e-4 for other in answers[:i])
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A CLIP of 1.6 million random weights, in a folder as open_clip keeps them."""
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("clip")
+    vision = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
+
+
+def test_attributes_only_where_asked_for(
+    model: Predictor, run: Path, photos: Path, tmp_path: Path, clip: str
+) -> None:
+    levels = idfer.Vocabulary.load("default").levels
+    columns = [f"{name}/{level}" for name in levels for level in levels[name]]
+    out = tmp_path / "out.parquet"
+    predict([str(photos)], str(run), out=str(out), attributes=True, clip=clip, batch_size=3, progress=False)
+    frame = read(out)
+    assert list(frame.columns) == EXPECTED + columns
+    face = frame["error"] == ""
+    assert frame.loc[~face, columns].isna().all(axis=None)
+    for name in levels:
+        total = frame.loc[face, [c for c in columns if c.startswith(f"{name}/")]].sum(axis=1)
+        assert total.to_numpy() == pytest.approx(1, abs=1e-5)
+    rows = model(photos, attributes=True, clip=clip, detector="haar").frame()[columns]
+    assert rows.to_numpy() == pytest.approx(frame[columns].to_numpy(), abs=1e-4, nan_ok=True)
 
 
 # -- what goes in -------------------------------------------------------------------------------------------
@@ -373,6 +410,18 @@ def test_csv_on_stdout_is_clean_and_warnings_go_to_stderr(
     assert "Haar" in told.err
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure(
+    run: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `idfer predict ... | head`."""
+    unread, written = os.pipe()
+    os.close(unread)
+    with open(written, "w") as stdout:  # noqa: PTH123
+        monkeypatch.setattr("sys.stdout", stdout)
+        predict([str(photos)], str(run), detector="none", progress=False)
+        print("more, which the exit would flush")
+
+
 def test_detach_values_with_commas_and_none(run: Path, photos: Path, tmp_path: Path) -> None:
     def va(detach: list[str] | None) -> np.ndarray:
         out = str(tmp_path / "out.csv")
@@ -386,8 +435,6 @@ def test_detach_values_with_commas_and_none(run: Path, photos: Path, tmp_path: P
 
 
 def test_file_names_that_are_not_utf8(run: Path, photos: Path, tmp_path: Path) -> None:
-    import os
-
     strange = Path(os.fsdecode(os.fsencode(photos) + b"/caf\xe9.png"))
     strange.write_bytes((photos / "a one.png").read_bytes())
     predict([str(strange)], str(run), detector="none", out=str(tmp_path / "out.csv"), progress=False)
@@ -414,9 +461,6 @@ def test_rows_leave_as_they_are_made(model: Predictor, tmp_path: Path) -> None:
 
 def test_import_is_light() -> None:
     """`idfer predict --help` must not wait for torch."""
-    import subprocess
-    import sys
-
     heavy = {"torch", "cv2", "pandas", "timm", "PIL", "pyarrow"}
     code = f"import sys, idfer.inference.predictor; print(*{heavy} & {{*sys.modules}})"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

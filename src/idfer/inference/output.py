@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -104,11 +103,8 @@ def _stdout(empty: pd.DataFrame) -> Iterator[Write]:
         sys.stdout.write(_csv(frame, header))
         sys.stdout.flush()
 
-    try:
-        write(empty, header=True)
-        yield write
-    except BrokenPipeError:  # `idfer predict ... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    write(empty, header=True)
+    yield write
 
 
 def _csv(frame: pd.DataFrame, header: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -138,7 +139,7 @@ class Predictor:
 def predict(
     inputs: list[str],
     model: str = "synthetic-tiny",
-    detach: list[str] | None = None,
+    detach: list[str] | str | None = None,
     out: str | None = None,
     detector: str = "auto",
     attributes: bool = False,
@@ -201,17 +202,20 @@ def _write_all(
     stream: Stream, files: list[Path], target: Path | None, progress: bool
 ) -> BaseException | None:
     """Write every row; an interrupt or a failure ends it early, keeps what was made and is returned."""
-    with (
-        nullcontext() if target is None else atomic(target) as path,
-        output.writer(path, stream.extra) as write,
-    ):
-        try:
-            for table in stream.run(track(files, "predict", len(files), progress)):
-                write(table)
-        except OSError:
-            raise  # the output itself failed: what stood at `target` stays
-        except (KeyboardInterrupt, Exception) as error:
-            return error
+    place = nullcontext() if target is None else atomic(target)
+    try:
+        with place as path, output.writer(path, stream.extra) as write:
+            try:
+                for table in stream.run(track(files, "predict", len(files), progress)):
+                    write(table)
+            except OSError:
+                raise  # the output itself failed: what stood at `target` stays
+            except (KeyboardInterrupt, Exception) as error:
+                return error
+    except (
+        BrokenPipeError
+    ):  # `idfer predict ... | head` has read enough; nothing more is flushed to it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return None
 
 

@@ -72,8 +72,8 @@ PROTOTYPES: dict[str, dict[int, float]] = {
     "bored": {15: 0.55, 17: 0.2, 24: 0.2, 43: 0.6},
 }
 
-TAU = 0.24  # kernel width [ours]: prototypes stay recognisable at their anchors and blend between them
-KAPPA = 0.6  # weight of dominance in the distance [ours]
+TAU = 0.20  # kernel width [ours]: prototypes stay recognisable at their anchors and blend between them
+KAPPA = 0.8  # weight of dominance in the distance [ours]
 
 
 def action_units(

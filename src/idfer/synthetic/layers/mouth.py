@@ -38,7 +38,7 @@ def draw(c: Canvas, f: Factors) -> None:
         0.735 + 0.02 * f.mouth_height + 0.012 * f.face_length - 0.03 * f.au17 - 0.02 * f.au10 + 0.02 * f.au12
     )
     base = middle - lift * (uu - 0.30)
-    parted = 0.075 * f.au25 * (1 - 0.7 * f.au24) + 0.05 * f.au12 * f.au25
+    parted = 0.075 * f.au25 * (1 - 0.7 * f.au24) + 0.085 * f.au12 * f.au25
     opening = (
         parted + 0.43 * f.au26 * (0.25 + 0.75 * f.au25) + 0.05 * f.au16 * f.au25 + 0.05 * f.au10 * f.au25
     )
@@ -79,7 +79,7 @@ def draw(c: Canvas, f: Factors) -> None:
     bared = 0.095 * (0.45 + 0.55 * (f.au12 + f.au10 + 0.7 * f.au20).clamp(max=1)) * (0.35 + 0.65 * shape)
     upper_teeth = c.cover(c.y - top - bared)
     gaps = 1 - 0.10 * (c.px / 40).clamp(max=1) * ramp(wave(u * 3.5 + 0.5) * 4 - 3)
-    cavity += (enamel * gaps * (0.90 - 0.25 * uu) - cavity) * upper_teeth
+    cavity += (enamel * gaps * (0.87 - 0.25 * uu) - cavity) * upper_teeth
     low = 0.06 * (f.au16 + 0.5 * f.au20).clamp(max=1)
     lower_teeth = c.cover(bottom - low - c.y) * ramp(low * 50)
     cavity += (enamel * 0.82 * gaps - cavity) * lower_teeth

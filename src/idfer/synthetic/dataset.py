@@ -228,12 +228,13 @@ def _write_png(file: Path, image: np.ndarray) -> None:
 
 
 def _sheet(faces: Factors) -> np.ndarray:
-    """A contact sheet of the first people, so that a user sees what was made."""
+    """A contact sheet of a few people, from the lightest to the darkest skin: what a user looks at first."""
+    import numpy as np
+
     from idfer.synthetic.sheet import contact_sheet
 
-    first: dict[tuple[float, float], int] = {}
-    for row, person in enumerate(zip(faces.cohort.tolist(), faces.identity.tolist(), strict=True)):
-        first.setdefault(person, row)
-        if len(first) == _SHEET_PEOPLE:
-            break
-    return contact_sheet(faces.rows(list(first.values())))
+    people = np.stack([faces.cohort.numpy(), faces.identity.numpy()])
+    first = np.unique(people, axis=1, return_index=True)[1]
+    by_skin = first[np.argsort(faces.skin.numpy()[first], kind="stable")]
+    spread = np.linspace(0, len(by_skin) - 1, min(_SHEET_PEOPLE, len(by_skin))).round().astype(int)
+    return contact_sheet(faces.rows(by_skin[spread]))

@@ -59,7 +59,7 @@ def contact_sheet(
     tiles = render(faces.rows(order), size).permute(0, 2, 3, 1).numpy()
     rows, columns = len(factors), len(expressions)
     grid = tiles.reshape(rows, columns, size, size, 3).transpose(0, 2, 1, 3, 4)
-    top, left = int(size * _MARGIN), int(size * 0.62)
+    top, left = int(size * _MARGIN), int(size * 0.72)
     sheet = np.full((rows * size + top, columns * size + left, 3), _PAPER, np.uint8)
     sheet[top:, left:] = grid.reshape(rows * size, columns * size, 3)
     scale = size / 320

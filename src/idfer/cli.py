@@ -25,12 +25,22 @@ class Verb:
 
 
 VERBS = {
-    "demo": Verb("idfer.experiments.demo", (), ("out",), "the main job, offline, on embedded faces: train, compare, report"),
-    "synth": Verb("idfer.synthetic.dataset", ("out",), (), "draw embedded faces with known identity and expression"),
-    "retrieve": Verb(
-        "idfer.attributes.table", ("manifest",), ("out",), "retrieve each face's identity attributes with CLIP"
+    "demo": Verb(
+        "idfer.experiments.demo", (), ("out",),
+        "the main job, offline, on embedded faces: train, compare, report",
     ),
-    "fit": Verb("idfer.training.fit", ("manifest",), ("attributes", "out"), "train a valence-arousal model"),
+    "synth": Verb(
+        "idfer.synthetic.dataset", ("out",), (),
+        "draw embedded faces with known identity and expression",
+    ),
+    "retrieve": Verb(
+        "idfer.attributes.table", ("manifest",), ("out",),
+        "retrieve each face's identity attributes with CLIP",
+    ),
+    "fit": Verb(
+        "idfer.training.fit", ("manifest",), ("attributes", "out"),
+        "train a valence-arousal model",
+    ),
     "evaluate": Verb(
         "idfer.reporting.report", ("run", "manifest"), ("attributes", "out"),
         "score a run: accuracy, attribute leakage, report.html",

@@ -65,7 +65,7 @@ def demo(
         found.append(measure(run, faces, table, list(TESTS), device=device, seed=seed, progress=progress))
     table_of_results = summary(found)
     _write_metrics(found, root / "metrics.json", seed)
-    write_report(found, faces, root / "report.html", title="idfer demo: embedded faces, shifted identities")
+    write_report(found, root / "report.html", title="idfer demo: embedded faces, shifted identities")
     return f"{table_of_results}\n\nreport   {root / 'report.html'}\nmetrics  {root / 'metrics.json'}"
 
 
@@ -93,10 +93,8 @@ def summary(found: list[Evaluation]) -> str:
     rows = []
     for one in found:
         mean = one.accuracy.query("dimension == 'mean' and metric == 'ccc'").set_index("split")
-        row = {"method": one.name} | {
-            f"CCC {split}": "{value:.3f} [{low:.3f}, {high:.3f}]".format(**mean.loc[split, :].to_dict())
-            for split in TESTS
-        }
+        cells = {s: (mean["value"][s], mean["low"][s], mean["high"][s]) for s in TESTS}
+        row = {"method": one.name} | {f"CCC {s}": "{:.3f} [{:.3f}, {:.3f}]".format(*cells[s]) for s in TESTS}
         leaks = one.leakage.query("features == 'expression' and kind == 'mlp'").set_index("target")
         rows.append(row | {f"leak {name}": f"{leaks.loc[name, 'score']:.2f}" for name in leaks.index})
     table = pd.DataFrame(rows).set_index("method").T

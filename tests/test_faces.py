@@ -88,9 +88,18 @@ def test_yunet_finds_a_face_that_fills_a_large_image(astronaut: np.ndarray) -> N
 
 @needs_yunet
 def test_yunet_finds_small_faces_in_a_large_image(astronaut: np.ndarray) -> None:
-    small = cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)
-    found = YuNet(ASSET)(np.tile(small, (8, 10, 1)))
-    assert len(found) == 80
+    small = cv2.resize(astronaut, (80, 80), interpolation=cv2.INTER_AREA)  # the face is 14 x 18 pixels
+    found = YuNet(ASSET)(np.tile(small, (12, 16, 1)))
+    assert len(found) == 12 * 16
+
+
+@needs_yunet
+def test_yunet_is_given_its_own_colour_order(astronaut: np.ndarray) -> None:
+    """Swapped channels still show a face, only less surely: the score is compared with OpenCV's own."""
+    net = cv2.FaceDetectorYN.create(str(ASSET), "", (512, 512), 0.6)
+    _, rows = net.detect(cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR))
+    (face,) = YuNet(ASSET)(astronaut)
+    assert face.score == pytest.approx(float(rows[0, 14]), abs=1e-6)
 
 
 def test_several_faces_each_once_largest_first(detector: faces.Detector, astronaut: np.ndarray) -> None:

@@ -135,6 +135,13 @@ def test_whole_images_as_faces(model: Predictor, photos: Path) -> None:
     assert len(frame) == 4
     assert frame[["x", "y", "width", "height"]].iloc[0].tolist() == [0, 0, 200, 150]
     assert frame[VA].notna().all(axis=None)
+    contract = model.checkpoint.preprocess
+    crop = torch.from_numpy(contract.crop(read_image(photos / "a one.png")))  # no box, so no margin
+    with torch.inference_mode():
+        expected = model.checkpoint.network(contract.normalise(crop.permute(2, 0, 1)[None])).valence_arousal[
+            0
+        ]
+    assert frame.iloc[0][VA].tolist() == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
@@ -394,7 +401,7 @@ def test_whole_numbers_stay_whole_in_text_files(run: Path, photos: Path, tmp_pat
     first = (tmp_path / "o.csv").read_text().splitlines()[1].split(",")
     assert all(first[EXPECTED.index(c)].isdigit() for c in ("frame", "face_id", "x", "y", "width", "height"))
     row = json.loads((tmp_path / "o.jsonl").read_text().splitlines()[0])
-    assert isinstance(row["x"], int)
+    assert all(isinstance(row[c], int) for c in ("frame", "face_id", "x", "y", "width", "height"))
     assert row["time"] is None
 
 

@@ -135,13 +135,14 @@ class Factors:
         return [f.name for f in fields(cls)]
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Factors:
-        """Apply one function to every field."""
-        return Factors(**{name: function(getattr(self, name)) for name in self.names()})
+        """Apply one function to all fields at once, stacked as (F, N); it may change all but F."""
+        stacked = torch.stack([getattr(self, name) for name in _NAMES])
+        return Factors(*function(stacked).unbind(0))
 
     def rows(self, index: Tensor | np.ndarray | Sequence[int] | slice) -> Factors:
         """The faces that an index array, mask or slice names, in that order."""
         chosen = index if isinstance(index, slice) else torch.as_tensor(index)
-        return self.map(lambda value: value[chosen])
+        return self.map(lambda stacked: stacked[:, chosen])
 
     def replace(self, **changes: Tensor | float) -> Factors:
         """A copy with some factors changed; a number stands for all N faces.

@@ -27,7 +27,7 @@ from idfer.synthetic.layers import (
 )
 
 SIZES = (16, 1024)
-_CHUNK_PIXELS = 3 << 15  # planes of a chunk fit the second-level cache
+_CHUNK_PIXELS = 1 << 16  # planes of a chunk fit the second-level cache
 
 STUDIO: dict[str, float] = {
     "yaw": 0, "pitch": 0, "roll": 0, "shift_x": 0, "shift_y": 0, "scale": 1, "gaze_x": 0, "gaze_y": 0,
@@ -88,7 +88,7 @@ def check_size(size: int) -> None:
 
 def _draw(factors: Factors, size: int) -> Tensor:
     """Draw one chunk, back to front."""
-    f = factors.map(lambda value: value.reshape(-1, 1, 1))
+    f = factors.map(lambda stacked: stacked.reshape(len(stacked), -1, 1, 1))
     c = pose.place(f, size)
     h = head.proportions(f)
     style = hair.Hair(c, f, h)

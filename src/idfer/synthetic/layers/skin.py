@@ -33,8 +33,11 @@ def complexion(c: Canvas, f: Factors) -> Tensor:
     cheek = bump(square(side - 0.50, 0.44) + square(c.y - 0.34, 0.36))
     tip = bump(square(c.x, 0.2) + square(c.y - 0.36, 0.2))
     flush = (0.15 + 0.04 * f.au12) * cheek + 0.12 * tip + 0.13 * f.makeup * cheek
-    spots = _blots(c, 5.3) * bump(square(side - 0.4, 0.6) + square(c.y - 0.25, 0.4)) * f.freckles * 0.30
-    spots = spots + _blots(c, 3.4) * 0.07 * f.age * f.age
+    spots = _blots(c.x, c.y, 3.4) * 0.07 * f.age * f.age
+    freckled = f.freckles.reshape(-1).nonzero().reshape(-1)
+    x, y = c.x[freckled], c.y[freckled]
+    area = bump(square(x.abs() - 0.4, 0.6) + square(y - 0.25, 0.4))
+    spots[freckled] += _blots(x, y, 5.3) * area * f.freckles[freckled] * 0.30
     dull = 1 - 0.05 * f.age
     red = skin[0] * (1 - 0.10 * flush - 0.7 * spots)
     green = skin[1] * (1 - 0.85 * flush - spots) * dull
@@ -42,10 +45,10 @@ def complexion(c: Canvas, f: Factors) -> Tensor:
     return torch.stack([red * (0.5 + 0.5 * dull), green, blue])
 
 
-def _blots(c: Canvas, frequency: float) -> Tensor:
+def _blots(x: Tensor, y: Tensor, frequency: float) -> Tensor:
     """An irregular pattern of soft spots, 0..1."""
-    a = wave(frequency * c.x + 0.45 * wave(frequency * 0.61 * c.y))
-    b = wave(frequency * 1.13 * c.y + 0.5 * wave(frequency * 0.53 * c.x + 0.3))
+    a = wave(frequency * x + 0.45 * wave(frequency * 0.61 * y))
+    b = wave(frequency * 1.13 * y + 0.5 * wave(frequency * 0.53 * x + 0.3))
     return ramp(a * b * 1.6 - 0.4)
 
 

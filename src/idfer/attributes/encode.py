@@ -189,6 +189,7 @@ class _Cache:
         # Made in one thread and used in one other, never in both at a time.
         self._file = sqlite3.connect(path, timeout=60, check_same_thread=False)
         self._file.execute("PRAGMA journal_mode=WAL")
+        self._file.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing, a power cut a batch
         self._file.execute(
             "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
         )

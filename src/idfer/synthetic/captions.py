@@ -89,6 +89,26 @@ def truth(written: Sequence[Caption], factors: Factors) -> torch.Tensor:
     return torch.from_numpy(holds)
 
 
+def contrasts(seed: int = 0) -> dict[str, list[Caption]]:
+    """For each attribute one sentence per level, all in one wording: they differ in that level only.
+
+    At most one of them is true of a face, and the others are the hardest negatives it can have.
+    """
+    rng = np.random.default_rng([seed, 4])
+    found: dict[str, list[Caption]] = {}
+    for name, of in LEVELS.items():
+        opening = int(rng.integers(len(_OPENINGS)))
+        wordings = [prompts[name] for prompts in (_DEFAULT, _LINEAGE) if name in prompts]
+        choice = rng.integers(len(wordings) + 1)
+        if choice < len(wordings):
+            templates, words = wordings[choice]
+            template = templates[rng.integers(len(templates))]
+            found[name] = [Caption(template.replace("{}", words[value]), {name: value}) for value in of]
+        else:
+            found[name] = [Caption(_compose({name: value}, opening), {name: value}) for value in of]
+    return found
+
+
 _USED = (
     "gender", "age", "skin", "facial_hair", "glasses", "hair_style", "hair_colour", "hair_grey", "valence",
     "arousal", "yaw",
@@ -126,6 +146,16 @@ _WITH = {
 _VIEW = {"forward": "facing forward", "side": "turned to the side"}
 _OPENINGS = ("a photo of ", "a portrait of ", "a picture of ", "a close-up of ", "")
 _MOST = 5  # attributes in one sentence
+
+LEVELS: dict[str, tuple[str, ...]] = {
+    "gender": ("feminine", "masculine"),
+    "age": tuple(_AGE),
+    **{name: tuple(words) for name, words in _WITH.items()},
+    "hair_style": tuple(name for name in _HAIR if name),
+    "hair_colour": ("black", "dark brown", "brown", "red", "blond", "grey"),
+    "view": tuple(_VIEW),
+}
+"""What captions can say: attribute -> levels."""
 
 # attribute -> templates, and the words for its levels
 _Prompts = Mapping[str, tuple[tuple[str, ...], Mapping[str, str]]]
@@ -179,6 +209,11 @@ def _sentence(known: dict[str, str], rng: Rng) -> Caption:
     names = list(known)
     chosen = rng.permutation(names)[: rng.integers(1, _MOST + 1)].tolist()
     said = {name: known[name] for name in chosen}
+    return Caption(_compose(said, int(rng.integers(len(_OPENINGS)))), said)
+
+
+def _compose(said: dict[str, str], opening: int) -> str:
+    """The sentence that says just this."""
     subject = _AGE[said["age"]] if "age" in said else "a"
     if "gender" in said:
         subject += f" {said['gender']}-looking"
@@ -186,12 +221,12 @@ def _sentence(known: dict[str, str], rng: Rng) -> Caption:
     if "hair_style" in said or "hair_colour" in said:
         colour = f"{said['hair_colour']} " if "hair_colour" in said else ""
         features.append(_HAIR[said.get("hair_style", "")].replace("{}", colour))
-    text = f"{_OPENINGS[rng.integers(len(_OPENINGS))]}{subject} person"
+    text = f"{_OPENINGS[opening]}{subject} person"
     if features:
         text += f" with {_listed(features)}"
     if "view" in said:
         text += f"{', ' if features else ' '}{_VIEW[said['view']]}"
-    return Caption(text, said)
+    return text
 
 
 def _listed(parts: list[str]) -> str:

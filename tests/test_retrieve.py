@@ -1,0 +1,291 @@
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import tiny_clip
+from idfer.attributes import encode
+from idfer.attributes.clip import Clip, load_clip, posteriors
+from idfer.attributes.table import AttributeTable, retrieve
+from idfer.data.manifest import Manifest
+from idfer.errors import IdferError, UsageError
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    return f"local-dir:{tiny_clip.make(tmp_path_factory.mktemp('tiny'))}"
+
+
+def write_faces(root, count, **columns):
+    rng = np.random.default_rng(0)
+    root.mkdir(parents=True, exist_ok=True)
+    for row in range(count):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / f"{row}.png")
+    table = {"path": [f"{row}.png" for row in range(count)], "valence": 0.0, "arousal": 0.0, **columns}
+    manifest = Manifest.from_frame(pd.DataFrame(table), root)
+    manifest.write(root / "manifest.parquet")
+    return manifest
+
+
+def same(one, other):
+    for name in ("path", "frame", "errors", "posteriors", "embedding", "text"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+    assert (one.levels, one.box, one.source) == (other.levels, other.box, other.source)
+
+
+def cached_rows(folder):
+    (file,) = folder.glob("retrieval/*.sqlite")
+    with sqlite3.connect(file) as cache:
+        return cache.execute("SELECT count(*) FROM embedding").fetchone()[0]
+
+
+def count_encoded(monkeypatch):
+    """The sizes of the batches that go through the model from here on."""
+    encoded = []
+    original = Clip.encode_preprocessed
+
+    def counting(self, batch):
+        encoded.append(len(batch))
+        return original(self, batch)
+
+    monkeypatch.setattr(Clip, "encode_preprocessed", counting)
+    return encoded
+
+
+def test_rows_are_what_clip_says_of_each_image(tmp_path, spec):
+    manifest = write_faces(tmp_path, 7)
+    out = tmp_path / "attributes.parquet"
+    table = retrieve(manifest, spec, out=out, batch_size=3, device="cpu", progress=False)
+    clip = load_clip(spec, "cpu")
+    images = [np.asarray(Image.open(file)) for file in manifest.files]
+    np.testing.assert_allclose(table.embedding, clip.encode_images(images), atol=5e-4)
+    expected = posteriors(table.embedding, table.text, [2, 3, 3], clip.scale)
+    np.testing.assert_allclose(table.posteriors, expected, atol=1e-6)
+    for name in ("gender", "age", "skin"):
+        np.testing.assert_allclose(table.posterior(name).sum(axis=1), 1, atol=1e-5)
+        assert list(table.top(name)) == [table.levels[name][k] for k in table.posterior(name).argmax(axis=1)]
+    same(AttributeTable.read(out), table)
+
+
+def test_the_file_can_be_read_without_idfer(tmp_path, spec):
+    manifest = write_faces(tmp_path, 3)
+    (tmp_path / "1.png").write_bytes(b"")
+    out = tmp_path / "attributes.parquet"
+    table = retrieve(tmp_path / "manifest.parquet", spec, out=out, device="cpu", progress=False)
+    frame = pd.read_parquet(out)
+    assert list(frame.columns) == [
+        "path", "frame", "error", "gender/feminine", "gender/masculine", "gender", "age/young",
+        "age/middle-aged", "age/older", "age", "skin/light", "skin/medium", "skin/dark", "skin", "embedding",
+    ]  # fmt: skip
+    assert list(frame["path"]) == list(manifest.frame["path"])
+    np.testing.assert_array_equal(frame["age/older"].to_numpy(), table.posterior("age")[:, 2])
+    np.testing.assert_array_equal(frame["embedding"].iloc[2], table.embedding[2])
+    assert frame["age"].isna().tolist() == [False, True, False]
+    assert frame["age/older"].dtype == np.float32
+
+
+def test_soft_and_hard_vectors(tmp_path, spec):
+    table = retrieve(write_faces(tmp_path, 4), spec, device="cpu", progress=False)
+    soft, hard = table.retrieved("soft"), table.retrieved("hard", ["skin", "gender"])
+    assert soft.shape == (4, 3, table.text.shape[1])
+    np.testing.assert_allclose(soft[:, 1], table.posterior("age") @ table.text[2:5], atol=1e-6)
+    for row in range(4):
+        np.testing.assert_array_equal(hard[row, 0], table.text[5 + table.posterior("skin")[row].argmax()])
+        np.testing.assert_array_equal(hard[row, 1], table.text[table.posterior("gender")[row].argmax()])
+    chosen = table.select(["skin", "gender"])
+    np.testing.assert_array_equal(chosen.retrieved("hard"), hard)
+    np.testing.assert_array_equal(chosen.posteriors, table.posteriors[:, [5, 6, 7, 0, 1]])
+    with pytest.raises(UsageError, match="Did you mean 'skin'"):
+        table.select(["skn"])
+    with pytest.raises(UsageError, match="Did you mean 'hard'"):
+        table.retrieved("herd")
+
+
+def test_an_unreadable_image_is_a_row_with_an_error(tmp_path, spec, capsys):
+    manifest = write_faces(tmp_path, 10)
+    (tmp_path / "2.png").write_bytes(b"")
+    (tmp_path / "5.png").write_bytes(b"")
+    (tmp_path / "6.png").write_bytes((tmp_path / "7.png").read_bytes()[:200])
+    (tmp_path / "9.png").unlink()
+    table = retrieve(manifest, spec, batch_size=4, device="cpu", progress=False)
+    bad = [2, 5, 6, 9]
+    assert np.flatnonzero(table.errors != "").tolist() == bad
+    for row in bad:
+        assert f"{row}.png" in table.errors[row]
+        assert np.isnan(table.posteriors[row]).all()
+        assert np.isnan(table.embedding[row]).all()
+        assert np.isnan(table.retrieved("hard")[row]).all()
+        assert table.top("age")[row] == ""
+    good = np.setdiff1d(np.arange(10), bad)
+    assert np.isfinite(table.posteriors[good]).all()
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert said[0].startswith("idfer: 4 of 10 images could not be read")
+    assert "2.png: is empty" in said[0]
+
+
+def test_no_readable_image_at_all_is_an_error(tmp_path, spec):
+    manifest = write_faces(tmp_path, 3)
+    moved = Manifest(manifest.frame, tmp_path / "elsewhere")
+    with pytest.raises(IdferError, match=r"none of the 3 images can be read.*0\.png: no such file"):
+        retrieve(moved, spec, device="cpu", progress=False)
+
+
+def test_a_second_run_encodes_nothing(tmp_path, spec, monkeypatch):
+    manifest = write_faces(tmp_path, 9)
+    first = retrieve(manifest, spec, batch_size=4, device="cpu", progress=False)
+    encoded = count_encoded(monkeypatch)
+    same(retrieve(manifest, spec, batch_size=4, device="cpu", progress=False), first)
+    retrieve(
+        manifest, spec, "lineage", batch_size=5, device="cpu", progress=False
+    )  # other words, same images
+    assert encoded == []
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "3.png")  # same path, other content
+    changed = retrieve(manifest, spec, batch_size=4, device="cpu", progress=False)
+    assert encoded == [1]
+    moved = np.flatnonzero((changed.embedding != first.embedding).any(axis=1))
+    assert moved.tolist() == [3]
+
+
+def test_equal_images_are_encoded_once_and_boxes_make_them_differ(tmp_path, spec, monkeypatch):
+    boxes = [None, [4.0, 4.0, 20.0, 20.0], None, [9.0, 9.0, 20.0, 20.0], None, None]
+    manifest = write_faces(tmp_path, 6, box=boxes)
+    data = (tmp_path / "0.png").read_bytes()
+    for row in range(6):
+        (tmp_path / f"{row}.png").write_bytes(data)
+    encoded = count_encoded(monkeypatch)
+    out = tmp_path / "attributes.parquet"
+    table = retrieve(manifest, spec, out=out, batch_size=2, device="cpu", progress=False)
+    assert sum(encoded) == 3  # the whole image and two crops
+    assert len(np.unique(table.embedding, axis=0)) == 3
+    assert AttributeTable.read(out).box[1] == (4.0, 4.0, 20.0, 20.0)
+    same(AttributeTable.read(out).align(manifest), table)
+
+
+def test_align_follows_the_manifest_and_names_what_is_missing(tmp_path, spec):
+    manifest = write_faces(tmp_path, 6)
+    table = retrieve(manifest, spec, device="cpu", progress=False)
+    order = np.array([4, 0, 2])
+    np.testing.assert_array_equal(table.align(manifest.rows(order)).embedding, table.embedding[order])
+    with pytest.raises(IdferError, match=r"row 5 of the manifest \(5\.png.*`idfer retrieve` again"):
+        table.rows(np.arange(5)).align(manifest)
+
+
+def test_video_frames_are_refused_by_name(tmp_path, spec):
+    manifest = write_faces(tmp_path, 3, frame=[-1, 7, -1])
+    with pytest.raises(IdferError, match=r"row 1 \(1\.png, frame 7\): video frames are not supported"):
+        retrieve(manifest, spec, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize("option", ["batch_size", "num_workers"])
+def test_numbers_out_of_range(tmp_path, spec, option):
+    with pytest.raises(UsageError, match=option):
+        retrieve(write_faces(tmp_path, 1), spec, **{option: -1})
+
+
+def test_broken_tables_are_named(tmp_path):
+    file = tmp_path / "attributes.parquet"
+    with pytest.raises(IdferError, match="no such attribute table"):
+        AttributeTable.read(file)
+    file.write_bytes(b"PAR1 not really")
+    with pytest.raises(IdferError, match="cannot be read as Parquet"):
+        AttributeTable.read(file)
+    write_faces(tmp_path, 1).write(file)
+    with pytest.raises(IdferError, match="is not an attribute table"):
+        AttributeTable.read(file)
+
+
+@contextmanager
+def files_of_at_most(size):
+    """The kernel refuses to let any file grow beyond this, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_at_the_end_keeps_the_old_table(tmp_path, spec):
+    table = retrieve(write_faces(tmp_path, 8), spec, device="cpu", progress=False)
+    out = tmp_path / "attributes.parquet"
+    out.write_bytes(b"what was there before")
+    with files_of_at_most(1000), pytest.raises(IdferError, match=r"cannot write .*attributes\.parquet"):
+        table.write(out)
+    assert out.read_bytes() == b"what was there before"
+    assert not list(tmp_path.glob(".attributes-*"))
+
+
+def test_a_full_disk_in_the_middle_keeps_what_is_encoded(tmp_path, spec):
+    manifest = write_faces(tmp_path, 400)
+    with files_of_at_most(60_000), pytest.raises(IdferError, match="what is encoded so far is kept"):
+        retrieve(manifest, spec, batch_size=8, device="cpu", progress=False)
+    kept = cached_rows(encode.cache_dir())
+    assert 0 < kept < 400
+    assert (retrieve(manifest, spec, batch_size=8, device="cpu", progress=False).errors == "").all()
+
+
+def test_a_broken_cache_names_its_file(tmp_path, spec):
+    manifest = write_faces(tmp_path, 2)
+    file = encode.cache_path(load_clip(spec, "cpu").fingerprint)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"this is no database, whatever its name says" * 50)
+    with pytest.raises(IdferError, match=r"\.sqlite: the embedding cache cannot be used .* Delete that file"):
+        retrieve(manifest, spec, device="cpu", progress=False)
+
+
+def test_killed_in_the_middle_the_same_command_gives_the_uninterrupted_table(tmp_path, spec, monkeypatch):
+    count, batch = 240, 4
+    write_faces(tmp_path / "faces", count)
+    (tmp_path / "faces" / "77.png").write_bytes(b"")
+    command = [
+        sys.executable, "-c",
+        "import sys, torch; torch.set_num_threads(1); from idfer import retrieve; "
+        "retrieve(sys.argv[1], sys.argv[2], out=sys.argv[3], batch_size=4, device='cpu', progress=False)",
+        str(tmp_path / "faces"), spec,
+    ]  # fmt: skip
+
+    def environment(name):
+        return {**os.environ, "IDFER_CACHE": str(tmp_path / name)}
+
+    killed = subprocess.Popen([*command, str(tmp_path / "killed.parquet")], env=environment("killed"))
+    try:
+        while killed.poll() is None and not (0 < _count(tmp_path / "killed") < count // 2):
+            time.sleep(0.002)
+    finally:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    assert killed.returncode == -signal.SIGKILL
+    done = _count(tmp_path / "killed")
+    assert 0 < done < count - 1
+    assert done % batch in (0, batch - 1)  # whole batches; the one with the empty file has an image less
+    assert not (tmp_path / "killed.parquet").exists()
+
+    encoded = count_encoded(monkeypatch)
+    monkeypatch.setenv("IDFER_CACHE", str(tmp_path / "killed"))
+    resumed = retrieve(tmp_path / "faces", spec, out=tmp_path / "killed.parquet", batch_size=4, device="cpu",
+                       progress=False)  # fmt: skip
+    assert sum(encoded) == count - 1 - done  # nothing twice
+    monkeypatch.setenv("IDFER_CACHE", str(tmp_path / "whole"))
+    whole = retrieve(tmp_path / "faces", spec, out=tmp_path / "whole.parquet", batch_size=4, device="cpu",
+                     progress=False)  # fmt: skip
+    same(resumed, whole)
+    assert (tmp_path / "killed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def _count(folder):
+    try:
+        return cached_rows(folder)
+    except (ValueError, sqlite3.OperationalError):  # not made yet
+        return 0

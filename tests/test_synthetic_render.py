@@ -110,6 +110,22 @@ def test_a_smile_lifts_the_mouth_corners_and_a_frown_drops_them(people: Factors)
     assert (height("au12") < height("au15")).float().mean() > 0.9
 
 
+def test_brow_muscles_raise_and_lower_the_inner_brow(people: Factors) -> None:
+    clear = people.replace(
+        age=0.1, skin=3.0, hair_colour=0.0, hair_grey=0.0, fringe=0.0, gender=0.7, brow_height=0.0
+    )
+    rows = rows_of(-0.80, -0.28)
+
+    def height(**units: float) -> torch.Tensor:
+        inner = studio(clear.replace(**units)).mean(1)[:, rows][:, :, [25, 26, 27, 36, 37, 38]].mean(2)
+        dark = (150 - inner).clamp(min=0)
+        return (dark * torch.arange(dark.shape[1])).sum(1) / dark.sum(1)
+
+    rest = height()
+    assert (height(au1=1.0) < rest - 0.5).all()
+    assert (height(au4=1.0) > rest + 0.5).all()
+
+
 def test_valence_alone_moves_the_face_and_leaves_hair_and_background(people: Factors) -> None:
     sad, happy = studio(express(people, "sad")), studio(express(people, "happy"))
     moved = (sad - happy).abs().amax(1)

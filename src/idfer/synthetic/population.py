@@ -24,7 +24,8 @@ _STYLE_MASCULINE = np.array([0.09, 0.26, 0.44, 0.13, 0.03, 0.02, 0.01, 0.02])
 def _pick(uniform: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Category drawn by inverting the cumulative weights (N, K) at `uniform` (N,)."""
     bounds = np.cumsum(weights / weights.sum(-1, keepdims=True), -1)
-    return np.minimum((uniform[:, None] > bounds).sum(-1), weights.shape[-1] - 1).astype(np.float64)
+    chosen: np.ndarray = np.minimum((uniform[:, None] > bounds).sum(-1), weights.shape[-1] - 1)
+    return chosen.astype(np.float64)
 
 
 def _spread(uniform: np.ndarray, levels: int, gap: float) -> np.ndarray:

@@ -53,15 +53,16 @@ def identities(count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, 
     uniform = map(normal_cdf, normal)
     scores = {name: next(normal) for name in ("gender", "age", "skin")}
     gender = 1 / (1 + np.exp(-8.0 * scores["gender"]))  # logit-normal: most faces clear, some in between
-    age = _spread(normal_cdf(scores["age"]), 3, 0.5)
-    # The level borders 4 and 7 cut the scale in thirds: sparse there too, so that levels are mostly clear.
+    # Age is sparse near the level borders, like gender presentation, so that most people are clearly of a level.
+    age = _spread(normal_cdf(scores["age"]), 3, 0.9)
+    # The level borders 4 and 7 cut the scale in thirds: sparse there too.
     skin = 1 + 9 * _spread(normal_cdf(scores["skin"]), 3, 0.5)
 
     style = _pick(next(uniform), (1 - gender)[:, None] * _STYLE_FEMININE + gender[:, None] * _STYLE_MASCULINE)
     # Lighter skin comes with every natural hair colour, darker skin mostly with black and dark brown.
     light = np.clip((6.5 - skin) / 4.5, 0.08, 1)
     colour = np.clip(4.3 * light * next(uniform) ** (1.6 - 0.8 * light), 0, 4)
-    grey = np.clip((age - 0.50 + 0.11 * next(normal)) / 0.32, 0, 1)
+    grey = np.clip((age - 0.42 + 0.08 * next(normal)) / 0.36, 0, 1)
     recession = np.clip(gender * (0.15 + 0.9 * (age - 0.2)) + 0.25 * next(normal) * gender, 0, 1)
     beard = np.where(next(uniform) < 0.58 * np.clip(2 * gender - 0.9, 0, 1), 0.25 + 0.75 * next(uniform), 0.0)
     makeup = np.clip((1.15 - 1.6 * gender) * next(uniform) * (next(uniform) < 0.8), 0, 1)

@@ -31,7 +31,9 @@ Liang, Designing and interpreting probes with control tasks, EMNLP 2019 (the shu
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.bootstrap import Array, by_subject, interval, resample
-from idfer.evaluation.probes import Kind, People, check_features, check_people, deal, discriminant, fit_probes
+from idfer.evaluation.probes import (
+    Kind,
+    People,
+    check_features,
+    check_people,
+    deal,
+    discriminant,
+    fit_probes,
+    one_thread,
+)
 from idfer.evaluation.verification import verification
 
 if TYPE_CHECKING:
@@ -136,7 +147,8 @@ def probe(
     x, people = check_features(features, subjects)
     keep = wanted.known
     _check_target(wanted, people, keep)
-    return _probe_group("features", x, {"target": wanted}, people, keep, kind, seed)[0]
+    with one_thread():
+        return _probe_group("features", x, {"target": wanted}, people, keep, kind, seed)[0]
 
 
 def leakage(
@@ -169,25 +181,36 @@ def leakage(
     """
     import pandas as pd
 
-    found: list[Leak] = []
-    for name, values in features.items():
-        x, people = check_features(values, subjects, name)
-        groups: dict[tuple[bool, bytes], dict[str, Target]] = {}
-        for target, wanted in targets.items():
-            try:
-                _check_target(wanted, people, wanted.known, target)
-            except IdferError as error:
-                _log.warning("leakage of %s from %s not measured: %s", target, name, error)
-                found += [_unmeasured(name, target, kind, wanted, str(error)) for kind in kinds]
-                continue
-            groups.setdefault((wanted.continuous, wanted.known.tobytes()), {})[target] = wanted
-        for (_, known), members in groups.items():
-            keep = np.frombuffer(known, dtype=bool)
-            for kind in kinds:
-                found += _probe_group(name, x, members, people, keep, kind, seed)
-        if identity:
-            found.append(_identity(name, x, people, seed))
+    sets = [(name, *check_features(values, subjects, name)) for name, values in features.items()]
+
+    def one(of: tuple[str, Array, People]) -> list[Leak]:
+        with one_thread():
+            found = _probe_features(*of, targets, kinds, seed)
+            return [*found, _identity(*of, seed)] if identity else found
+
+    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # a feature set per core
+        found = [leak for leaks in pool.map(one, sets) for leak in leaks]
     return pd.DataFrame([asdict(leak) for leak in found], columns=list(Leak.__dataclass_fields__))
+
+
+def _probe_features(
+    name: str, x: Array, people: People, targets: Mapping[str, Target], kinds: Sequence[Kind], seed: int
+) -> list[Leak]:
+    """Every probe of one feature set; targets of one type known on the same rows are fitted together."""
+    found: list[Leak] = []
+    groups: dict[tuple[bool, bytes], dict[str, Target]] = {}
+    for target, wanted in targets.items():
+        try:
+            _check_target(wanted, people, wanted.known, target)
+        except IdferError as error:
+            _log.warning("leakage of %s from %s not measured: %s", target, name, error)
+            found += [_unmeasured(name, target, kind, wanted, str(error)) for kind in kinds]
+            continue
+        groups.setdefault((wanted.continuous, wanted.known.tobytes()), {})[target] = wanted
+    for (_, known), members in groups.items():
+        for kind in kinds:
+            found += _probe_group(name, x, members, people, np.frombuffer(known, dtype=bool), kind, seed)
+    return found
 
 
 def _probe_group(

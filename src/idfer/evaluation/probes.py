@@ -6,6 +6,8 @@ output is trusted. People are dealt into inner folds, so a choice is judged on p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -177,6 +179,21 @@ def _leading(x: Array, x_test: Array) -> tuple[Array, Array]:
     _, basis = np.linalg.eigh(x.T @ x)
     basis = basis[:, -_WIDEST:] * np.sqrt(_WIDEST / x.shape[1])  # not whitened: that would inflate noise
     return x @ basis, x_test @ basis
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run on one thread: probes are many small operations, which waiting threads slow tenfold."""
+    import torch
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_features(features: ArrayLike, subjects: ArrayLike, name: str = "features") -> tuple[Array, People]:

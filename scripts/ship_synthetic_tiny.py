@@ -24,7 +24,8 @@ LIMIT = 4_000_000  # bytes: every clone and wheel carries the model
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
     parser.add_argument("--demo", default="runs/demo", help="folder of the demo")
     root = Path(parser.parse_args().demo)
     demo(root)

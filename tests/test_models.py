@@ -52,12 +52,14 @@ def test_residual_modules_equal_one_module_per_attribute() -> None:
     """The batched operation is φ = LeakyReLU ∘ BatchNorm ∘ Linear for each attribute on its own."""
     torch.manual_seed(0)
     together = ResidualModules(3, 10, 4)
+    torch.nn.init.uniform_(together.norm.weight)
     z, strength = torch.randn(6, 10), torch.rand(6, 3)
     expression, identity = together(z, strength)
     parts = []
     for k in range(4):
         linear, norm = torch.nn.Linear(10, 4, bias=False), torch.nn.BatchNorm1d(4)
         linear.weight.data = together.linear.weight.data[4 * k : 4 * k + 4]
+        norm.weight.data = together.norm.weight.data[4 * k : 4 * k + 4]
         parts.append(torch.nn.functional.leaky_relu(norm(linear(z)), 0.1))
     expected = parts[0] - sum(strength[:, a, None] * parts[a + 1] for a in range(3))
     torch.testing.assert_close(expression, expected)

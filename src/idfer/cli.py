@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"idfer: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("idfer: interrupted; run the same command again to go on.", file=sys.stderr)
+        print("idfer: interrupted; what was finished is kept.", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `idfer predict ... | head`
         sys.stderr.close()
@@ -81,8 +82,10 @@ def _run(arguments: list[str]) -> int:
     if name not in VERBS:
         raise unknown("command", name, list(VERBS), "See `idfer --help`.")
     function = getattr(import_module(VERBS[name].module), name)
-    result = function(**_parse(name, function, rest))
-    if result is not None and name != "predict":
+    values = _parse(name, function, rest)
+    warnings.filterwarnings("ignore", module="PIL")  # a damaged EXIF block is no news to a user
+    result = function(**values)
+    if result is not None:
         print(result)
     return 0
 

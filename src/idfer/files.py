@@ -87,6 +87,7 @@ def fetch(url: str, path: str | Path, checksum: str, *, timeout: float = 20.0) -
     Raises:
         IdferError: offline mode is on, the address does not answer, or the checksum differs.
     """
+    import http.client
     import urllib.error
     import urllib.request
 
@@ -103,7 +104,7 @@ def fetch(url: str, path: str | Path, checksum: str, *, timeout: float = 20.0) -
             with urllib.request.urlopen(url, timeout=timeout) as answer, temporary.open("wb") as out:
                 while chunk := answer.read(_CHUNK):
                     out.write(chunk)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             raise IdferError(
                 f"cannot download {url}: {getattr(error, 'reason', error)}; "
                 f"check the connection, or put the file at {target} yourself."

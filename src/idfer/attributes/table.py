@@ -62,6 +62,11 @@ class AttributeTable:
     def __len__(self) -> int:
         return len(self.path)
 
+    def __str__(self) -> str:
+        failed = int((self.errors != "").sum())
+        names = ", ".join(f"{name} ({len(levels)} levels)" for name, levels in self.levels.items())
+        return f"{names} of {len(self)} faces" + (f", {failed} of them unreadable" if failed else "")
+
     def posterior(self, attribute: str) -> np.ndarray:
         """(N, k) posteriors of one attribute's levels. Raises `UsageError` for an unknown one."""
         return self.posteriors[:, self._columns(attribute)]

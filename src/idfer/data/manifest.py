@@ -157,6 +157,12 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def __str__(self) -> str:
+        people = len(np.unique(self.subjects))
+        splits = ", ".join(name for name in self.splits if name)
+        named = f" (splits: {splits})" if splits else ""
+        return f"{len(self)} faces of {people} people in {self.root}{named}"
+
 
 def _check_label(table: pd.DataFrame, column: str, name: str) -> None:
     """IDF002 / IDF003: every label is a number in [-1, 1]."""
@@ -170,7 +176,7 @@ def _check_label(table: pd.DataFrame, column: str, name: str) -> None:
         )
     if (bad := np.flatnonzero(values.abs() > 1)).size:
         raise IdferError(
-            f"{name}: row {bad[0]} ({table['path'].iloc[bad[0]]}): IDF002 {column} {values.iloc[bad[0]]:g} is "
-            f"outside [-1, 1] ({bad.size} such rows); rescale the labels or drop invalid frames."
+            f"{name}: row {bad[0]} ({table['path'].iloc[bad[0]]}): IDF002 {column} {values.iloc[bad[0]]:g} "
+            f"is outside [-1, 1] ({bad.size} such rows); rescale the labels or drop invalid frames."
         )
     table[column] = values.astype("float32")

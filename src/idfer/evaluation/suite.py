@@ -84,6 +84,18 @@ class Evaluation:
         columns = ["run", "suite", "split", "subject_of", "measure", "value", "low", "high"]
         return pd.concat([t[columns[1:]] for t in both if len(t)]).assign(run=self.name)[columns]
 
+    def __str__(self) -> str:
+        """Accuracy per split and dimension, then leakage of the expression feature, for a terminal."""
+        numbers = self.accuracy[["value", "low", "high"]].to_numpy()
+        cells = self.accuracy.assign(cell=[f"{v:.3f} [{a:.3f}, {b:.3f}]" for v, a, b in numbers])
+        table = cells.pivot_table("cell", ["split", "dimension"], "metric", aggfunc="first", sort=False)
+        text = table.rename_axis(columns=None).to_string()
+        leaks = self.leakage[self.leakage["features"] == "expression"]
+        if len(leaks):
+            shown = leaks.pivot_table("score", "target", "kind", sort=False).rename_axis(columns=None)
+            text += f"\n\nleakage of the expression feature (0 none, 1 all)\n{shown.round(3).to_string()}"
+        return text
+
 
 def measure(
     run: str | Path | Checkpoint,
@@ -196,7 +208,7 @@ def measure(
 def environment() -> dict[str, str]:
     """Versions of what the numbers depend on, and the platform."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("idfer", "torch", "timm", "numpy", "pandas", "scikit-learn", "open-clip-torch"):
+    for package in ("idfer", "torch", "timm", "numpy", "pandas", "open-clip-torch"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

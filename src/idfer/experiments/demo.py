@@ -11,7 +11,6 @@ from idfer.errors import UsageError
 from idfer.experiments.protocol import TESTS, Protocol
 
 if TYPE_CHECKING:
-
     from idfer.data.manifest import Manifest
     from idfer.evaluation.suite import Evaluation
 
@@ -48,7 +47,7 @@ def demo(
     """
     from idfer.attributes.table import retrieve
     from idfer.evaluation.suite import measure
-    from idfer.reporting.report import write_report
+    from idfer.reporting.report import write_metrics, write_report
     from idfer.training.fit import fit
 
     root = Path(out)
@@ -62,10 +61,15 @@ def demo(
             faces, table, method=method, out=root / method, size=protocol.size, seed=seed, device=device,
             progress=progress, **budget,
         )  # fmt: skip
-        found.append(measure(run, faces, table, list(TESTS), device=device, seed=seed, progress=progress))
+        controls = method == "erm"  # the same for both runs
+        one = measure(
+            run, faces, table, list(TESTS), device=device, seed=seed, controls=controls, progress=progress
+        )
+        found.append(one)
     table_of_results = summary(found)
-    _write_metrics(found, root / "metrics.json", seed)
-    write_report(found, root / "report.html", title="idfer demo: embedded faces, shifted identities")
+    write_metrics(found, root / "metrics.json")
+    command = f"idfer demo -o {out} --size {size} --seed {seed}"
+    write_report(found, root / "report.html", title="idfer demo: unseen people, shifted", command=command)
     return f"{table_of_results}\n\nreport   {root / 'report.html'}\nmetrics  {root / 'metrics.json'}"
 
 
@@ -99,16 +103,3 @@ def summary(found: list[Evaluation]) -> str:
         rows.append(row | {f"leak {name}": f"{leaks.loc[name, 'score']:.2f}" for name in leaks.index})
     table = pd.DataFrame(rows).set_index("method").T
     return table.to_string()
-
-
-def _write_metrics(found: list[Evaluation], path: Path, seed: int) -> None:
-    """Both runs' metrics and the paired differences idfer - ERM, as JSON."""
-    from idfer.evaluation.accuracy import compare
-    from idfer.evaluation.suite import json_ready
-    from idfer.files import atomic
-
-    first, second = found
-    paired = compare(first.predictions, second.predictions, seed=seed).to_dict("records")
-    content = {"runs": {one.name: one.metrics for one in found}, "idfer minus erm": json_ready(paired)}
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")

@@ -13,6 +13,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+IDENTITY_SCALE = 0.1  # initial scale of identity features against the expression's
+
 
 class ResidualModules(nn.Module):
     """φ_e and all φ_a in one linear map, one normalisation and one activation.
@@ -30,6 +32,9 @@ class ResidualModules(nn.Module):
         self.attributes, self.dim = attributes, dim
         self.linear = nn.Linear(dim_in, (attributes + 1) * dim, bias=False)
         self.norm = nn.BatchNorm1d((attributes + 1) * dim)
+        # Identity features are learned within a few steps; at full scale they would drown z' before the
+        # expression is learned, so they start small [ours]. The critics that train them ignore scale.
+        nn.init.constant_(self.norm.weight[dim:], IDENTITY_SCALE)
 
     def forward(self, z: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
         """Split features.

@@ -53,7 +53,7 @@ def identities(count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, 
     uniform = map(normal_cdf, normal)
     scores = {name: next(normal) for name in ("gender", "age", "skin")}
     gender = 1 / (1 + np.exp(-8.0 * scores["gender"]))  # logit-normal: most faces clear, some in between
-    # Age is sparse near the level borders, like gender presentation, so that most people are clearly of a level.
+    # Like gender presentation, age is sparse near the level borders: most people are clearly of a level.
     age = _spread(normal_cdf(scores["age"]), 3, 0.9)
     # The level borders 4 and 7 cut the scale in thirds: sparse there too.
     skin = 1 + 9 * _spread(normal_cdf(scores["skin"]), 3, 0.5)

@@ -33,7 +33,7 @@ def fit(
     lr: float = 1e-3,
     weight_decay: float = 0.05,
     size: int | None = None,
-    margin: float = 0.25,
+    margin: float = 0.1,
     dim: int = 128,
     augmentation: bool = True,
     alpha: float = 0.1,

@@ -2,7 +2,7 @@
 
     python scripts/ship_synthetic_tiny.py [--demo runs/demo]
 
-Runs `idfer demo` (seed 0) into that folder unless it is finished there, writes the model into the package, and
+Runs `idfer demo` (seed 0) into that folder unless it is finished there, writes the model into the package and
 measures the written one on the demo's test splits, so that the model card's numbers are of what is shipped.
 """
 

@@ -69,6 +69,11 @@ def test_unusable_data_is_one_line_and_exit_code_one(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err.startswith("idfer: nowhere.parquet: no such manifest.")
 
 
+def test_options_may_be_typed_with_hyphens(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["synth", "x", "--per-identity", "none"]) == 2
+    assert "per_identity" in capsys.readouterr().err
+
+
 def test_version() -> None:
     import idfer
 

@@ -118,12 +118,20 @@ def _parse(name: str, function: Any, arguments: list[str]) -> dict[str, Any]:
         parser.add_argument(*flags, type=str, default=None, help=notes[argument])
     parser.add_function_arguments(function, as_group=False, skip={*verb.positional, *verb.paths})
     try:
-        parsed = parser.parse_args(arguments)
+        parsed = parser.parse_args([_underscored(a) for a in arguments])
     except Exception as error:
         raise UsageError(f"{' '.join(str(error).split())} See `idfer {name} --help`.") from error
     values = parsed.as_dict()
     values.pop("config", None)
     return {k: v for k, v in values.items() if not (k in verb.paths and v is None)}
+
+
+def _underscored(argument: str) -> str:
+    """`--per-identity 3` means `--per_identity 3`: people type both."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
 
 
 def _notes(function: Any) -> dict[str, str]:

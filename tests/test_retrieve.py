@@ -18,6 +18,8 @@ from idfer.attributes.clip import Clip, load_clip, posteriors
 from idfer.attributes.table import AttributeTable, retrieve
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
+from idfer.synthetic.factors import level, sample
+from idfer.synthetic.render import render
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +245,24 @@ def test_a_broken_cache_names_its_file(tmp_path, spec):
     file.write_bytes(b"this is no database, whatever its name says" * 50)
     with pytest.raises(IdferError, match=r"\.sqlite: the embedding cache cannot be used .* Delete that file"):
         retrieve(manifest, spec, device="cpu", progress=False)
+
+
+def test_the_builtin_clip_knows_unseen_embedded_faces(tmp_path):
+    faces = sample(100, 3, seed=4242)  # training people have seeds of a million and more
+    for row, image in enumerate(render(faces, 64)):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{row}.png")
+    paths = [f"{row}.png" for row in range(len(faces))]
+    manifest = Manifest.from_frame(pd.DataFrame({"path": paths, "valence": 0.0, "arousal": 0.0}), tmp_path)
+    table = retrieve(manifest, device="cpu", progress=False)
+    for name, least in (("gender", 0.92), ("age", 0.80), ("skin", 0.87)):
+        right = table.top(name) == level(name, getattr(faces, name))
+        assert right.mean() >= least, name
+        confidence = table.posterior(name).max(axis=1)
+        assert abs(confidence.mean() - right.mean()) < 0.08, name  # the temperature is fitted
+    lineage = retrieve(manifest, vocabulary="lineage", device="cpu", progress=False)
+    ours = {"women": "feminine", "men": "masculine"}
+    said = np.array([ours[found] for found in lineage.top("gender")])
+    assert (said == level("gender", faces.gender)).mean() >= 0.92
 
 
 def test_killed_in_the_middle_the_same_command_gives_the_uninterrupted_table(tmp_path, spec, monkeypatch):

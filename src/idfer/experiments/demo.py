@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from idfer.evaluation.suite import Evaluation
 
 # One budget for both methods [ours], chosen on held-out people of the training distribution only
-BUDGET: dict[str, Any] = {"backbone": "test_mambaout", "lr": 2e-3, "epochs": 16, "batch_size": 128}
+BUDGET: dict[str, Any] = {"backbone": "test_byobnet", "lr": 3e-3, "epochs": 14, "batch_size": 64}
 TINY = Protocol(train=(24, 16), val=(6, 4), test=(24, 4))
 
 

@@ -1,13 +1,16 @@
 r"""The idfer method: expression features rich in emotion and blind to retrieved identity attributes.
 
-    L = L_VA(z_exp, y; w) - α mean_a I_NCE(r[a]; c[a]) + β(t) Σ_a I_CLUB(z_exp; c[a])
+    L = L_VA(z_exp, y; w) - α mean_a I_NCE(r[a]; c[a]) + β τ(t) Σ_a I_CLUB(z_exp; c[a])
 
 - c[a] is the soft ID vector that CLIP retrieved (Kim, Kim, Song 2024 retrieve attributes with CLIP [paper]);
   its part common to all levels carries no attribute information and is taken off, then it is whitened [ours].
 - Each sample leaves each attribute attached with probability `attach` [ours], so that every detach mask at
   run time has been seen in training; I_CLUB counts only the samples where the attribute was detached.
-- β rises linearly over the first `warm` share of the steps; the critic q takes `critic_steps` steps a batch.
-- w are decorrelation weights (`objectives/weights.py`) [ours], ones when switched off.
+- w = ŵ^τ(t) with ŵ the decorrelation weights (`objectives/weights.py`) [ours], ones when switched off.
+- τ and β rise linearly over the share `ramp` of the steps: features are learned from all faces first, for the
+  weights cost most of the effective sample, and are then made independent. The deferral is that of
+  Cao et al. 2019 (arXiv:1906.07413) for class weights; its use here is ours.
+- The critic q takes `critic_steps` steps a batch.
 """
 
 from __future__ import annotations
@@ -36,14 +39,14 @@ class Terms:
         alpha: weight of InfoNCE between identity features and retrieved ID vectors.
         beta: weight of CLUB between the expression feature and retrieved ID vectors.
         attach: probability that an attribute stays attached in a training sample.
-        warm: share of the steps over which beta rises from 0.
+        ramp: shares of the steps at which decorrelation weights and CLUB begin, and are at full strength.
         critic_steps: steps of CLUB's q per batch.
     """
 
     alpha: float = 0.1
     beta: float = 0.02
     attach: float = 0.2
-    warm: float = 0.3
+    ramp: tuple[float, float] = (0.2, 0.5)
     critic_steps: int = 2
 
 
@@ -121,20 +124,26 @@ class Idfer:
         prediction = self.network(batch.image, strength=detached)
         expression = prediction.expression.float()
         critic_loss = self._fit_critic(expression, target)
-        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        strength = self._strength()
+        weight = batch.weight**strength
+        va = va_loss(prediction.valence_arousal.float(), batch.target, weight)
         nce = self.nce(prediction.identity.float(), target).mean()
         self.club.requires_grad_(False)
-        leak = self.club.guarded(expression, target, self.whitening.mask, detached * batch.weight[:, None])
+        leak = self.club.guarded(expression, target, self.whitening.mask, detached * weight[:, None])
         self.club.requires_grad_(True)
-        taken = self.schedule.last_epoch  # steps so far, restored with the schedule
-        beta = self.terms.beta * min(1.0, taken / max(1.0, self.terms.warm * self.budget.steps))
-        loss = va - self.terms.alpha * nce + beta * leak
+        loss = va - self.terms.alpha * nce + self.terms.beta * strength * leak
         descend(self.fabric, loss, self.network, self.adam, self.budget.clip)
         self.schedule.step()
         logged = {"loss": loss, "va": va, "nce": nce, "club": leak, "critic": critic_loss}
         return {k: float(v.detach()) for k, v in logged.items()} | {
             f"guard_{k}": float(v) for k, v in self.club.pop_guards().items()
         }
+
+    def _strength(self) -> float:
+        """τ in [0, 1] at this step; the schedule's own counter is restored with a checkpoint."""
+        start, full = self.terms.ramp
+        done = self.schedule.last_epoch / max(1, self.budget.steps)
+        return min(1.0, max(0.0, (done - start) / (full - start)))
 
     def _fit_critic(self, expression: Tensor, target: Tensor) -> Tensor:
         """Maximum-likelihood steps of q on detached features; returns the last loss."""

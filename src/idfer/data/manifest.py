@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUIRED = ("path", "valence", "arousal")
-DEFAULTS: dict[str, object] = {"frame": -1, "subject": "", "source": "", "split": "", "label_source": ""}
+DEFAULTS: dict[str, str | int] = {"frame": -1, "subject": "", "source": "", "split": "", "label_source": ""}
 LABELS = ("valence", "arousal")
 FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source knows them
 

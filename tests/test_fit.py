@@ -60,7 +60,7 @@ def test_training_learns_and_a_run_holds_all_that_using_it_needs(
 def test_kill_nine_in_the_middle_then_the_same_command_gives_the_uninterrupted_weights(
     squares: Manifest, squares_table: AttributeTable, tmp_path: Path
 ) -> None:
-    epochs = 40
+    epochs = 12
     command = [
         sys.executable, "-m", "idfer", "fit", str(squares.root / "manifest.parquet"),
         "--attributes", str(squares.root / "attributes.parquet"), "--out", str(tmp_path / "killed"),

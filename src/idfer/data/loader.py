@@ -84,11 +84,12 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (uint8 (b, 3, S, S), rows (b,)) in the given order of row lists.
 
-        Worker processes decode ahead unless the faces are in memory.
+        Worker processes decode ahead unless the faces are in memory. Calling this draws a seed from torch's
+        global random state, as every DataLoader does.
         """
         workers = 0 if self.pixels is not None else num_workers
         loader = DataLoader(self, batch_sampler=order, num_workers=workers, collate_fn=_as_is)  # type: ignore[arg-type]
-        yield from loader
+        return iter(loader)
 
 
 def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -164,8 +164,10 @@ class Trainer:
             advance(state["epoch"] * self.batches + skip, _note(history))
             for epoch in range(state["epoch"], epochs):
                 self.network.train()
-                order = self._order(epoch)[skip:]
-                for step, (pixels, rows) in enumerate(self.data.faces.batches(order, workers), start=skip):
+                batches = self.data.faces.batches(self._order(epoch)[skip:], workers)
+                if skip:  # in the middle of an epoch its loader had drawn its seed before the state was saved
+                    self._set_random(state)
+                for step, (pixels, rows) in enumerate(batches, start=skip):
                     logged = self.method.step(self._batch(pixels, rows, epoch, step))
                     sums = {k: sums.get(k, 0.0) + v for k, v in logged.items()}
                     advance(1, _note(history))
@@ -223,10 +225,13 @@ class Trainer:
             module.load_state_dict(state["modules"][name])
         for name, optimizer in self.method.optimizers().items():
             optimizer.load_state_dict(state["optimizers"][name])
+        self._set_random(state)
+        return state
+
+    def _set_random(self, state: dict[str, Any]) -> None:
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and self.fabric.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"], self.fabric.device)
-        return state
 
 
 class _Validation:

@@ -3,8 +3,8 @@
     python benchmarks/demo_seeds.py [--seeds 1 2 3 4 5] [--out runs/demo-seeds] [--results benchmarks/results]
 
 Seed 0 is left out: it was looked at while the method was made. Runs `idfer demo` per seed (finished ones are
-not run again) and writes demo_seeds.json and demo_seeds.md: mean CCC of valence and arousal per split, and what
-an MLP probe reads of each attribute, per seed, with the paired difference idfer - ERM and its 95 % t interval.
+not run again) and writes demo_seeds.json and demo_seeds.md: mean CCC of valence and arousal per split, and
+what an MLP probe reads of each attribute, with the paired difference idfer - ERM and its 95 % t interval.
 """
 
 from __future__ import annotations

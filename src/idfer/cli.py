@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    from idfer import __version__
+    from idfer.version import __version__
 
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_help(__version__))

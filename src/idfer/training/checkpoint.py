@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from idfer import __version__
 from idfer.data.images import Preprocess
 from idfer.device import resolve_device
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.models.network import Network
+from idfer.version import __version__
 
 FORMAT = 1  # raised whenever an older idfer could misread a checkpoint
 MODEL, CONFIG, STATE = "model.safetensors", "config.yaml", "state.safetensors"

@@ -30,9 +30,10 @@ def test_unknown_backbone_names_the_nearest() -> None:
         create_backbone("resnt18")
 
 
-def test_impossible_size_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="63 px"):
-        create_backbone("test_vit", size=63)
+@pytest.mark.parametrize(("name", "size"), [("test_vit", 8), ("test_coatnet", 50)])
+def test_impossible_size_is_a_usage_error(name: str, size: int) -> None:
+    with pytest.raises(UsageError, match=f"{name}' cannot take {size} px"):
+        Network(name, size)
 
 
 def test_local_weights_are_loaded_and_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:

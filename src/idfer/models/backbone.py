@@ -80,10 +80,22 @@ def data_config(model: nn.Module) -> dict[str, Any]:
 
 
 def feature_width(model: nn.Module, size: int) -> int:
-    """F, measured: some timm models answer another width than their `num_features` says."""
+    """F, measured: some timm models answer another width than their `num_features` says.
+
+    Raises:
+        UsageError: the model cannot take images of that size (a grid that does not divide it, for example).
+    """
     training = model.training
     model.eval()
-    with torch.no_grad():
-        width = int(model(torch.zeros(1, 3, size, size)).shape[-1])
+    try:
+        with torch.no_grad():
+            width = int(model(torch.zeros(1, 3, size, size)).shape[-1])
+    except (AssertionError, RuntimeError, ValueError) as error:
+        known: dict[str, str] = getattr(model, "default_cfg", {})
+        name = known.get("architecture", type(model).__name__)
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(
+            f"backbone {name!r} cannot take {size} px images ({reason}); choose another --size."
+        ) from error
     model.train(training)
     return width

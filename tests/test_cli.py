@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from idfer import cli
+from idfer.names import split_names
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -72,6 +73,16 @@ def test_unusable_data_is_one_line_and_exit_code_one(capsys: pytest.CaptureFixtu
 def test_options_may_be_typed_with_hyphens(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["synth", "x", "--per-identity", "none"]) == 2
     assert "per_identity" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [(["fit", "m", "--use", "age,skin"], "use"), (["evaluate", "r", "m", "--splits", "age,skin"], "splits")],
+)
+def test_lists_are_typed_with_commas(arguments: list[str], name: str) -> None:
+    verb = cli.VERBS[arguments[0]]
+    function = getattr(__import__(verb.module, fromlist=["x"]), arguments[0])
+    assert split_names(cli._parse(arguments[0], function, arguments[1:])[name]) == ["age", "skin"]
 
 
 def test_version() -> None:

@@ -17,17 +17,13 @@ class Batch:
         image: (B, 3, H, W) float, already normalised as the backbone wants it.
         target: (B, 2) valence and arousal in [-1, 1].
         retrieved: (B, A, E) retrieved ID vectors c[a], one per attribute; A = 0 without a table.
-        posterior: (B, K) level posteriors p[a, k], the attributes' levels side by side.
         weight: (B,) sample weights of mean about 1 (decorrelation weights; ones without).
-        index: (B,) row numbers in the training manifest.
     """
 
     image: Tensor
     target: Tensor
     retrieved: Tensor
-    posterior: Tensor
     weight: Tensor
-    index: Tensor
 
     def __len__(self) -> int:
         return int(self.image.shape[0])

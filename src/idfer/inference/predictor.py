@@ -16,6 +16,7 @@ from idfer.files import atomic
 from idfer.inference import output
 from idfer.inference.inputs import image_files
 from idfer.inference.stream import Stream
+from idfer.names import split_names
 from idfer.progress import track
 
 if TYPE_CHECKING:
@@ -221,10 +222,9 @@ def _write_all(
 
 def _names(values: list[str] | str | None) -> list[str] | None:
     """Attribute names from `age gender`, `age,gender` or `none`."""
-    if values is None:
+    names = split_names(values)
+    if names is None:
         return None
-    parts = [values] if isinstance(values, str) else values
-    names = [name.strip() for part in parts for name in part.split(",") if name.strip()]
     if names == ["none"]:
         return []
     if "none" in names or not names:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from idfer.errors import UsageError
 from idfer.files import atomic
+from idfer.names import split_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def evaluate(
     manifest: str | Path | Manifest,
     attributes: str | Path | None = None,
     out: str | Path | None = None,
-    splits: list[str] | None = None,
+    splits: list[str] | str | None = None,
     batch_size: int = 256,
     device: str = "auto",
     seed: int = 0,
@@ -43,7 +44,7 @@ def evaluate(
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
         attributes: attributes.parquet of `idfer retrieve`, for data without ground-truth attributes.
         out: folder for metrics.json, predictions.parquet and report.html; None writes nothing.
-        splits: which splits; all but `train` by default.
+        splits: which splits, e.g. balanced,reversed; all but `train` by default.
         batch_size: faces per forward pass.
         device: auto, cpu, cuda, cuda:N or mps.
         seed: of probes and bootstrap.
@@ -57,7 +58,7 @@ def evaluate(
     from idfer.evaluation.suite import measure
 
     found = measure(
-        run, manifest, attributes, splits, batch_size=batch_size, device=device, seed=seed,
+        run, manifest, attributes, split_names(splits), batch_size=batch_size, device=device, seed=seed,
         controls=controls, progress=progress,
     )  # fmt: skip
     if out is not None:

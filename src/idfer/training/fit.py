@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from idfer.errors import IdferError, UsageError, unknown
+from idfer.names import split_names
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -27,7 +28,7 @@ def fit(
     backbone: str = "resnet18",
     pretrained: bool | str = False,
     out: str | Path | None = None,
-    use: list[str] | None = None,
+    use: list[str] | str | None = None,
     epochs: int = 20,
     batch_size: int = 128,
     lr: float = 1e-3,
@@ -59,7 +60,7 @@ def fit(
         backbone: any timm model name.
         pretrained: false, true (timm's weights, downloaded) or the path of a weight file.
         out: folder of the run; runs/METHOD-HASH by default.
-        use: attributes to separate from the expression; all of the table by default.
+        use: attributes to separate from the expression, e.g. age,skin; all of the table by default.
         epochs: passes over the training faces.
         batch_size: faces per step.
         lr: peak learning rate of AdamW (cosine schedule, 5 % warm-up).
@@ -97,7 +98,9 @@ def fit(
                 f"--{name} is {settings[name]}; it must be at least {2 if name == 'batch_size' else 1}."
             )
     settings["decorrelate"] = method == "idfer" if decorrelate is None else decorrelate
-    faces, table, levels = _inputs(manifest, attributes, method, bool(settings["decorrelate"]), use)
+    faces, table, levels = _inputs(
+        manifest, attributes, method, bool(settings["decorrelate"]), split_names(use)
+    )
     train = _training_rows(faces)
     config = {"method": method, "attributes": list(levels) if method == "idfer" else []} | settings
     config |= {"levels": levels} | _provenance(manifest, attributes, train, table)

@@ -46,7 +46,6 @@ class TrainingData:
         rows: (n,) the rows that can be trained on, n <= N.
         target: (N, 2) valence and arousal.
         retrieved: (N, A, E) ID vectors; A = 0 for a method that uses none.
-        posterior: (N, K) level posteriors.
         weight: (N,) sample weights.
     """
 
@@ -54,7 +53,6 @@ class TrainingData:
     rows: np.ndarray
     target: Tensor
     retrieved: Tensor
-    posterior: Tensor
     weight: Tensor
 
 
@@ -96,12 +94,11 @@ class Trainer:
         if faces.fits():
             faces.load(progress)
         errors, count = dict(faces.errors), len(train)
-        retrieved, posterior, weight = torch.zeros(count, 0, 1), torch.zeros(count, 0), torch.ones(count)
+        retrieved, weight = torch.zeros(count, 0, 1), torch.ones(count)
         if table is not None:
             failed = np.flatnonzero(table.errors != "")
             errors |= {int(row): f"row {row}: {table.errors[row]}" for row in failed if row not in errors}
             retrieved = torch.from_numpy(np.nan_to_num(table.retrieved("soft")))
-            posterior = torch.from_numpy(np.nan_to_num(table.posteriors))
         rows = np.setdiff1d(np.arange(count), list(errors))
         if errors:
             print(
@@ -114,7 +111,7 @@ class Trainer:
             weight[rows] = self._weights(train, table, rows)
         if not self.config["attributes"]:
             retrieved = retrieved[:, :0]
-        self.data = TrainingData(faces, rows, torch.from_numpy(train.targets), retrieved, posterior, weight)
+        self.data = TrainingData(faces, rows, torch.from_numpy(train.targets), retrieved, weight)
         self.batches = max(1, len(rows) // self.config["batch_size"])
         self.method = self._method(retrieved[rows])
 
@@ -199,9 +196,7 @@ class Trainer:
             image=self.preprocess.normalise(image),
             target=self.data.target[rows].to(device),
             retrieved=self.data.retrieved[rows].to(device),
-            posterior=self.data.posterior[rows].to(device),
             weight=self.data.weight[rows].to(device),
-            index=rows,
         )
 
     def _save(

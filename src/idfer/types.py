@@ -17,13 +17,17 @@ class Batch:
         image: (B, 3, H, W) float, already normalised as the backbone wants it.
         target: (B, 2) valence and arousal in [-1, 1].
         retrieved: (B, A, E) retrieved ID vectors c[a], one per attribute; A = 0 without a table.
+        posterior: (B, K) level posteriors, the attributes' levels side by side; K = 0 without a table.
         weight: (B,) sample weights of mean about 1 (decorrelation weights; ones without).
+        subject: (B,) number of the person, 0 to S - 1.
     """
 
     image: Tensor
     target: Tensor
     retrieved: Tensor
+    posterior: Tensor
     weight: Tensor
+    subject: Tensor
 
     def __len__(self) -> int:
         return int(self.image.shape[0])
@@ -34,15 +38,21 @@ class Prediction(NamedTuple):
 
     Attributes:
         valence_arousal: (B, 2) in [-1, 1]: *perceived* valence and arousal.
-        expression: (B, D) expression feature z_exp, identity features subtracted.
+        expression: (B, D) expression feature z_exp, identity features subtracted: what the head read. With an
+            information budget a sample of N(mean, exp(log_variance)) in training or where asked for, else
+            the mean.
         identity: (B, A, D) identity features r[a], one per attribute.
         backbone: (B, F) features z of the backbone, before the split.
+        mean: (B, D) mean of z_exp; z_exp itself where there is no budget.
+        log_variance: (B, D) log of its variance, or None where there is no budget.
     """
 
     valence_arousal: Tensor
     expression: Tensor
     identity: Tensor
     backbone: Tensor
+    mean: Tensor
+    log_variance: Tensor | None = None
 
 
 class Stateful(Protocol):

@@ -19,35 +19,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from idfer.errors import IdferError
-from idfer.methods.common import Budget, descend, optimiser
-from idfer.models.network import Network
+from idfer.methods.common import Setup, descend, optimiser, terms_of
 from idfer.objectives.club import CLUB
 from idfer.objectives.infonce import InfoNCE
 from idfer.objectives.va import va_loss
 from idfer.types import Batch, Stateful
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Weights and settings of the objectives.
-
-    Attributes:
-        alpha: weight of InfoNCE between identity features and retrieved ID vectors.
-        beta: weight of CLUB between the expression feature and retrieved ID vectors.
-        attach: probability that an attribute stays attached in a training sample.
-        ramp: shares of the steps at which decorrelation weights and CLUB begin, and are at full strength.
-        critic_steps: steps of CLUB's q per batch.
-    """
-
-    alpha: float = 0.1
-    beta: float = 0.02
-    attach: float = 0.2
-    ramp: tuple[float, float] = (0.2, 0.5)
-    critic_steps: int = 2
 
 
 class Whitening:
@@ -93,35 +72,51 @@ class Whitening:
 
 
 class Idfer:
-    """Residual modules, InfoNCE, CLUB and decorrelation weights.
+    """Residual modules, InfoNCE, CLUB and decorrelation weights."""
 
-    Args:
-        network: a network with the attributes of the table.
-        fabric: device, precision and backward.
-        budget: optimisation settings, as for any other method.
-        whitening: of the training table's ID vectors.
-        terms: weights of the objectives.
-    """
+    @dataclass(frozen=True)
+    class Terms:
+        """Weights and settings of the objectives.
 
-    def __init__(self, network: Network, fabric: Fabric, budget: Budget, whitening: Whitening, terms: Terms):
-        self.fabric, self.budget, self.terms = fabric, budget, terms
-        self.whitening = whitening.to(fabric.device)
+        Attributes:
+            alpha: weight of InfoNCE between identity features and retrieved ID vectors.
+            beta: weight of CLUB between the expression feature and retrieved ID vectors.
+            attach: probability that an attribute stays attached in a training sample.
+            ramp_from: share of the steps at which decorrelation weights and CLUB begin.
+            ramp_to: share at which they are at full strength.
+            critic_steps: steps of CLUB's q per batch.
+        """
+
+        alpha: float = 0.1
+        beta: float = 0.02
+        attach: float = 0.2
+        ramp_from: float = 0.2
+        ramp_to: float = 0.5
+        critic_steps: int = 2
+
+    def __init__(self, setup: Setup):
+        fabric, network = setup.fabric, setup.network
+        self.fabric, self.budget = fabric, setup.budget
+        self.terms = terms_of(self.Terms, setup.terms)
+        levels = {name: len(found) for name, found in setup.facts.levels.items()}
+        self.whitening = Whitening(setup.facts.retrieved, levels).to(fabric.device)
         count, width = self.whitening.mask.shape
-        learner = nn.ModuleDict({"network": network, "nce": InfoNCE(count, network.dim, width)})
-        adam, self.schedule = optimiser(learner, budget)
+        nce = InfoNCE(count, network.residual.dim, width)
+        learner = nn.ModuleDict({"network": network, "nce": nce})
+        adam, self.schedule = optimiser(learner, self.budget)
         club = CLUB(count, network.dim, width)
         self.network = fabric.setup_module(network)
-        self.nce = fabric.setup_module(learner["nce"])
+        self.nce = fabric.setup_module(nce)
         self.adam: Any = fabric.setup_optimizers(adam)
         self.club = club.to(fabric.device)
-        self.critic = torch.optim.Adam(club.parameters(), lr=budget.lr)
+        self.critic = torch.optim.Adam(club.parameters(), lr=self.budget.lr)
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs the loss, its terms, the critic's loss and how often each guard acted."""
         count = len(self.whitening.mask)
         target = self.whitening(batch.retrieved)
         detached = (torch.rand(len(batch), count, device=target.device) >= self.terms.attach).float()
-        prediction = self.network(batch.image, strength=detached)
+        prediction = self.network(batch.image, strength=detached, retrieved=batch.retrieved)
         expression = prediction.expression.float()
         critic_loss = self._fit_critic(expression, target)
         strength = self._strength()
@@ -141,7 +136,7 @@ class Idfer:
 
     def _strength(self) -> float:
         """τ in [0, 1] at this step; the schedule's own counter is restored with a checkpoint."""
-        start, full = self.terms.ramp
+        start, full = self.terms.ramp_from, self.terms.ramp_to
         done = self.schedule.last_epoch / max(1, self.budget.steps)
         return min(1.0, max(0.0, (done - start) / (full - start)))
 

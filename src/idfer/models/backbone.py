@@ -25,6 +25,10 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
         UsageError: no such model (the nearest name is suggested), or it cannot take that size.
         IdferError: the weights cannot be loaded or downloaded.
     """
+    if name == "conv4" and not pretrained:
+        from idfer.models.conv4 import Conv4
+
+        return Conv4()
     if not timm.is_model(name):
         raise unknown("backbone", name, timm.list_models(), "Any name of timm.list_models() works.")
     options: dict[str, Any] = {"num_classes": 0}
@@ -71,6 +75,8 @@ def _create(name: str, pretrained: bool, size: int | None, options: dict[str, An
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """The model's own input side (pixels), mean and std (3 values each, of RGB in [0, 1])."""
+    if not hasattr(model, "default_cfg"):  # not timm's
+        return {"size": 64, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     config = timm.data.resolve_model_data_config(model)
     return {
         "size": int(config["input_size"][-1]),

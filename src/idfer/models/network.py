@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from idfer.errors import unknown
 from idfer.models.backbone import create_backbone, feature_width
-from idfer.models.residual import ResidualModules
+from idfer.models.residual import Form, ResidualModules
 from idfer.types import Prediction
+
+Head = Literal["mlp", "bottleneck"]
+LOG_VARIANCE = (-8.0, 2.0)  # bounds of the code's log-variance: outside, the noise is nothing or all
 
 
 class Network(nn.Module):
     """image -> z -> (z_exp, r[a]) -> valence and arousal.
 
+    With `code` > 0 the expression feature is a sample of N(mean, exp(log_variance)) in `code` dimensions,
+    both linear in what the residual modules leave: the information budget (`idfer.objectives.budget`).
+
     Args:
-        backbone: timm model name.
+        backbone: timm model name, "alexnet" or "conv4" (see `create_backbone`).
         size: input side in pixels.
         attributes: names of the attributes with a residual module; () is a plain (ERM) regressor.
         dim: D, width of expression and identity features.
         pretrained: as in `create_backbone`.
+        form: of the residual modules.
+        embedding: width of retrieved ID vectors; needed by every form but `distilled`.
+        code: width of the sampled expression feature; 0 for none.
+        head: "mlp" [ours], or "bottleneck", the lineage's D -> 2 -> BatchNorm -> ReLU -> 2.
     """
 
     def __init__(
@@ -31,49 +42,89 @@ class Network(nn.Module):
         attributes: Sequence[str] = (),
         dim: int = 128,
         pretrained: bool | str = False,
+        *,
+        form: Form = "distilled",
+        embedding: int = 0,
+        code: int = 0,
+        head: Head = "mlp",
     ):
         super().__init__()
         self.attributes = tuple(attributes)
         self.backbone = create_backbone(backbone, size, pretrained)
-        self.dim, self.dim_backbone = dim, feature_width(self.backbone, size)
-        self.residual = ResidualModules(len(self.attributes), self.dim_backbone, dim)
+        self.dim, self.dim_backbone = code or dim, feature_width(self.backbone, size)
+        self.residual = ResidualModules(len(self.attributes), self.dim_backbone, dim, form, embedding)
+        self.gaussian = nn.Linear(dim, 2 * code) if code else None
+        if self.gaussian is not None:
+            nn.init.constant_(self.gaussian.bias[code:], -2.0)  # little noise until features have formed
         # an MLP instead of the lineage's 2-unit bottleneck [ours]
-        self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, 2))
+        self.head = (
+            nn.Sequential(nn.Linear(self.dim, dim), nn.GELU(), nn.Linear(dim, 2))
+            if head == "mlp"
+            else nn.Sequential(nn.Linear(self.dim, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2))
+        )
 
-    def strength(self, detach: Sequence[str] | None = None) -> Tensor:
-        """m (1, A) for the attributes to detach; None detaches all, [] none.
+    def strength(self, detach: Sequence[str] | Mapping[str, float] | None = None) -> Tensor:
+        """m (1, A) for the attributes to detach; None detaches all, [] none, a mapping gives strengths.
 
         Raises:
             UsageError: a name is not one of this network's attributes.
         """
-        detached = self.attributes if detach is None else detach
+        detached = dict.fromkeys(self.attributes, 1.0) if detach is None else detach
+        if not isinstance(detached, Mapping):
+            detached = dict.fromkeys(detached, 1.0)
         for name in detached:
             if name not in self.attributes:
                 raise unknown(
                     "attribute", name, list(self.attributes), "These are the attributes of this model."
                 )
-        mask = [float(a in detached) for a in self.attributes]
+        mask = [float(detached.get(a, 0.0)) for a in self.attributes]
         return next(self.parameters()).new_tensor(mask)[None]
 
     def forward(
-        self, image: Tensor, detach: Sequence[str] | None = None, *, strength: Tensor | None = None
+        self,
+        image: Tensor,
+        detach: Sequence[str] | Mapping[str, float] | None = None,
+        *,
+        strength: Tensor | None = None,
+        retrieved: Tensor | None = None,
+        attach: Tensor | None = None,
+        sample: bool | None = None,
     ) -> Prediction:
         """Predict B faces.
 
         Args:
             image: (B, 3, H, W) normalised as the preprocessing contract says.
-            detach: attributes whose identity feature is subtracted; None is all of them.
+            detach: attributes whose identity feature is subtracted; None is all of them. A mapping gives each
+                a real strength.
             strength: (B, A) or (1, A) explicit m[a] instead of `detach`.
+            retrieved: (B, A, E) retrieved ID vectors; needed by every residual form but `distilled`.
+            attach: (B, A, D) identity features (`Prediction.identity`) of other faces to attach.
+            sample: whether to sample the expression feature where there is an information budget; by default
+                in training only.
 
         Returns:
             The prediction; in eval mode valence and arousal are clamped to [-1, 1].
 
         Raises:
-            UsageError: `detach` names an attribute this network does not have.
+            UsageError: `detach` names an attribute this network does not have, or `retrieved` is missing.
         """
         z = self.backbone(image)
-        expression, identity = self.residual(z, self.strength(detach) if strength is None else strength)
+        m = self.strength(detach) if strength is None else strength
+        mean, identity = self.residual(z, m, retrieved, attach)
+        expression, log_variance = mean, None
+        if self.gaussian is not None:
+            mean, raw = self.gaussian(mean).float().chunk(2, dim=-1)
+            log_variance = raw.clamp(*LOG_VARIANCE)
+            expression = mean
+            if self.training if sample is None else sample:
+                expression = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         valence_arousal = self.head(expression)
         if not self.training:
             valence_arousal = torch.clamp(valence_arousal, -1.0, 1.0)
-        return Prediction(valence_arousal, expression, identity, z)
+        return Prediction(valence_arousal, expression, identity, z, mean, log_variance)
+
+
+def network_of(config: Mapping[str, Any], size: int, pretrained: bool | str = False) -> Network:
+    """The network that a run's configuration describes (`network` holds form, embedding, code and head)."""
+    options = config.get("network", {})
+    return Network(config["backbone"], size, config["attributes"], config["dim"], pretrained, **options)

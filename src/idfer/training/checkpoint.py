@@ -19,7 +19,7 @@ from idfer.data.images import Preprocess
 from idfer.device import resolve_device
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
-from idfer.models.network import Network
+from idfer.models.network import Network, network_of
 from idfer.version import __version__
 
 FORMAT = 1  # raised whenever an older idfer could misread a checkpoint
@@ -73,7 +73,7 @@ def load_checkpoint(run: str | Path, device: str = "cpu") -> Checkpoint:
         )
         raise IdferError(f"{folder / MODEL}: missing; {hint}.")
     preprocess = Preprocess.from_dict(config["preprocess"])
-    network = Network(config["backbone"], preprocess.size, config["attributes"], config["dim"])
+    network = network_of(config, preprocess.size)
     tensors, _ = _read(folder / MODEL)
     try:
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from idfer.errors import IdferError, UsageError, unknown
+from idfer.methods.catalogue import METHODS, NETWORK
 from idfer.names import split_names
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
-
-METHODS = ("erm", "idfer")
 
 
 def fit(
@@ -29,6 +28,10 @@ def fit(
     pretrained: bool | str = False,
     out: str | Path | None = None,
     use: list[str] | str | None = None,
+    form: str | None = None,
+    retrieval: str | None = None,
+    code: int | None = None,
+    terms: dict[str, Any] | None = None,
     epochs: int = 20,
     batch_size: int = 128,
     lr: float = 1e-3,
@@ -37,8 +40,6 @@ def fit(
     margin: float = 0.1,
     dim: int = 128,
     augmentation: bool = True,
-    alpha: float = 0.1,
-    beta: float = 0.02,
     decorrelate: bool | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -56,11 +57,17 @@ def fit(
     Args:
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
         attributes: attributes.parquet of `idfer retrieve`; the method idfer needs it.
-        method: erm (valence-arousal loss alone) or idfer (residual modules, InfoNCE, CLUB, weights).
+        method: erm, idfer, lineage, adversarial, hsic, groupdro, caf, avce, elim or dice.
         backbone: any timm model name.
         pretrained: false, true (timm's weights, downloaded) or the path of a weight file.
         out: folder of the run; runs/METHOD-HASH by default.
         use: attributes to separate from the expression, e.g. age,skin; all of the table by default.
+        form: of the residual modules: distilled, simple, residual_post or residual_prev; the method's own by
+            default.
+        retrieval: ID vectors: soft or hard (the top level's text embedding); the method's own by default.
+        code: width of the sampled expression feature, 0 for no information budget; the method's own by
+            default.
+        terms: settings of the method's objectives, e.g. --terms.beta 0.05; see `Terms` in its file.
         epochs: passes over the training faces.
         batch_size: faces per step.
         lr: peak learning rate of AdamW (cosine schedule, 5 % warm-up).
@@ -69,8 +76,6 @@ def fit(
         margin: context around a face box, as a fraction of its longer side, on each side.
         dim: width of expression and identity features.
         augmentation: flip, small shift, rotation and scale, brightness and contrast.
-        alpha: weight of InfoNCE between identity features and retrieved ID vectors (idfer).
-        beta: weight of CLUB between the expression feature and retrieved ID vectors (idfer).
         decorrelate: weigh samples to make labels independent of retrieved attributes (default: idfer only).
         seed: of weights, order and augmentation.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -92,28 +97,35 @@ def fit(
     settings = {k: v for k, v in locals().items() if k in _SETTINGS}
     if method not in METHODS:
         raise unknown("method", method, list(METHODS))
+    entry = METHODS[method]
+    chosen = {"form": form, "retrieval": retrieval, "code": code, "head": None}
+    network = {**NETWORK, **entry.network} | {k: v for k, v in chosen.items() if v is not None}
     for name in ("epochs", "batch_size", "dim"):
         if settings[name] < (2 if name == "batch_size" else 1):
             raise UsageError(
                 f"--{name} is {settings[name]}; it must be at least {2 if name == 'batch_size' else 1}."
             )
-    settings["decorrelate"] = method == "idfer" if decorrelate is None else decorrelate
-    faces, table, levels = _inputs(
-        manifest, attributes, method, bool(settings["decorrelate"]), split_names(use)
-    )
+    settings["decorrelate"] = entry.weights if decorrelate is None else decorrelate
+    settings["retrieval"] = network.pop("retrieval")
+    settings["terms"] = {**entry.terms, **(terms or {})}
+    needed = entry.attributes or bool(settings["decorrelate"])
+    faces, table, levels = _inputs(manifest, attributes, method, needed, split_names(use))
     train = _training_rows(faces)
-    config = {"method": method, "attributes": list(levels) if method == "idfer" else []} | settings
-    config |= {"levels": levels} | _provenance(manifest, attributes, train, table)
+    own = None if table is None else table.align(train)
+    network["embedding"] = 0 if table is None or network["form"] == "distilled" else table.text.shape[1]
+    config = {"method": method, "attributes": list(levels) if entry.splits else []} | settings
+    config |= {"network": network, "levels": levels} | _provenance(manifest, attributes, train, own)
     folder = Path(out) if out is not None else Path("runs") / f"{method}-{_digest(config)[:8]}"
     if _same_run(folder, config) and (folder / MODEL).is_file():
         print(f"{folder}: already trained with these settings.", file=sys.stderr)
         return folder
 
     trainer = Trainer(config, device)
-    trainer.prepare(train, table, progress)
+    trainer.prepare(train, own, progress)
     write_config(folder, trainer.config)
     validation = faces.select("val") if "val" in faces.splits else None
-    trainer.train(folder, validation, num_workers, save_minutes * 60, progress)
+    beside = None if table is None or validation is None else table.align(validation)
+    trainer.train(folder, validation, beside, num_workers, save_minutes * 60, progress)
     save_model(folder, trainer.network)
     (folder / STATE).unlink(missing_ok=True)
     return folder
@@ -121,7 +133,7 @@ def fit(
 
 _SETTINGS = (
     "backbone", "pretrained", "epochs", "batch_size", "lr", "weight_decay", "size", "margin", "dim",
-    "augmentation", "alpha", "beta", "seed", "precision",
+    "augmentation", "seed", "precision",
 )  # fmt: skip
 
 
@@ -129,14 +141,14 @@ def _inputs(
     manifest: str | Path | Manifest,
     attributes: str | Path | AttributeTable | None,
     method: str,
-    decorrelate: bool,
+    needed: bool,
     use: list[str] | None,
 ) -> tuple[Manifest, AttributeTable | None, dict[str, list[str]]]:
-    """The manifest, the table's rows beside it (where one is needed) and the levels of its attributes."""
+    """The manifest, the attribute table (where one is needed) and the levels of its attributes."""
     from idfer.data.manifest import Manifest
 
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
-    if method != "idfer" and not decorrelate:
+    if not needed:
         return faces, None, {}
     if attributes is None:
         raise UsageError(
@@ -151,7 +163,7 @@ def _inputs(
             if name not in table.levels:
                 raise unknown("attribute", name, list(table.levels), "These are the attributes of the table.")
         table = table.select(use)
-    return faces, table.align(faces), dict(table.levels)
+    return faces, table, dict(table.levels)
 
 
 def _training_rows(faces: Manifest) -> Manifest:

@@ -21,11 +21,10 @@ from idfer.data.manifest import Manifest
 from idfer.device import resolve_device
 from idfer.errors import IdferError
 from idfer.files import atomic
-from idfer.methods.common import Budget
-from idfer.methods.erm import ERM
-from idfer.methods.idfer import Idfer, Terms, Whitening
+from idfer.methods.catalogue import METHODS
+from idfer.methods.common import Budget, Facts, Setup
 from idfer.models.backbone import create_backbone, data_config
-from idfer.models.network import Network
+from idfer.models.network import Network, network_of
 from idfer.objectives.va import correlations
 from idfer.objectives.weights import decorrelation_weights
 from idfer.progress import bar
@@ -46,14 +45,18 @@ class TrainingData:
         rows: (n,) the rows that can be trained on, n <= N.
         target: (N, 2) valence and arousal.
         retrieved: (N, A, E) ID vectors; A = 0 for a method that uses none.
+        posterior: (N, K) level posteriors; K = 0 for a method that uses none.
         weight: (N,) sample weights.
+        subject: (N,) number of the person.
     """
 
     faces: FaceDataset
     rows: np.ndarray
     target: Tensor
     retrieved: Tensor
+    posterior: Tensor
     weight: Tensor
+    subject: Tensor
 
 
 class Trainer:
@@ -79,7 +82,7 @@ class Trainer:
         name, size = config["backbone"], config["size"]
         if size is None:
             size = data_config(create_backbone(name))["size"]
-        self.network = Network(name, size, config["attributes"], config["dim"], config["pretrained"])
+        self.network: Network = network_of(config, size, config["pretrained"])
         own = data_config(self.network.backbone)
         self.preprocess = Preprocess(size, config["margin"], mean=own["mean"], std=own["std"])
         self.config = config | {"preprocess": self.preprocess.to_dict(), "versions": _versions()}
@@ -94,11 +97,12 @@ class Trainer:
         if faces.fits():
             faces.load(progress)
         errors, count = dict(faces.errors), len(train)
-        retrieved, weight = torch.zeros(count, 0, 1), torch.ones(count)
+        retrieved, posterior, weight = torch.zeros(count, 0, 1), torch.zeros(count, 0), torch.ones(count)
         if table is not None:
             failed = np.flatnonzero(table.errors != "")
             errors |= {int(row): f"row {row}: {table.errors[row]}" for row in failed if row not in errors}
-            retrieved = torch.from_numpy(np.nan_to_num(table.retrieved("soft")))
+            retrieved = torch.from_numpy(np.nan_to_num(table.retrieved(self.config["retrieval"])))
+            posterior = torch.from_numpy(np.nan_to_num(table.posteriors))
         rows = np.setdiff1d(np.arange(count), list(errors))
         if errors:
             print(
@@ -109,11 +113,13 @@ class Trainer:
             raise IdferError("fewer than two training faces can be used; mend the paths in the manifest.")
         if self.config["decorrelate"] and table is not None:
             weight[rows] = self._weights(train, table, rows)
-        if not self.config["attributes"]:
-            retrieved = retrieved[:, :0]
-        self.data = TrainingData(faces, rows, torch.from_numpy(train.targets), retrieved, weight)
+        if not METHODS[self.config["method"]].attributes:
+            retrieved, posterior = retrieved[:, :0], posterior[:, :0]
+        subject = torch.from_numpy(np.unique(train.subjects, return_inverse=True)[1])
+        target = torch.from_numpy(train.targets)
+        self.data = TrainingData(faces, rows, target, retrieved, posterior, weight, subject)
         self.batches = max(1, len(rows) // self.config["batch_size"])
-        self.method = self._method(retrieved[rows])
+        self.method = self._method()
 
     def _weights(self, train: Manifest, table: AttributeTable, rows: np.ndarray) -> Tensor:
         # an attribute's last level is one minus the others
@@ -128,17 +134,33 @@ class Trainer:
         }
         return torch.from_numpy(found.values)
 
-    def _method(self, retrieved: Tensor) -> Method:
-        config = self.config
-        budget = Budget(config["epochs"] * self.batches, config["lr"], config["weight_decay"])
-        if config["method"] == "erm":
-            return ERM(self.network, self.fabric, budget)
-        levels = {name: len(found) for name, found in config["levels"].items()}
-        terms = Terms(alpha=config["alpha"], beta=config["beta"])
-        return Idfer(self.network, self.fabric, budget, Whitening(retrieved, levels), terms)
+    def _method(self) -> Method:
+        config, data = self.config, self.data
+        kept = torch.from_numpy(data.rows)
+        setup = Setup(
+            network=self.network,
+            fabric=self.fabric,
+            budget=Budget(config["epochs"] * self.batches, config["lr"], config["weight_decay"]),
+            facts=Facts(
+                data.target[kept],
+                data.retrieved[kept],
+                data.posterior[kept],
+                config["levels"],
+                data.subject[kept],
+            ),
+            terms=config["terms"],
+        )
+        method: Method = METHODS[config["method"]].load()(setup)
+        return method
 
     def train(
-        self, folder: Path, validation: Manifest | None, workers: int, save_seconds: float, progress: bool
+        self,
+        folder: Path,
+        validation: Manifest | None,
+        beside: AttributeTable | None,
+        workers: int,
+        save_seconds: float,
+        progress: bool,
     ) -> None:
         """Run all epochs, or those that are left of an interrupted run in `folder`.
 
@@ -148,6 +170,7 @@ class Trainer:
         Args:
             folder: where state and log are saved.
             validation: faces scored after every epoch for the log, or None.
+            beside: the attribute table's rows of those faces, for residual forms that read it.
             workers: decoding processes.
             save_seconds: the state is saved at least this often, and after every epoch.
             progress: show a bar.
@@ -155,7 +178,10 @@ class Trainer:
         epochs = self.config["epochs"]
         state = self._restore(folder) or {"epoch": 0, "step": 0, "sums": {}, "history": []}
         skip, sums, history = state["step"], state["sums"], state["history"]
-        scored = _Validation(validation, self.preprocess) if validation is not None else None
+        scored = None
+        if validation is not None:
+            retrieved = beside.retrieved(self.config["retrieval"]) if beside is not None else None
+            scored = _Validation(validation, self.preprocess, retrieved)
         saved = time.monotonic()
         with bar(f"fit {self.config['method']}", epochs * self.batches, progress) as advance:
             advance(state["epoch"] * self.batches + skip, _note(history))
@@ -196,7 +222,9 @@ class Trainer:
             image=self.preprocess.normalise(image),
             target=self.data.target[rows].to(device),
             retrieved=self.data.retrieved[rows].to(device),
+            posterior=self.data.posterior[rows].to(device),
             weight=self.data.weight[rows].to(device),
+            subject=self.data.subject[rows].to(device),
         )
 
     def _save(
@@ -232,8 +260,9 @@ class Trainer:
 class _Validation:
     """Mean CCC on held-out people after each epoch: for the log, never for a choice."""
 
-    def __init__(self, manifest: Manifest, preprocess: Preprocess):
+    def __init__(self, manifest: Manifest, preprocess: Preprocess, retrieved: np.ndarray | None):
         self.manifest, self.preprocess = manifest, preprocess
+        self.retrieved = None if retrieved is None else torch.from_numpy(np.nan_to_num(retrieved))
         dataset = FaceDataset(manifest, preprocess)
         self.kept = list(face_batches(manifest, preprocess)) if dataset.fits() else None
 
@@ -243,7 +272,10 @@ class _Validation:
         with torch.no_grad():
             for index, pixels, _ in self.kept or face_batches(self.manifest, self.preprocess):
                 image = self.preprocess.normalise(pixels.to(device))
-                found.append(network(image).valence_arousal.float().cpu())
+                given = None
+                if self.retrieved is not None and network.residual.needs_retrieved:
+                    given = self.retrieved[index].to(device)
+                found.append(network(image, retrieved=given).valence_arousal.float().cpu())
                 rows.append(index)
         target = torch.from_numpy(self.manifest.targets[np.concatenate(rows)])
         _, ccc = correlations(torch.cat(found), target)

@@ -1,0 +1,33 @@
+"""conv4: a small plain network for small faces, so that a benchmark of many runs fits on two cores [ours]."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+
+class Conv4(nn.Module):
+    """Four convolutions of stride 2 with batch normalisation, then the mean over the image.
+
+    Args:
+        width: channels after the first convolution; each following one doubles them.
+    """
+
+    def __init__(self, width: int = 16):
+        super().__init__()
+        sizes = (3, width, 2 * width, 4 * width, 8 * width)
+        layers: list[nn.Module] = []
+        for k, (inside, outside) in enumerate(pairwise(sizes)):
+            side = 5 if k == 0 else 3
+            layers += [
+                nn.Conv2d(inside, outside, side, stride=2, padding=side // 2, bias=False),
+                nn.BatchNorm2d(outside),
+                nn.ReLU(inplace=True),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.num_features = sizes[-1] * 4
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 4 * 8 * width): means over the four quarters of the image."""
+        return nn.functional.adaptive_avg_pool2d(self.features(image), 2).flatten(1)

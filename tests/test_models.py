@@ -8,11 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from idfer.data.images import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.methods.idfer import Whitening
 from idfer.models.backbone import create_backbone, data_config, feature_width
 from idfer.models.network import Network
-from idfer.models.residual import ResidualModules
+from idfer.models.residual import FORMS, ResidualModules
+from idfer.training.checkpoint import load_checkpoint, save_model, write_config
 
 from conftest import BACKBONE
 
@@ -49,22 +51,171 @@ def test_local_weights_are_loaded_and_a_missing_or_foreign_file_is_named(tmp_pat
         create_backbone(BACKBONE, pretrained=str(tmp_path / "bad.safetensors"))
 
 
-def test_residual_modules_equal_one_module_per_attribute() -> None:
-    """The batched operation is φ = LeakyReLU ∘ BatchNorm ∘ Linear for each attribute on its own."""
+def phi(linear: torch.Tensor, norm: torch.nn.BatchNorm1d, part: slice, x: torch.Tensor) -> torch.Tensor:
+    """φ of one attribute on its own: its own Linear, BatchNorm (batch statistics) and LeakyReLU."""
+    alone = torch.nn.BatchNorm1d(linear.shape[1])
+    alone.weight.data, alone.bias.data = norm.weight.data[part], norm.bias.data[part]
+    return torch.nn.functional.leaky_relu(alone(x @ linear), 0.1)
+
+
+def by_hand(
+    modules: ResidualModules, z: torch.Tensor, strength: torch.Tensor, retrieved: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The equations at the top of `models/residual.py`, an attribute at a time."""
+    count, dim, form = modules.attributes, modules.dim, modules.form
+    parts = [slice(a * dim, (a + 1) * dim) for a in range(count + 1)]
+    whole = modules.linear.weight.data[:dim].T
+    identity, moved = [], z @ whole
+    for a in range(count):
+        c = retrieved[:, a]
+        if form == "distilled":
+            r = phi(modules.linear.weight.data[parts[a + 1]].T, modules.norm, parts[a + 1], z)
+        elif form == "simple":
+            r = c @ modules.project.weight.data.T
+        else:
+            x = torch.cat([z, c], 1) if form == "residual_post" else c
+            r = phi(modules.maps.data[a], modules.maps_norm, parts[a], x)
+        identity.append(r)
+        if form == "residual_prev":
+            moved = moved - strength[:, a, None] * (c @ modules.project.weight.data.T)
+    if form == "residual_prev":
+        expression = phi(torch.eye(dim), modules.norm, slice(dim), moved)
+    else:
+        start = moved if form == "simple" else phi(whole, modules.norm, parts[0], z)
+        expression = start - sum(strength[:, a, None] * identity[a] for a in range(count))
+    return expression, torch.stack(identity, 1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_residual_form_equals_its_equation_attribute_by_attribute(form: str) -> None:
     torch.manual_seed(0)
-    together = ResidualModules(3, 10, 4)
-    torch.nn.init.uniform_(together.norm.weight)
-    z, strength = torch.randn(6, 10), torch.rand(6, 3)
-    expression, identity = together(z, strength)
-    parts = []
-    for k in range(4):
-        linear, norm = torch.nn.Linear(10, 4, bias=False), torch.nn.BatchNorm1d(4)
-        linear.weight.data = together.linear.weight.data[4 * k : 4 * k + 4]
-        norm.weight.data = together.norm.weight.data[4 * k : 4 * k + 4]
-        parts.append(torch.nn.functional.leaky_relu(norm(linear(z)), 0.1))
-    expected = parts[0] - sum(strength[:, a, None] * parts[a + 1] for a in range(3))
+    modules = ResidualModules(3, 10, 4, form, embedding=7)
+    for name, parameter in modules.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.5, 1.5)
+    z, strength, retrieved = torch.randn(6, 10), 3 * torch.randn(6, 3), torch.randn(6, 3, 7)
+    expression, identity = modules(z, strength, retrieved)
+    expected, parts = by_hand(modules, z, strength, retrieved)
     torch.testing.assert_close(expression, expected)
-    torch.testing.assert_close(identity, torch.stack(parts[1:], 1))
+    torch.testing.assert_close(identity, parts)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_without_attributes_every_form_is_the_plain_regressor(form: str) -> None:
+    torch.manual_seed(0)
+    plain = Network(BACKBONE, 64, (), dim=8).eval()
+    other = Network(BACKBONE, 64, (), dim=8, form=form, embedding=7).eval()
+    other.load_state_dict(plain.state_dict())  # the same weights, by name and shape
+    image = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        one, two = plain(image), other(image, retrieved=torch.randn(3, 0, 7))
+    torch.testing.assert_close(one.valence_arousal, two.valence_arousal)
+    assert two.identity.shape == (3, 0, 8)
+    assert not other.residual.needs_retrieved
+
+
+def network_with(form: str, **options: object) -> tuple[Network, torch.Tensor, torch.Tensor]:
+    """A network in eval mode that has seen some data, three images and their ID vectors."""
+    torch.manual_seed(0)
+    network = Network(BACKBONE, 64, ("gender", "age"), dim=8, form=form, embedding=7, **options)
+    for _ in range(3):
+        network(torch.randn(8, 3, 64, 64), retrieved=torch.randn(8, 2, 7))
+    return network.eval(), torch.randn(3, 3, 64, 64), torch.randn(3, 2, 7)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_only_the_distilled_form_does_without_retrieved_vectors(form: str) -> None:
+    network, image, _ = network_with(form)
+    if form == "distilled":
+        network(image)
+        return
+    with pytest.raises(UsageError, match=rf"'{form}' reads retrieved ID vectors.*attribute table"):
+        network(image)
+
+
+@pytest.mark.parametrize("head", ["mlp", "bottleneck"])
+@pytest.mark.parametrize("form", FORMS)
+def test_one_face_is_predicted_as_it_is_among_others(form: str, head: str) -> None:
+    network, image, retrieved = network_with(form, head=head, code=4)
+    with torch.no_grad():
+        together = network(image, retrieved=retrieved)
+        for i in range(3):
+            alone = network(image[i : i + 1], retrieved=retrieved[i : i + 1])
+            assert alone.expression.shape == (1, 4)
+            assert alone.identity.shape == (1, 2, 8)
+            torch.testing.assert_close(alone.valence_arousal, together.valence_arousal[i : i + 1])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_attaching_what_was_detached_is_where_one_started(form: str) -> None:
+    """z' - Σ m r(x) + Σ m r(x) = z', whatever the strength, in every form."""
+    network, image, retrieved = network_with(form)
+    strength = torch.tensor([[0.3, -1.7]])
+    with torch.no_grad():
+        own = network.attachable(image, retrieved)
+        start = network(image, [], retrieved=retrieved)
+        back = network(image, strength=strength, retrieved=retrieved, attach=strength[..., None] * own)
+    torch.testing.assert_close(back.expression, start.expression)
+    torch.testing.assert_close(back.valence_arousal, start.valence_arousal)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_another_faces_identity_takes_the_place_of_ones_own(form: str) -> None:
+    network, image, retrieved = network_with(form)
+    order = [1, 2, 0]
+    with torch.no_grad():
+        whole, own, _ = network.residual.parts(network.backbone(image), retrieved)
+        other = network.attachable(image[order], retrieved[order])
+        found = network(image, ["age"], retrieved=retrieved, attach=other * torch.tensor([[[0.0], [1.0]]]))
+        expected = whole - own[:, 1] + other[:, 1]
+        if form == "residual_prev":
+            expected = network.residual._phi(expected)
+    torch.testing.assert_close(other, own[order])
+    torch.testing.assert_close(found.expression, expected)
+
+
+def test_strength_is_a_real_number() -> None:
+    network, image, _ = network_with("distilled")
+    with torch.no_grad():
+        whole, own, _ = network.residual.parts(network.backbone(image))
+        for gender, age in ((0.5, 1.0), (-1.0, 2.5), (0.0, 0.0)):
+            found = network(image, {"gender": gender, "age": age}).expression
+            torch.testing.assert_close(found, whole - gender * own[:, 0] - age * own[:, 1])
+        half = network(image, {"age": 0.5}).expression  # what a mapping leaves out stays attached
+    torch.testing.assert_close(half, whole - 0.5 * own[:, 1])
+
+
+@pytest.mark.parametrize("code", [0, 4])
+@pytest.mark.parametrize("head", ["mlp", "bottleneck"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_network_comes_back_from_disk_as_it_was(
+    form: str, head: str, code: int, tmp_path: Path
+) -> None:
+    network, image, retrieved = network_with(form, head=head, code=code)
+    options = {"form": form, "embedding": 7, "code": code, "head": head}
+    config = {"backbone": BACKBONE, "attributes": ["gender", "age"], "dim": 8, "network": options}
+    write_config(tmp_path, config | {"preprocess": Preprocess(64).to_dict()})
+    save_model(tmp_path, network)
+    again = load_checkpoint(tmp_path).network
+    with torch.no_grad():
+        one, two = network(image, retrieved=retrieved), again(image, retrieved=retrieved)
+    for before, after in zip(one, two, strict=True):
+        assert before is after is None or torch.equal(before, after)
+
+
+def test_the_budgeted_feature_is_a_sample_in_training_and_its_mean_otherwise() -> None:
+    network, image, _ = network_with("distilled", code=4)
+    with torch.no_grad():
+        mean = network(image)
+        assert torch.equal(mean.expression, mean.mean)
+        draws = torch.stack([network(image, sample=True).expression for _ in range(2000)])
+        network.train()
+        trained = network(image)
+    assert not torch.equal(trained.expression, trained.mean)
+    assert mean.log_variance is not None
+    spread = (draws - mean.mean).div((0.5 * mean.log_variance).exp())
+    torch.testing.assert_close(spread.mean(0), torch.zeros(3, 4), atol=0.1, rtol=0)
+    torch.testing.assert_close(spread.std(0), torch.ones(3, 4), atol=0.1, rtol=0)
 
 
 def test_detaching_changes_what_it_should_and_nothing_else() -> None:

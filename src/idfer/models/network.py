@@ -98,7 +98,7 @@ class Network(nn.Module):
                 a real strength.
             strength: (B, A) or (1, A) explicit m[a] instead of `detach`.
             retrieved: (B, A, E) retrieved ID vectors; needed by every residual form but `distilled`.
-            attach: (B, A, D) identity features (`Prediction.identity`) of other faces to attach.
+            attach: (B, A, D) identity features of other faces to attach, as of `attachable`, times a strength.
             sample: whether to sample the expression feature where there is an information budget; by default
                 in training only.
 
@@ -122,6 +122,13 @@ class Network(nn.Module):
         if not self.training:
             valence_arousal = torch.clamp(valence_arousal, -1.0, 1.0)
         return Prediction(valence_arousal, expression, identity, z, mean, log_variance)
+
+    def attachable(self, image: Tensor, retrieved: Tensor | None = None) -> Tensor:
+        """(B, A, D): what detaching subtracts from these faces, so what can be attached to others.
+
+        That is `Prediction.identity`, except in the form `residual_prev`. Raises as `forward`.
+        """
+        return self.residual.parts(self.backbone(image), retrieved)[1]
 
 
 def network_of(config: Mapping[str, Any], size: int, pretrained: bool | str = False) -> Network:

@@ -76,7 +76,7 @@ class ResidualModules(nn.Module):
             z: (B, F) backbone features.
             strength: (B, A) or (1, A), m[a]: 1 detaches an attribute, 0 leaves it attached; any real number.
             retrieved: (B, A, E) retrieved ID vectors; needed by every form but `distilled`.
-            attach: (B, A, D) identity features, of other faces, to add.
+            attach: (B, A, D) what `parts` says detaching subtracts from other faces, to add here.
 
         Returns:
             z_exp (B, D) and r (B, A, D).
@@ -84,38 +84,39 @@ class ResidualModules(nn.Module):
         Raises:
             UsageError: this form needs `retrieved`.
         """
-        if self.needs_retrieved and retrieved is None:
+        whole, taken, identity = self.parts(z, retrieved)
+        left = whole - (strength[..., None] * taken).sum(1)
+        if attach is not None:
+            left = left + attach.sum(1)
+        return (self._phi(left) if self.attributes and self.form == "residual_prev" else left), identity
+
+    def parts(self, z: Tensor, retrieved: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Features before anything is detached: the whole (B, D), what detaching subtracts and r, (B, A, D).
+
+        The last two differ in `residual_prev` only, which subtracts P c[a] before φ_e.
+        """
+        if not self.attributes:
+            nothing = z.new_zeros(len(z), 0, self.dim)
+            return self._phi(self.linear(z)), nothing, nothing
+        if self.form == "distilled":
+            joint = self._phi(self.linear(z)).view(len(z), self.attributes + 1, self.dim)
+            return joint[:, 0], joint[:, 1:], joint[:, 1:]
+        if retrieved is None:
             raise UsageError(
                 f"the residual form {self.form!r} reads retrieved ID vectors, here too: give an attribute "
                 "table of these faces, or train with the form 'distilled'."
             )
-        if not self.attributes:
-            return self._phi(self.linear(z)), z.new_zeros(len(z), 0, self.dim)
-        if self.form == "distilled":
-            parts = self._phi(self.linear(z)).view(len(z), self.attributes + 1, self.dim)
-            whole, identity = parts[:, 0], parts[:, 1:]
-        else:
-            assert retrieved is not None
-            whole, identity = self._with_retrieved(z, retrieved)
-        taken = (strength[..., None] * identity).sum(1)
-        if attach is not None:
-            taken = taken - attach.sum(1)
-        if self.form == "residual_prev":
-            shift = (strength[..., None] * self.project(retrieved)).sum(1)
-            return self._phi(whole - shift + (0 if attach is None else attach.sum(1))), identity
-        return whole - taken, identity
+        if self.form == "simple":
+            projected = self.project(retrieved)
+            return self.linear(z), projected, projected
+        if self.form == "residual_post":
+            beside = torch.cat([z[:, None].expand(-1, self.attributes, -1), retrieved], dim=-1)
+            mapped = self._maps(beside)
+            return self._phi(self.linear(z)), mapped, mapped
+        return self.linear(z), self.project(retrieved), self._maps(retrieved)
 
     def _phi(self, projected: Tensor) -> Tensor:
         return F.leaky_relu(self.norm(projected), 0.1)
-
-    def _with_retrieved(self, z: Tensor, retrieved: Tensor) -> tuple[Tensor, Tensor]:
-        """The part before subtraction (B, D) and r (B, A, D) of the lineage's forms."""
-        if self.form == "simple":
-            return self.linear(z), self.project(retrieved)
-        if self.form == "residual_post":
-            joint = torch.cat([z[:, None].expand(-1, self.attributes, -1), retrieved], dim=-1)
-            return self._phi(self.linear(z)), self._maps(joint)
-        return self.linear(z), self._maps(retrieved)
 
     def _maps(self, x: Tensor) -> Tensor:
         """φ_a of (B, A, width), all attributes at once."""

@@ -52,7 +52,7 @@ def test_club_is_an_upper_bound_near_what_theory_says(rho: float) -> None:
 def test_club_equals_the_loop_over_all_negatives() -> None:
     torch.manual_seed(3)
     club = CLUB(2, 8, 3)
-    torch.nn.init.normal_(club.out, std=0.3)
+    torch.nn.init.normal_(club.heads.out, std=0.3)
     x, c, mask = torch.randn(5, 8), torch.randn(5, 2, 3), torch.tensor([[1.0, 1, 1], [1, 1, 0]])
     mean, log_variance = club.gaussian(x)
     expected = torch.zeros(2, 5)

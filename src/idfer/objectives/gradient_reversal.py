@@ -30,7 +30,8 @@ class _Reverse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] * -float(ctx.strength), None
+        reversed_: Tensor = -ctx.strength * gradients[0]
+        return reversed_, None
 
 
 def reverse_gradient(x: Tensor, strength: float = 1.0) -> Tensor:

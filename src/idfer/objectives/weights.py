@@ -2,19 +2,24 @@ r"""Decorrelation weights: make labels and retrieved attributes independent by w
 
     w(y, c) = p(y) p(c) / p(y, c) = p(y) / p(y | c)
 
-Under w, I(y; c) = 0, so minimising I(z_exp; c) no longer costs label information. Here y is made Gaussian
-by ranks, p(y | c) is a linear-Gaussian regression on the retrieved posteriors, and both densities are fitted
-on other people than those they weigh (cross-fitting), then clipped and scaled to mean 1.
+Under w, I(y; c) = 0, so minimising I(z_exp; c) no longer costs label information. y is made Gaussian by
+ranks, the ratio is fitted on other people than those it weighs (cross-fitting), then clipped and scaled to
+mean 1. Two estimates of it: `gaussian_ratio.py` (a linear-Gaussian regression on the retrieved posteriors:
+little variance, sees shifts of the mean only) and `classifier_ratio.py` (sees spread and interactions as
+well, at the price of more variance).
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from idfer.errors import IdferError
+from idfer.errors import IdferError, unknown
+from idfer.objectives.classifier_ratio import classifier_log_ratio
+from idfer.objectives.gaussian_ratio import gaussian_log_ratio
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +46,10 @@ def decorrelation_weights(
     attributes: np.ndarray,
     groups: np.ndarray,
     *,
+    kind: Literal["gaussian", "classifier"] = "gaussian",
     folds: int = 5,
     clip: tuple[float, float] = (0.05, 20.0),
-    ridge: float = 1e-2,
+    ridge: float | None = None,
     seed: int = 0,
 ) -> Weights:
     """Weights that make `labels` independent of `attributes`.
@@ -52,18 +58,24 @@ def decorrelation_weights(
         labels: (N, d) valence and arousal.
         attributes: (N, k) level posteriors in [0, 1].
         groups: (N,) person of each row; a person is never in both the fitted and the weighed part.
+        kind: how p(y) p(c) / p(y, c) is estimated.
         folds: number of cross-fitting folds (fewer where there are fewer people).
         clip: bounds of w before scaling.
-        ridge: penalty per sample of the regression; posteriors of one attribute are collinear.
-        seed: of the assignment of people to folds.
+        ridge: penalty per sample of the regression; posteriors of one attribute are collinear. None: 0.01
+            for the Gaussian, 0.003 for the classifier, whose products share one penalty.
+        seed: of the assignment of people to folds, and of the classifier's shuffled pairs.
 
     Raises:
         IdferError: an input holds a NaN, or there are fewer than two people.
+        UsageError: an unknown kind.
     """
+    if kind not in ("gaussian", "classifier"):
+        raise unknown("kind of decorrelation weights", kind, ["gaussian", "classifier"])
     if not (np.isfinite(labels).all() and np.isfinite(attributes).all()):
         raise IdferError(
             "decorrelation weights: a label or retrieved posterior is not finite; drop those rows."
         )
+    ridge = ridge if ridge is not None else {"gaussian": 1e-2, "classifier": 3e-3}[kind]
     people, person = np.unique(groups, return_inverse=True)
     if len(people) < 2:
         raise IdferError(
@@ -76,7 +88,11 @@ def decorrelation_weights(
     logs = np.empty(len(y))
     for k in range(folds):
         held = fold == k
-        logs[held] = _log_ratio(y[~held], c[~held], y[held], c[held], ridge)
+        parts = y[~held], c[~held], y[held], c[held]
+        if kind == "gaussian":
+            logs[held] = gaussian_log_ratio(*parts, ridge)
+        else:
+            logs[held] = classifier_log_ratio(*parts, ridge, seed)
     raw = np.exp(np.clip(logs, *np.log(clip)))
     values = raw / raw.mean()
     outside = float(np.mean((logs < np.log(clip[0])) | (logs > np.log(clip[1]))))
@@ -97,27 +113,6 @@ def _gaussian_ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import norm, rankdata
 
     return np.asarray(norm.ppf(rankdata(values) / (len(values) + 1)))
-
-
-def _log_ratio(
-    y: np.ndarray, c: np.ndarray, y_new: np.ndarray, c_new: np.ndarray, ridge: float
-) -> np.ndarray:
-    """log p(y) - log p(y | c) at new points, both Gaussians fitted on (y, c)."""
-    x, x_new = np.column_stack([np.ones(len(c)), c]), np.column_stack([np.ones(len(c_new)), c_new])
-    penalty = ridge * len(x) * np.eye(x.shape[1])
-    penalty[0, 0] = 0
-    coefficients = np.linalg.solve(x.T @ x + penalty, x.T @ y)
-    residual, centred = y - x @ coefficients, y - y.mean(0)
-    marginal = _log_density(y_new - y.mean(0), centred)
-    return np.asarray(marginal - _log_density(y_new - x_new @ coefficients, residual))
-
-
-def _log_density(points: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """Zero-mean Gaussian log-density at `points` (n, d), covariance from `sample`; constant left out."""
-    covariance = sample.T @ sample / len(sample) + 1e-6 * np.eye(sample.shape[1])
-    _, log_determinant = np.linalg.slogdet(covariance)
-    mahalanobis = np.einsum("nd,nd->n", points @ np.linalg.inv(covariance), points)
-    return np.asarray(-0.5 * (mahalanobis + log_determinant))
 
 
 def _dependence(y: np.ndarray, c: np.ndarray, weights: np.ndarray) -> float:

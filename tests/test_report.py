@@ -52,11 +52,12 @@ def faces(tmp_path_factory):
     return root
 
 
-def run_folder(folder, attributes=("gender", "age"), seed=0):
+def run_folder(folder, attributes=("gender", "age"), seed=0, **options):
     torch.manual_seed(seed)
-    network = Network("test_resnet", SIZE, attributes, dim=8).eval()
+    network = Network("test_resnet", SIZE, attributes, dim=8, **options).eval()
     contract = Preprocess(SIZE)
     config = {"method": "idfer" if attributes else "erm", "backbone": "test_resnet", "dim": 8}
+    config["network"] = options
     folder.mkdir(parents=True)
     write_config(folder, config | {"attributes": list(attributes), "preprocess": contract.to_dict()})
     save_model(folder, network)
@@ -194,6 +195,62 @@ def test_a_diverged_network_is_an_error_not_a_nan(run, faces):
         measure(bad, Manifest.read(faces), suites=["accuracy"], device="cpu", progress=False)
 
 
+@pytest.fixture(scope="module")
+def budgeted(tmp_path_factory):
+    """A run with an information budget: an expression feature of 4 sampled dimensions."""
+    return run_folder(tmp_path_factory.mktemp("runs") / "budgeted", code=4)
+
+
+def test_a_budget_is_certified_over_people_and_per_split(budgeted, run, faces):
+    manifest = Manifest.read(faces)
+    kwargs = {"suites": ["accuracy"], "device": "cpu", "progress": False}
+    found = measure(budgeted, manifest, **kwargs)
+    certified = found.metrics["certificate"]
+    checkpoint = load_checkpoint(budgeted)
+    rates = {}
+    for row, line in found.predictions[found.predictions["error"] == ""].iterrows():
+        from idfer.data.images import read_image
+
+        pixels = torch.from_numpy(read_image(manifest.root / line["path"])).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            said = checkpoint.network(checkpoint.preprocess.normalise(pixels))
+        code = torch.distributions.Normal(said.mean, (0.5 * said.log_variance).exp())
+        base = torch.distributions.Normal(torch.zeros(4), torch.ones(4))
+        rates[row] = float(torch.distributions.kl_divergence(code, base).sum())
+    assert certified["rows"] == len(rates) == 95
+    assert certified["rate_nats"] == pytest.approx(np.mean(list(rates.values())), rel=1e-4)
+    assert 0 < certified["low"] <= certified["rate_nats"] <= certified["high"]
+    assert {name: part["rows"] for name, part in certified["splits"].items()} == {
+        "matched": 48,
+        "balanced": 47,
+    }
+    assert "upper bound" in certified["meaning"] and "mean" in certified["meaning"]
+    assert "nats about the image" in str(found)
+    table = found.frame()
+    assert table[table["suite"] == "certificate"]["split"].tolist() == ["matched", "balanced"]
+    again = measure(budgeted, manifest, batch_size=5, **kwargs).metrics["certificate"]
+    assert again["rate_nats"] == pytest.approx(certified["rate_nats"], rel=1e-5)
+    assert measure(run, manifest, **kwargs).metrics["certificate"] is None
+
+
+def test_with_a_budget_the_sample_and_its_mean_are_probed_and_the_mean_predicts(budgeted, faces):
+    manifest = Manifest.read(faces)
+    kwargs = {"controls": False, "device": "cpu", "progress": False}
+    found = measure(budgeted, manifest, **kwargs)
+    assert list(found.features) == ["expression", "expression mean", "backbone"]
+    assert set(found.leakage["features"]) == set(found.features)
+    sample, mean = found.features["expression"], found.features["expression mean"]
+    checkpoint = load_checkpoint(budgeted)
+    with torch.inference_mode():
+        said = checkpoint.network.head(torch.from_numpy(mean)).clamp(-1, 1)
+    own = found.predictions.set_index("row").loc[found.feature_rows]
+    assert own[["predicted_valence", "predicted_arousal"]].to_numpy() == pytest.approx(said.numpy(), abs=1e-5)
+    assert 0.1 < np.std(sample - mean) < 1
+    other = measure(budgeted, manifest, batch_size=5, seed=0, **kwargs)
+    np.testing.assert_allclose(other.features["expression"], sample, atol=1e-4)
+    assert "leakage of the mean of the expression feature" in str(found)
+
+
 class Page(HTMLParser):
     """What a reader's machine would fetch, and what a reader who cannot see would hear."""
 
@@ -217,17 +274,25 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages(written, faces, tmp_path_factory):
-    """The page of one run, and of two runs compared."""
+def pages(written, budgeted, faces, tmp_path_factory):
+    """The page of one run, of two compared, and of one with an information budget beside one without."""
     found, out = written
-    folder = tmp_path_factory.mktemp("two")
+    folder, third = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("budget")
     plain = measure(run_folder(folder / "plain", (), 1), faces, device="cpu", progress=False, controls=False)
     write_report([plain, found], folder / "report.html", command="idfer <demo>")
     write_metrics([plain, found], folder / "metrics.json")
-    return {"one": out / "report.html", "two": folder / "report.html"}
+    write_report([found, measure(budgeted, faces, device="cpu", progress=False)], third / "report.html")
+    return {"one": out / "report.html", "two": folder / "report.html", "budget": third / "report.html"}
 
 
-@pytest.mark.parametrize("which", ["one", "two"])
+def test_the_page_certifies_the_run_that_has_a_budget(pages):
+    text = {name: " ".join(Page(p.read_text(encoding="utf-8")).text.split()) for name, p in pages.items()}
+    assert "Certificate of budgeted: a sampled expression feature carries at most" in text["budget"]
+    assert "Certificate of mine" not in text["budget"] and "expression mean" in text["budget"]
+    assert "Certificate" not in text["one"] + text["two"]
+
+
+@pytest.mark.parametrize("which", ["one", "two", "budget"])
 def test_the_page_stands_alone_and_can_be_heard(pages, which):
     text = pages[which].read_text(encoding="utf-8")
     page = Page(text)
@@ -303,7 +368,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to open the page with")
-@pytest.mark.parametrize(("name", "width"), [("one", 1200), ("two", 400)])
+@pytest.mark.parametrize(("name", "width"), [("one", 1200), ("two", 400), ("budget", 1200)])
 def test_a_real_browser_shows_the_page(pages, tmp_path, name, width):
     from PIL import Image
 

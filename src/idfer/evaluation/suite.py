@@ -31,6 +31,7 @@ SUITES = ("accuracy", "leakage")
 ATTRIBUTES = ("gender", "age", "skin")  # probed wherever the data tell them, so that runs compare
 PROBED_ROWS = 3000  # more rows of the same people hardly sharpen a probe
 _SHEET, _EXAMPLES = 24, 4  # faces shown; faces shown with each attribute detached
+_FEATURE = {"expression": "expression feature", "expression mean": "mean of the expression feature"}
 _log = logging.getLogger(__name__)
 
 
@@ -43,15 +44,18 @@ class Evaluation:
         metrics: everything measured and its provenance, ready for JSON (undefined values are None). Keys:
             `schema`; `run` (name, path, configuration); `data` (manifest, label source, splits with rows,
             failed rows and subjects); `accuracy` {split: {valence | arousal | mean: {metric: {value, low,
-            high}}}}; `leakage` {splits, rows, subjects, probes: a record per probe, see `Leak`};
-            `settings` (seed, replicates, ...); `environment` (library versions).
+            high}}}}; `leakage` {splits, rows, subjects, problems, probes: a record per probe, see `Leak`};
+            `certificate` {rate_nats, low, high, rows, splits: {split: the same}, meaning}, see
+            `certificate.certificate`, or None for a run without an information budget; `settings` (seed,
+            replicates, ...); `environment` (library versions).
         accuracy: the accuracy table (see `accuracy.accuracy`).
         leakage: the leakage table (see `leakage.leakage`); no rows where the suite was not asked for.
         predictions: a row per evaluated face: `row` (of the manifest), `path, frame, subject, split, valence,
             arousal, predicted_valence, predicted_arousal, error`.
         detached: for a few faces, `row, detached, valence, arousal`, where `detached` is "none", one
             attribute's name, or "all" (the model's own prediction).
-        features: (n, D) float32 by name, of the probed rows.
+        features: (n, D) float32 by name, of the probed rows: "expression" (with an information budget a
+            sample, fixed by the seed, beside "expression mean"), "backbone", and controls.
         feature_rows: (n,) manifest rows of `features`.
         faces: (S, S, 3) uint8 crops of a sample of faces, by manifest row.
     """
@@ -70,7 +74,7 @@ class Evaluation:
         """Every number as one tidy table.
 
         A row per number: `run, suite, split, subject_of` (the dimension, or the features), `measure` (the
-        metric, or "TARGET (PROBE)"), `value, low, high`.
+        metric, "TARGET (PROBE)", or "rate (nats)" of the certificate), `value, low, high`.
         """
         import pandas as pd
 
@@ -80,20 +84,31 @@ class Evaluation:
             columns="measure"
         )
         leakage = leakage.assign(measure=leakage["target"] + " (" + leakage["kind"] + ")", split=splits)
-        both = [accuracy.assign(suite="accuracy"), leakage.assign(suite="leakage")]
+        parts = [accuracy.assign(suite="accuracy"), leakage.assign(suite="leakage")]
         columns = ["run", "suite", "split", "subject_of", "measure", "value", "low", "high"]
-        return pd.concat([t[columns[1:]] for t in both if len(t)]).assign(run=self.name)[columns]
+        if certified := self.metrics.get("certificate"):
+            rates = pd.DataFrame(certified["splits"]).T.rename(columns={"rate_nats": "value"})
+            rates = rates.rename_axis("split").reset_index()
+            parts.append(rates.assign(suite="certificate", subject_of="expression", measure="rate (nats)"))
+        return pd.concat([t[columns[1:]] for t in parts if len(t)]).assign(run=self.name)[columns]
 
     def __str__(self) -> str:
-        """Accuracy per split and dimension, then leakage of the expression feature, for a terminal."""
+        """Accuracy, leakage of the expression feature and the certificate, for a terminal."""
         numbers = self.accuracy[["value", "low", "high"]].to_numpy()
         cells = self.accuracy.assign(cell=[f"{v:.3f} [{a:.3f}, {b:.3f}]" for v, a, b in numbers])
         table = cells.pivot_table("cell", ["split", "dimension"], "metric", aggfunc="first", sort=False)
         text = table.rename_axis(columns=None).to_string()
-        leaks = self.leakage[self.leakage["features"] == "expression"]
-        if len(leaks):
-            shown = leaks.pivot_table("score", "target", "kind", sort=False).rename_axis(columns=None)
-            text += f"\n\nleakage of the expression feature (0 none, 1 all)\n{shown.round(3).to_string()}"
+        for name in ("expression", "expression mean"):
+            leaks = self.leakage[self.leakage["features"] == name]
+            if len(leaks):
+                shown = leaks.pivot_table("score", "target", "kind", sort=False).rename_axis(columns=None)
+                text += f"\n\nleakage of the {_FEATURE[name]} (0 none, 1 all)\n{shown.round(3).to_string()}"
+        if certified := self.metrics.get("certificate"):
+            low, high = (float("nan") if certified[k] is None else certified[k] for k in ("low", "high"))
+            text += (
+                f"\n\ncertificate: a sampled expression feature carries at most {certified['rate_nats']:.2f} "
+                f"[{low:.2f}, {high:.2f}] nats about the image, so about identity; its mean is not bounded"
+            )
         return text
 
 
@@ -116,7 +131,8 @@ def measure(
     Args:
         run: a run's folder, a shipped model's name, or an opened checkpoint.
         manifest: the faces, or their path.
-        table: retrieved attributes, probed for where the manifest has no ground truth `factor.NAME`.
+        table: retrieved attributes, probed for where the manifest has no ground truth `factor.NAME`; runs
+            whose residual form reads retrieved ID vectors need it.
         splits: which splits; all but `train` by default (or all rows, where there is nothing else).
         suites: of `SUITES`.
         batch_size: faces per forward pass.
@@ -133,6 +149,7 @@ def measure(
         IdferError: no face could be read, or the network's output is not finite.
     """
     from idfer.evaluation.accuracy import accuracy
+    from idfer.evaluation.certificate import certificate
     from idfer.evaluation.leakage import Leak, leakage
     from idfer.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -152,7 +169,7 @@ def measure(
     sheet = _sheet(part, probed, seed)
 
     seen = _Pass(checkpoint, part, batch_size, controls and "leakage" in suites, set(sheet.tolist()))
-    predicted, features, crops, errors = seen.run(probed, seed, progress)
+    predicted, features, crops, errors, rates = seen.run(probed, seed, progress)
     predictions = part.frame[["path", "frame", "subject", "split", "valence", "arousal"]].copy()
     predictions.insert(0, "row", rows)
     predictions["subject"] = part.subjects
@@ -193,6 +210,11 @@ def measure(
             "problems": problems,
             "probes": leaks.to_dict("records"),
         },
+        certificate=None
+        if rates is None
+        else certificate(
+            rates, part.subjects, part.frame["split"].to_numpy(), replicates=replicates, seed=seed
+        ),
         settings={
             "seed": seed, "replicates": replicates, "batch_size": batch_size, "suites": list(suites),
             "controls": controls, "device": str(next(checkpoint.network.parameters()).device),
@@ -243,12 +265,20 @@ class _Pass:
     def run(
         self, probed: NDArray[np.intp], seed: int, progress: bool
     ) -> tuple[
-        NDArray[np.float64], dict[str, NDArray[np.float32]], dict[int, NDArray[np.uint8]], NDArray[Any]
+        NDArray[np.float64],
+        dict[str, NDArray[np.float32]],
+        dict[int, NDArray[np.uint8]],
+        NDArray[Any],
+        NDArray[np.float64] | None,
     ]:
-        """Predictions (N, 2), features of the probed rows, crops of the kept rows and errors (N,)."""
+        """Predictions (N, 2), features of the probed rows, crops of the kept rows, errors (N,), rates (N,).
+
+        Rates, in nats, are None without an information budget.
+        """
         import torch
 
         from idfer.data.loader import face_batches
+        from idfer.objectives.budget import rate
         from idfer.progress import bar
 
         network, contract = self.checkpoint.network, self.checkpoint.preprocess
@@ -259,6 +289,9 @@ class _Pass:
         place = np.full(count, -1)
         place[probed] = np.arange(len(probed))
         features: dict[str, NDArray[np.float32]] = {}
+        rates = None if network.gaussian is None else np.full(count, np.nan)
+        # Drawn beforehand, a row per probed face, so that a face's sample does not hang on the batch size.
+        noise = torch.randn(len(probed), network.dim, generator=torch.Generator().manual_seed(seed))
         crops: dict[int, NDArray[np.uint8]] = {}
 
         def keep(name: str, at: NDArray[np.intp], values: torch.Tensor) -> None:
@@ -277,10 +310,17 @@ class _Pass:
                 image = contract.normalise(pixels.to(device))
                 output = network(image)
                 predicted[rows] = output.valence_arousal.double().cpu().numpy()
+                if rates is not None and output.log_variance is not None:
+                    rates[rows] = rate(output.mean.double(), output.log_variance.double()).cpu().numpy()
                 inside = place[rows] >= 0
                 if inside.any():
                     at, mask = place[rows][inside], torch.as_tensor(inside, device=device)
-                    keep("expression", at, output.expression[mask])
+                    if output.log_variance is None:
+                        keep("expression", at, output.expression[mask])
+                    else:
+                        spread = (0.5 * output.log_variance[mask]).exp().cpu()
+                        keep("expression", at, output.mean[mask].cpu() + spread * noise[at])
+                        keep("expression mean", at, output.mean[mask])
                     keep("backbone", at, output.backbone[mask])
                     if plain is not None:
                         keep("untrained backbone", at, plain(image[mask]))
@@ -288,20 +328,18 @@ class _Pass:
                     crops[int(rows[i])] = pixels[i].permute(1, 2, 0).contiguous().numpy()
         if (errors != "").all():
             raise IdferError(f"none of the {count} faces could be read; the first: {errors[0]}")
-        return predicted, features, crops, errors
+        return predicted, features, crops, errors, rates
 
 
 def _untrained(checkpoint: Checkpoint, seed: int) -> torch.nn.Module:
     """The run's backbone with fresh random weights."""
     import torch
 
-    from idfer.models.network import Network
+    from idfer.models.backbone import create_backbone
 
-    config = checkpoint.config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Network(config["backbone"], checkpoint.preprocess.size, (), config["dim"])
-    return network.backbone.eval()
+        return create_backbone(checkpoint.config["backbone"], checkpoint.preprocess.size).eval()
 
 
 def _evaluated(faces: Manifest, splits: Sequence[str] | None) -> NDArray[np.intp]:

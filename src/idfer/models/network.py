@@ -98,7 +98,7 @@ class Network(nn.Module):
                 a real strength.
             strength: (B, A) or (1, A) explicit m[a] instead of `detach`.
             retrieved: (B, A, E) retrieved ID vectors; needed by every residual form but `distilled`.
-            attach: (B, A, D) identity features of other faces to attach, as of `attachable`, times a strength.
+            attach: (B, A, D) identity features of other faces to attach: `attachable` times a strength.
             sample: whether to sample the expression feature where there is an information budget; by default
                 in training only.
 

@@ -100,6 +100,7 @@ def leakage(table: pd.DataFrame) -> Figure:
     models = list(dict.fromkeys(table["model"]))
     targets = list(dict.fromkeys(table["target"]))
     features = list(dict.fromkeys(table["features"]))
+    features.sort(key=lambda name: ("expression", "expression mean", name).index(name))
     kinds = [k for k in ("linear", "mlp", "verification") if k in set(table["kind"])]
     height = 0.9 + len(targets) * (0.16 + 0.23 * len(features))
     figure, axes = _axes(1, len(models), 9, height, sharey=True)
@@ -113,7 +114,7 @@ def leakage(table: pd.DataFrame) -> Figure:
             shift = {"linear": -thick / 2, "mlp": thick / 2}.get(line["kind"], 0.0)
             row = place[(line["target"], line["features"])]
             at, colour = row + shift, COLOURS[2 + kinds.index(line["kind"])]
-            control = line["features"] not in ("expression", "backbone")
+            control = line["features"] not in ("expression", "expression mean", "backbone")
             axis.barh(
                 at, line["score"], height=0.92 * thick, color=colour, alpha=0.35 if control else 0.95,
                 edgecolor=colour, linewidth=0.8,

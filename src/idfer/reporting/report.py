@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +38,14 @@ def evaluate(
 
     Accuracy (RMSE, SAGR, PCC, CCC) per split with intervals over people; leakage of gender presentation,
     age and skin tone from the expression feature and from the plain backbone, by probes tested on people
-    they were not fitted to.
+    they were not fitted to; for a run with an information budget its certificate, an upper bound on what a
+    sampled expression feature can tell about identity.
 
     Args:
         run: a run's folder, or a shipped model's name.
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
-        attributes: attributes.parquet of `idfer retrieve`, for data without ground-truth attributes.
+        attributes: attributes.parquet of `idfer retrieve`, for data without ground-truth attributes and for
+            runs whose residual form reads retrieved ID vectors.
         out: folder for metrics.json, predictions.parquet and report.html; None writes nothing.
         splits: which splits, e.g. balanced,reversed; all but `train` by default.
         batch_size: faces per forward pass.
@@ -182,6 +185,7 @@ def _content(evaluations: Sequence[Evaluation], names: list[str]) -> dict[str, A
         "splits": list(dict.fromkeys(scores["split"])),
         "scores": scores.to_dict("records"),
         "leaks": leaks.to_dict("records"),
+        "certificates": _certificates(evaluations, names),
         "differences": comparison(evaluations).to_dict("records"),
         "sheet": _sheet(evaluations),
         "accuracy_figure": figures.data_uri(figures.accuracy(scores)) if len(scores) else "",
@@ -199,6 +203,15 @@ def _content(evaluations: Sequence[Evaluation], names: list[str]) -> dict[str, A
             if len(table)
         ],
     }
+
+
+def _certificates(evaluations: Sequence[Evaluation], names: list[str]) -> list[dict[str, Any]]:
+    """The runs' certificates, each with how many equally likely cases its nats tell apart."""
+    return [
+        {"name": name, "cases": f"{math.exp(min(found['rate_nats'], 50)):,.0f}", **found}
+        for e, name in zip(evaluations, names, strict=True)
+        if (found := e.metrics["certificate"]) is not None
+    ]
 
 
 def _plotted(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,9 @@ def test_an_unreadable_training_image_is_left_out_and_named(
         ({"batch_size": 1}, "--batch_size is 1"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"backbone": "resnt18"}, "Did you mean"),
+        ({"form": "residual_pre"}, "unknown residual form 'residual_pre'. Did you mean 'residual_prev'"),
+        ({"retrieval": "trth"}, "unknown retrieval 'trth'. Did you mean 'truth'"),
+        ({"code": -1}, "--code is -1"),
     ],
 )
 def test_wrong_settings_are_usage_errors(
@@ -171,6 +175,53 @@ def test_unknown_attribute_and_missing_train_split_are_named(
     frame = squares.frame.assign(split="test")
     with pytest.raises(IdferError, match="none named 'train'"):
         fit(Manifest.from_frame(frame, squares.root), None, tmp_path / "run")
+
+
+@pytest.mark.parametrize("form", ["simple", "residual_post", "residual_prev"])
+def test_every_form_trains_with_a_budget_and_is_scored_on_people_held_out(
+    form: str, squares: Manifest, squares_table: AttributeTable, tmp_path: Path
+) -> None:
+    run = fit(squares, squares_table, tmp_path / "run", form=form, code=4, retrieval="hard")
+    line = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    assert np.isfinite(line["val_ccc"])
+    model = load_checkpoint(run)
+    assert model.network.residual.form == form
+    assert model.network.gaussian is not None
+    assert model.text is not None and model.text.shape == squares_table.text.shape
+
+
+def test_an_attribute_without_variation_is_named_and_an_absent_level_is_told(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    posteriors = squares_table.posteriors.copy()
+    posteriors[:, 2:] = [0.7, 0.3, 0.0]
+    constant = replace(squares_table, posteriors=posteriors)
+    with pytest.raises(IdferError, match=r"attribute 'group' is the same for every training face.*--use"):
+        fit(squares, constant, tmp_path / "run")
+    fit(squares, constant, tmp_path / "tint", use="tint", epochs=1)
+    one = {"tint": ["red", "plain"], "rest": ["a"]}
+    single = replace(squares_table, levels=one, posteriors=squares_table.posteriors[:, :3] ** [1, 1, 0])
+    with pytest.raises(IdferError, match="attribute 'rest' is the same"):
+        fit(squares, replace(single, text=squares_table.text[:3]), tmp_path / "run")
+    capsys.readouterr()
+    posteriors[:, 2:] = squares_table.posteriors[:, 2:] * [1, 1, 0]
+    posteriors[:, 2:] /= posteriors[:, 2:].sum(1, keepdims=True)
+    run = fit(squares, replace(squares_table, posteriors=posteriors), tmp_path / "absent", epochs=1)
+    assert "no training face looks c (group)" in capsys.readouterr().err
+    assert np.isfinite(json.loads((run / "log.jsonl").read_text())["loss"])
+
+
+@pytest.mark.parametrize("method", ["erm", "idfer"])
+def test_constant_labels_train_to_that_constant(
+    method: str, squares: Manifest, squares_table: AttributeTable, tmp_path: Path
+) -> None:
+    """Correlation is 0 there by definition; nothing becomes NaN."""
+    constant = Manifest.from_frame(squares.frame.assign(valence=0.25), squares.root)
+    table = squares_table if method == "idfer" else None
+    run = fit(constant, table, tmp_path / "run", epochs=2)
+    for line in (run / "log.jsonl").read_text().splitlines():
+        assert all(np.isfinite(v) for v in json.loads(line).values())
+        assert json.loads(line)["val_ccc_valence"] == 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_reason(squares: Manifest, tmp_path: Path) -> None:

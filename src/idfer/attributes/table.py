@@ -92,18 +92,9 @@ class AttributeTable:
         Raises:
             UsageError: an unknown mode or attribute.
         """
-        if mode not in ("soft", "hard"):
-            raise unknown("mode", mode, ["soft", "hard"])
-        names = list(self.levels) if attributes is None else list(attributes)
-        vectors = np.empty((len(self), len(names), self.text.shape[1]), np.float32)
-        for position, name in enumerate(names):
-            columns = self._columns(name)
-            weights = self.posteriors[:, columns]
-            if mode == "hard":
-                one_hot = np.eye(weights.shape[1], dtype=np.float32)[np.nan_to_num(weights).argmax(axis=1)]
-                weights = np.where(np.isnan(weights), weights, one_hot)
-            vectors[:, position] = weights @ self.text[columns]
-        return vectors
+        chosen = self if attributes is None else self.select(attributes)
+        sizes = [len(levels) for levels in chosen.levels.values()]
+        return id_vectors(chosen.posteriors, chosen.text, sizes, mode)
 
     def rows(self, keep: np.ndarray) -> AttributeTable:
         """The rows that a boolean mask (N,) keeps, or an integer array (n,) names, in that order."""
@@ -216,6 +207,34 @@ class AttributeTable:
             "text": base64.b64encode(self.text.astype("<f4").tobytes()).decode(),
         }  # fmt: skip
         return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(meta)})
+
+
+def id_vectors(posteriors: np.ndarray, text: np.ndarray, sizes: Sequence[int], mode: str) -> np.ndarray:
+    """Retrieved ID vectors c[a](x): `soft` or `hard`, see `AttributeTable.retrieved`.
+
+    Args:
+        posteriors: (N, K), the levels of all attributes side by side.
+        text: (K, E) text embeddings of the levels.
+        sizes: number of levels of each attribute, summing to K.
+        mode: soft or hard.
+
+    Returns:
+        (N, A, E) float32; NaN where the posteriors are.
+
+    Raises:
+        UsageError: an unknown mode.
+    """
+    if mode not in ("soft", "hard"):
+        raise unknown("mode", mode, ["soft", "hard"])
+    vectors = np.empty((len(posteriors), len(sizes), text.shape[1]), np.float32)
+    borders = np.cumsum(sizes)[:-1]
+    parts = zip(np.split(posteriors, borders, axis=1), np.split(text, borders), strict=True)
+    for position, (weights, words) in enumerate(parts):
+        if mode == "hard":
+            one_hot = np.eye(weights.shape[1], dtype=np.float32)[np.nan_to_num(weights).argmax(axis=1)]
+            weights = np.where(np.isnan(weights), weights, one_hot)
+        vectors[:, position] = weights @ words
+    return vectors
 
 
 def _from_arrow(table: pa.Table, meta: dict[str, Any], file: Path) -> AttributeTable:

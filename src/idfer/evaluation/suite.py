@@ -146,12 +146,15 @@ def measure(
 
     Raises:
         UsageError: an unknown split, suite or run.
-        IdferError: no face could be read, or the network's output is not finite.
+        IdferError: no face could be read, the network's output is not finite, or the table was made by
+            another CLIP or vocabulary than a run that reads ID vectors was trained with.
     """
+    from idfer.attributes.table import AttributeTable
     from idfer.evaluation.accuracy import accuracy
     from idfer.evaluation.certificate import certificate
     from idfer.evaluation.leakage import Leak, leakage
     from idfer.training.checkpoint import Checkpoint, load_checkpoint
+    from idfer.training.retrieval import vectors_for
 
     for suite in suites:
         if suite not in SUITES:
@@ -164,11 +167,15 @@ def measure(
     checkpoint = run if isinstance(run, Checkpoint) else load_checkpoint(run, device)
     rows = _evaluated(faces, splits)
     part = faces.rows(rows)
+    if isinstance(table, (str, Path)):
+        table = AttributeTable.read(table)
+    vectors = vectors_for(checkpoint, part, table)
     targets, problems = _targets(part, checkpoint.network.attributes, table)
     probed, probed_splits = _probed(part, seed) if "leakage" in suites else (np.empty(0, np.intp), [])
     sheet = _sheet(part, probed, seed)
 
-    seen = _Pass(checkpoint, part, batch_size, controls and "leakage" in suites, set(sheet.tolist()))
+    control = controls and "leakage" in suites
+    seen = _Pass(checkpoint, part, batch_size, control, set(sheet.tolist()), vectors)
     predicted, features, crops, errors, rates = seen.run(probed, seed, progress)
     predictions = part.frame[["path", "frame", "subject", "split", "valence", "arousal"]].copy()
     predictions.insert(0, "row", rows)
@@ -193,7 +200,7 @@ def measure(
         accuracy=accuracy(predictions.iloc[:0]) if scores is None else scores,
         leakage=leaks,
         predictions=predictions,
-        detached=_detached(checkpoint, crops, predictions),
+        detached=_detached(checkpoint, crops, predictions, vectors),
         features=features,
         feature_rows=rows[probed],
         faces={int(rows[row]): crop for row, crop in crops.items()},
@@ -257,10 +264,16 @@ class _Pass:
     """One pass of a network over faces, keeping only what the suites need."""
 
     def __init__(
-        self, checkpoint: Checkpoint, faces: Manifest, batch_size: int, control: bool, keep: set[int]
+        self,
+        checkpoint: Checkpoint,
+        faces: Manifest,
+        batch_size: int,
+        control: bool,
+        keep: set[int],
+        vectors: NDArray[np.float32] | None,
     ) -> None:
         self.checkpoint, self.faces, self.batch_size = checkpoint, faces, batch_size
-        self.control, self.keep = control, keep
+        self.control, self.keep, self.vectors = control, keep, vectors
 
     def run(
         self, probed: NDArray[np.intp], seed: int, progress: bool
@@ -305,10 +318,14 @@ class _Pass:
                 start += self.batch_size
                 errors[np.setdiff1d(stretch, rows)] = messages
                 advance(len(stretch))
+                if self.vectors is not None:
+                    known = np.isfinite(self.vectors[rows]).all(axis=(1, 2))
+                    errors[rows[~known]] = "it has no retrieved ID vectors, which this run reads"
+                    rows, pixels = rows[known], pixels[torch.from_numpy(known)]
                 if not len(rows):
                     continue
                 image = contract.normalise(pixels.to(device))
-                output = network(image)
+                output = network(image, retrieved=_picked(self.vectors, rows, device))
                 predicted[rows] = output.valence_arousal.double().cpu().numpy()
                 if rates is not None and output.log_variance is not None:
                     rates[rows] = rate(output.mean.double(), output.log_variance.double()).cpu().numpy()
@@ -342,6 +359,15 @@ def _untrained(checkpoint: Checkpoint, seed: int) -> torch.nn.Module:
         return create_backbone(checkpoint.config["backbone"], checkpoint.preprocess.size).eval()
 
 
+def _picked(
+    vectors: NDArray[np.float32] | None, rows: NDArray[np.intp], device: torch.device
+) -> torch.Tensor | None:
+    """(n, A, E) ID vectors of some rows, where the network reads any."""
+    import torch
+
+    return None if vectors is None else torch.from_numpy(vectors[rows]).to(device)
+
+
 def _evaluated(faces: Manifest, splits: Sequence[str] | None) -> NDArray[np.intp]:
     """Manifest rows to evaluate."""
     if splits is not None:
@@ -373,14 +399,11 @@ def _probed(faces: Manifest, seed: int) -> tuple[NDArray[np.intp], list[str]]:
 
 
 def _targets(
-    faces: Manifest, attributes: Sequence[str], table: str | Path | AttributeTable | None
+    faces: Manifest, attributes: Sequence[str], table: AttributeTable | None
 ) -> tuple[dict[str, Target], list[str]]:
     """What to probe for, with its source: ground truth where the manifest has it, else retrieved."""
-    from idfer.attributes.table import AttributeTable
     from idfer.evaluation.leakage import Target
 
-    if isinstance(table, (str, Path)):
-        table = AttributeTable.read(table)
     aligned = None if table is None else table.align(faces)
     found, problems = {}, []
     for name in dict.fromkeys([*ATTRIBUTES, *attributes, *(aligned.levels if aligned else ())]):
@@ -406,7 +429,10 @@ def _sheet(faces: Manifest, probed: NDArray[np.intp], seed: int) -> NDArray[np.i
 
 
 def _detached(
-    checkpoint: Checkpoint, crops: dict[int, NDArray[np.uint8]], predictions: pd.DataFrame
+    checkpoint: Checkpoint,
+    crops: dict[int, NDArray[np.uint8]],
+    predictions: pd.DataFrame,
+    vectors: NDArray[np.float32] | None,
 ) -> pd.DataFrame:
     """Predict a few expressive faces with no attribute detached, each alone, and all."""
     import pandas as pd
@@ -425,10 +451,11 @@ def _detached(
     image = checkpoint.preprocess.normalise(pixels.to(device))
     settings: dict[str, list[str]] = {"none": [], **{a: [a] for a in network.attributes}}
     settings["all"] = list(network.attributes)
+    retrieved = _picked(vectors, np.array(chosen), device)
     table = []
     with torch.inference_mode():
         for name, detach in settings.items():
-            values = network(image, detach=detach).valence_arousal.double().cpu().numpy()
+            values = network(image, detach=detach, retrieved=retrieved).valence_arousal.double().cpu().numpy()
             for row, (valence, arousal) in zip(predictions.loc[chosen, "row"], values, strict=True):
                 table.append({"row": int(row), "detached": name, "valence": valence, "arousal": arousal})
     return pd.DataFrame(table, columns=columns)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -24,6 +26,7 @@ from idfer.version import __version__
 
 FORMAT = 1  # raised whenever an older idfer could misread a checkpoint
 MODEL, CONFIG, STATE = "model.safetensors", "config.yaml", "state.safetensors"
+TEXT = "retrieved.text"  # tensor in MODEL, beside the network's own
 SHIPPED = Path(__file__).parent.parent / "models" / "pretrained"
 
 
@@ -37,6 +40,7 @@ class Checkpoint:
         preprocess: the preprocessing contract.
         name: short name for tables and reports.
         path: folder it was read from.
+        text: (K, E) text embeddings of the attributes' levels, of a network that reads retrieved ID vectors.
     """
 
     network: Network
@@ -44,6 +48,7 @@ class Checkpoint:
     preprocess: Preprocess
     name: str
     path: Path
+    text: np.ndarray | None = None
 
 
 def shipped_models() -> list[str]:
@@ -75,6 +80,7 @@ def load_checkpoint(run: str | Path, device: str = "cpu") -> Checkpoint:
     preprocess = Preprocess.from_dict(config["preprocess"])
     network = network_of(config, preprocess.size)
     tensors, _ = _read(folder / MODEL)
+    text = tensors.pop(TEXT).float().numpy() if TEXT in tensors else None
     try:
         network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in tensors.items()})
     except RuntimeError as error:
@@ -83,7 +89,8 @@ def load_checkpoint(run: str | Path, device: str = "cpu") -> Checkpoint:
             f"{folder / MODEL}: does not fit its {CONFIG} ({reason}); "
             "the two files come from different runs or timm versions."
         ) from error
-    return Checkpoint(network.eval().to(resolve_device(device)), config, preprocess, folder.name, folder)
+    network.eval().to(resolve_device(device))
+    return Checkpoint(network, config, preprocess, folder.name, folder, text)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -116,9 +123,18 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
         temporary.write_text(yaml.safe_dump(stamped, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def save_model(folder: Path, network: Network, half: bool = False) -> None:
-    """Write `model.safetensors`; `half` stores floats in 16 bits (for shipping, not for resuming)."""
+def save_model(folder: Path, network: Network, half: bool = False, text: np.ndarray | None = None) -> None:
+    """Write `model.safetensors`.
+
+    Args:
+        folder: the run.
+        network: its network.
+        half: store floats in 16 bits (for shipping, not for resuming).
+        text: (K, E) text embeddings of the attributes' levels, for a network that reads retrieved ID vectors.
+    """
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    if text is not None:
+        tensors[TEXT] = torch.from_numpy(np.array(text, np.float32))
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     _write(folder / MODEL, tensors, {})

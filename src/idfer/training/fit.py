@@ -13,6 +13,7 @@ import numpy as np
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.methods.catalogue import METHODS, NETWORK
 from idfer.names import split_names
+from idfer.training.retrieval import RETRIEVALS, aligned, record
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -64,7 +65,8 @@ def fit(
         use: attributes to separate from the expression, e.g. age,skin; all of the table by default.
         form: of the residual modules: distilled, simple, residual_post or residual_prev; the method's own by
             default.
-        retrieval: ID vectors: soft or hard (the top level's text embedding); the method's own by default.
+        retrieval: ID vectors: soft, hard (the top level's text embedding), or truth (the manifest's columns
+            factor.NAME in place of CLIP's answers, for ablations); the method's own by default.
         code: width of the sampled expression feature, 0 for no information budget; the method's own by
             default.
         terms: settings of the method's objectives, e.g. --terms.beta 0.05; see `Terms` in its file.
@@ -91,9 +93,6 @@ def fit(
         UsageError: an unknown method, backbone or attribute, or `out` holds a run of other settings.
         IdferError: unusable data, a loss that is not finite, a full disk; what was trained is kept.
     """
-    from idfer.training.checkpoint import MODEL, STATE, save_model, write_config
-    from idfer.training.trainer import Trainer
-
     settings = {k: v for k, v in locals().items() if k in _SETTINGS}
     if method not in METHODS:
         raise unknown("method", method, list(METHODS))
@@ -105,16 +104,29 @@ def fit(
             raise UsageError(
                 f"--{name} is {settings[name]}; it must be at least {2 if name == 'batch_size' else 1}."
             )
+    if network["retrieval"] not in RETRIEVALS:
+        raise unknown("retrieval", str(network["retrieval"]), list(RETRIEVALS))
+    if network["code"] < 0:
+        raise UsageError(f"--code is {network['code']}; give a width, or 0 for no information budget.")
+    from idfer.models.residual import FORMS
+    from idfer.training.checkpoint import MODEL, STATE, save_model, write_config
+    from idfer.training.trainer import Trainer
+
+    if network["form"] not in FORMS:
+        raise unknown("residual form", str(network["form"]), list(FORMS))
     settings["decorrelate"] = entry.weights if decorrelate is None else decorrelate
     settings["retrieval"] = network.pop("retrieval")
     settings["terms"] = {**entry.terms, **(terms or {})}
     needed = entry.attributes or bool(settings["decorrelate"])
     faces, table, levels = _inputs(manifest, attributes, method, needed, split_names(use))
     train = _training_rows(faces)
-    own = None if table is None else table.align(train)
+    own = None if table is None else aligned(table, train, settings["retrieval"])
+    if own is not None:
+        _check_varies(own)
     network["embedding"] = 0 if table is None or network["form"] == "distilled" else table.text.shape[1]
     config = {"method": method, "attributes": list(levels) if entry.splits else []} | settings
-    config |= {"network": network, "levels": levels} | _provenance(manifest, attributes, train, own)
+    config |= {"network": network, "levels": levels, "retrieved": {} if own is None else record(own)}
+    config |= _provenance(manifest, attributes, train, own)
     folder = Path(out) if out is not None else Path("runs") / f"{method}-{_digest(config)[:8]}"
     if _same_run(folder, config) and (folder / MODEL).is_file():
         print(f"{folder}: already trained with these settings.", file=sys.stderr)
@@ -124,9 +136,12 @@ def fit(
     trainer.prepare(train, own, progress)
     write_config(folder, trainer.config)
     validation = faces.select("val") if "val" in faces.splits else None
-    beside = None if table is None or validation is None else table.align(validation)
+    read = table if trainer.network.residual.needs_retrieved else None
+    beside = None
+    if read is not None and validation is not None:
+        beside = aligned(read, validation, settings["retrieval"])
     trainer.train(folder, validation, beside, num_workers, save_minutes * 60, progress)
-    save_model(folder, trainer.network)
+    save_model(folder, trainer.network, text=None if read is None else read.text)
     (folder / STATE).unlink(missing_ok=True)
     return folder
 
@@ -164,6 +179,19 @@ def _inputs(
                 raise unknown("attribute", name, list(table.levels), "These are the attributes of the table.")
         table = table.select(use)
     return faces, table, dict(table.levels)
+
+
+def _check_varies(table: AttributeTable) -> None:
+    """Refuse an attribute that says nothing, and name levels that no training face shows."""
+    read = table.rows(table.errors == "")
+    for name, levels in table.levels.items():
+        if not len(read) or float(np.ptp(read.posterior(name), axis=0).max()) < 1e-6:
+            raise IdferError(
+                f"attribute {name!r} is the same for every training face, so there is nothing to separate; "
+                "leave it out of --use."
+            )
+        if absent := sorted(set(levels) - set(read.top(name))):
+            print(f"no training face looks {' or '.join(absent)} ({name}).", file=sys.stderr)
 
 
 def _training_rows(faces: Manifest) -> Manifest:

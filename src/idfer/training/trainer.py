@@ -30,6 +30,8 @@ from idfer.objectives.weights import decorrelation_weights
 from idfer.progress import bar
 from idfer.training.augment import augment
 from idfer.training.checkpoint import load_state, save_state
+from idfer.training.order import by_person
+from idfer.training.retrieval import vectors
 from idfer.types import Batch, Method
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Trainer:
         if table is not None:
             failed = np.flatnonzero(table.errors != "")
             errors |= {int(row): f"row {row}: {table.errors[row]}" for row in failed if row not in errors}
-            retrieved = torch.from_numpy(np.nan_to_num(table.retrieved(self.config["retrieval"])))
+            retrieved = torch.from_numpy(vectors(table, self.config["retrieval"]))
             posterior = torch.from_numpy(np.nan_to_num(table.posteriors))
         rows = np.setdiff1d(np.arange(count), list(errors))
         if errors:
@@ -180,7 +182,7 @@ class Trainer:
         skip, sums, history = state["step"], state["sums"], state["history"]
         scored = None
         if validation is not None:
-            retrieved = beside.retrieved(self.config["retrieval"]) if beside is not None else None
+            retrieved = vectors(beside, self.config["retrieval"]) if beside is not None else None
             scored = _Validation(validation, self.preprocess, retrieved)
         saved = time.monotonic()
         with bar(f"fit {self.config['method']}", epochs * self.batches, progress) as advance:
@@ -208,8 +210,11 @@ class Trainer:
 
     def _order(self, epoch: int) -> list[list[int]]:
         """Shuffled batches of row numbers; a last, smaller batch is left out."""
-        shuffled = np.random.default_rng([self.config["seed"], epoch]).permutation(self.data.rows)
+        rng = np.random.default_rng([self.config["seed"], epoch])
+        shuffled = rng.permutation(self.data.rows)
         size = min(self.config["batch_size"], len(shuffled))
+        if people := METHODS[self.config["method"]].people_per_batch:
+            shuffled = by_person(shuffled, self.data.subject.numpy(), max(2, size // people), rng)
         return [shuffled[i * size : (i + 1) * size].tolist() for i in range(self.batches)]
 
     def _batch(self, pixels: Tensor, rows: Tensor, epoch: int, step: int) -> Batch:
@@ -262,7 +267,7 @@ class _Validation:
 
     def __init__(self, manifest: Manifest, preprocess: Preprocess, retrieved: np.ndarray | None):
         self.manifest, self.preprocess = manifest, preprocess
-        self.retrieved = None if retrieved is None else torch.from_numpy(np.nan_to_num(retrieved))
+        self.retrieved = None if retrieved is None else torch.from_numpy(retrieved)
         dataset = FaceDataset(manifest, preprocess)
         self.kept = list(face_batches(manifest, preprocess)) if dataset.fits() else None
 

@@ -34,11 +34,11 @@ def test_help_lists_every_command_and_says_what_the_shipped_model_is_not() -> No
 @pytest.mark.parametrize("name", list(cli.VERBS))
 def test_every_command_explains_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cli.main([name, "--help"])
+        cli.main([*name.split(), "--help"])
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
     assert "--config" in shown
-    notes = cli._notes(getattr(__import__(cli.VERBS[name].module, fromlist=[name]), name))
+    notes = cli._notes(cli.function_of(name))
     for option in [line.split()[0] for line in shown.splitlines() if line.startswith("  --")]:
         parameter = option.strip("-,").removesuffix("+")
         if parameter not in {"config", "print_config"}:
@@ -53,6 +53,11 @@ def test_every_command_explains_every_option(name: str, capsys: pytest.CaptureFi
         (["fit", "m.parquet", "--epocs", "3"], "--epocs"),
         (["fit", "m.parquet", "--epochs", "many"], "many"),
         (["predict"], "inputs"),
+        (["benchmark"], "unknown command 'benchmark'. Did you mean 'benchmark shift'?"),
+        (["benchmark", "shitf"], "unknown command 'benchmark shitf'. Did you mean 'benchmark shift'?"),
+        (["benchmark", "shift", "--methods", "erm,idfre"], "unknown method 'idfre'. Did you mean 'idfer'?"),
+        (["benchmark", "shift", "--seeds", "1,x"], "--seeds: 'x' is not a seed"),
+        (["benchmark", "shift", "--seeds", "101"], "seed 101 is both tuned on and reported"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_two(

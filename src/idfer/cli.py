@@ -17,7 +17,10 @@ from idfer.errors import IdferError, UsageError, unknown
 
 @dataclass(frozen=True)
 class Verb:
-    """A function as a command: where it lives, its positional and path arguments, one line of help."""
+    """A function as a command: where it lives, its positional and path arguments, one line of help.
+
+    A name of two words is a function of a family: `benchmark shift` is `benchmark_shift`.
+    """
 
     module: str
     positional: tuple[str, ...]
@@ -50,6 +53,10 @@ VERBS = {
         "idfer.inference.predictor", ("inputs",), ("out",),
         "valence and arousal of every face in photographs (the shipped model is a toy: see its --help)",
     ),
+    "benchmark shift": Verb(
+        "idfer.experiments.shift", (), ("out", "runs"),
+        "all methods on unseen people under a shifted shortcut",
+    ),
 }  # fmt: skip
 
 
@@ -78,10 +85,8 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] in {"-V", "--version"}:
         print(f"idfer {__version__}")
         return 0
-    name, *rest = arguments
-    if name not in VERBS:
-        raise unknown("command", name, list(VERBS), "See `idfer --help`.")
-    function = getattr(import_module(VERBS[name].module), name)
+    name, rest = _verb(arguments)
+    function = function_of(name)
     values = _parse(name, function, rest)
     warnings.filterwarnings("ignore", module="PIL")  # a damaged EXIF block is no news to a user
     result = function(**values)
@@ -90,8 +95,23 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
+def _verb(arguments: list[str]) -> tuple[str, list[str]]:
+    """The command's name, of one word or two, and what follows it."""
+    for words in (2, 1):
+        if (name := " ".join(arguments[:words])) in VERBS:
+            return name, arguments[words:]
+    family = [name for name in VERBS if name.startswith(f"{arguments[0]} ")]
+    given = " ".join(arguments[: 2 if family else 1])
+    raise unknown("command", given, family or list(VERBS), "See `idfer --help`.")
+
+
+def function_of(name: str) -> Any:
+    """The function behind a command; imports its module."""
+    return getattr(import_module(VERBS[name].module), name.replace(" ", "_"))
+
+
 def _help(version: str) -> str:
-    verbs = "\n".join(f"  {name:<10}{verb.summary}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:<17}{verb.summary}" for name, verb in VERBS.items())
     return f"""idfer {version}: identity-invariant facial expression recognition
 
 usage: idfer COMMAND [options]      idfer COMMAND --help for its options

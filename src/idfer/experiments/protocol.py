@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
+    from idfer.synthetic.factors import Factors
 
 RHO = 0.7
 TESTS = {"matched": RHO, "balanced": 0.0, "reversed": -RHO}
+CHANGED = "changed"  # split: row by row the `balanced` expressions on other people's faces
+SHIFTED, ORACLE = "shifted", "oracle"  # folders of a world: with the shortcut, and the same people without
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,52 @@ def write(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> Ma
         progress: show a progress bar.
     """
     from idfer.synthetic.dataset import write_splits
+
+    parts = _learned(protocol, seed, RHO) | _tests(protocol, seed)
+    return write_splits(parts, out, size=protocol.size, seed=seed, progress=progress)
+
+
+def write_world(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> dict[str, Manifest]:
+    """Draw all that a benchmark needs of one seed, in two folders.
+
+    OUT/shifted is `write`'s, with a split `changed` for counterfactual drift. OUT/oracle has `train` and
+    `val` without the shortcut: the same people and photographs, expressions drawn at ρ = 0.
+
+    Args:
+        protocol: the sizes.
+        out: a folder of its own.
+        seed: as for `write`, whose faces are the same.
+        progress: show progress bars.
+
+    Returns:
+        The manifests by folder name.
+    """
+    from idfer.evaluation.counterfactual import other_people
+    from idfer.synthetic.dataset import write_splits
+
+    tests = _tests(protocol, seed)
+    parts = {
+        SHIFTED: _learned(protocol, seed, RHO) | tests | {CHANGED: other_people(tests["balanced"], seed)},
+        ORACLE: _learned(protocol, seed, 0.0),
+    }
+    return {
+        name: write_splits(splits, out / name, size=protocol.size, seed=seed, progress=progress)
+        for name, splits in parts.items()
+    }
+
+
+def _learned(protocol: Protocol, seed: int, rho: float) -> dict[str, Factors]:
+    """Faces to train on and held-out faces of the same distribution."""
     from idfer.synthetic.factors import sample
 
-    seeds = {"train": 3 * seed, "val": 3 * seed + 1} | dict.fromkeys(TESTS, 3 * seed + 2)
-    people = {"train": protocol.train, "val": protocol.val} | dict.fromkeys(TESTS, protocol.test)
-    parts = {name: sample(*people[name], correlation(TESTS.get(name, RHO)), seeds[name]) for name in seeds}
-    return write_splits(parts, out, size=protocol.size, seed=seed, progress=progress)
+    return {
+        "train": sample(*protocol.train, correlation(rho), 3 * seed),
+        "val": sample(*protocol.val, correlation(rho), 3 * seed + 1),
+    }
+
+
+def _tests(protocol: Protocol, seed: int) -> dict[str, Factors]:
+    """The same unseen people under each correlation."""
+    from idfer.synthetic.factors import sample
+
+    return {name: sample(*protocol.test, correlation(rho), 3 * seed + 2) for name, rho in TESTS.items()}

@@ -1,0 +1,119 @@
+"""Figures of the benchmarks, in the report's style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idfer.experiments.measures import CCCS, LEAKS, Rows, estimate
+from idfer.files import atomic
+from idfer.reporting.figures import _FAINT, _INK, _SOFT, COLOURS, MARKERS, _grid, _handle, _styled, _text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SPLITS = {
+    "matched_ccc": "shortcut holds (matched)",
+    "balanced_ccc": "no shortcut (balanced)",
+    "reversed_ccc": "shortcut reversed",
+}
+_REFERENCES = ("erm", "oracle")
+
+
+@_styled
+def shift_chart(rows: Rows) -> Figure:
+    """A row per method, best on `reversed` at the top: accuracy, leakage and drift, with 95 % intervals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    methods = list(dict.fromkeys(row["name"] for row in rows))
+    score = {m: estimate(rows, m, "reversed_ccc").value for m in methods}
+    order = sorted(methods, key=lambda m: (m != "oracle", -score[m]))
+    height = 1.9 + 0.46 * len(order)
+    figure = Figure(figsize=(11.5, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    accuracy, leaks, drift = figure.subplots(1, 3, sharey=True, width_ratios=[5, 4, 2.2])
+    _accuracy(accuracy, rows, order)
+    _leakage(leaks, rows, order)
+    _drift(drift, rows, order)
+    accuracy.set_yticks(range(len(order)), order)
+    accuracy.set_ylim(len(order) - 0.4, -0.6)
+    for label in accuracy.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == "idfer" else "normal")
+        label.set_color(_SOFT if label.get_text() == "oracle" else _INK)
+    for axis in (accuracy, leaks, drift):
+        _grid(axis)
+        for k, method in enumerate(order):
+            if method == "idfer":
+                axis.axhspan(k - 0.5, k + 0.5, color="#eef3f8", zorder=0)
+    return figure
+
+
+def _accuracy(axis: Axes, rows: Rows, order: list[str]) -> None:
+    shades = (_SOFT, COLOURS[0], COLOURS[1])
+    for j, measure in enumerate(CCCS):
+        for k, method in enumerate(order):
+            found = estimate(rows, method, measure)
+            at = k + 0.24 * (j - 1)
+            axis.plot([found.low, found.high], [at, at], color=shades[j], linewidth=2, alpha=0.55)
+            axis.plot(
+                found.value, at, MARKERS[j], color=shades[j], markersize=6, markeredgecolor="white", zorder=3
+            )
+            if measure == "reversed_ccc":
+                edge = found.high if np.isfinite(found.high) else found.value
+                axis.text(edge + 0.012, at, _text(found.value), va="center", fontsize=8, color=shades[j])
+    for method, style in zip(_REFERENCES, (":", "--"), strict=True):
+        if method in order:
+            axis.axvline(
+                estimate(rows, method, "reversed_ccc").value, color=COLOURS[1], linestyle=style, linewidth=1,
+                alpha=0.8, zorder=1,
+            )  # fmt: skip
+    axis.set_title("agreement with the labels (CCC), higher is better")
+    handles = [_handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)]
+    axis.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3, frameon=False,
+        fontsize=8.5, handletextpad=0.1, columnspacing=1,
+    )  # fmt: skip
+    axis.set_xlabel("lines: ERM (dotted) and oracle (dashed), shortcut reversed", fontsize=8, color=_SOFT)
+
+
+def _leakage(axis: Axes, rows: Rows, order: list[str]) -> None:
+    for j, measure in enumerate(LEAKS):
+        for k, method in enumerate(order):
+            at = k + 0.2 * (j - 1.5)
+            found = estimate(rows, method, measure)
+            mean = estimate(rows, method, measure.replace("leak_", "leak_mean_"))
+            axis.plot([found.value, mean.value], [at, at], color=COLOURS[2 + j], linewidth=1, alpha=0.5)
+            axis.plot(mean.value, at, MARKERS[j], color="white", markeredgecolor=COLOURS[2 + j], markersize=5)
+            axis.plot([found.low, found.high], [at, at], color=COLOURS[2 + j], linewidth=2, alpha=0.4)
+            axis.plot(found.value, at, MARKERS[j], color=COLOURS[2 + j], markersize=5.5, zorder=3)
+    axis.set_xlim(-0.04, 1.04)
+    axis.axvline(0, color=_INK, linewidth=1)
+    axis.set_title("what a probe reads from the feature")
+    axis.set_xlabel("0 chance · 1 read perfectly; hollow: mean of a sampled feature", fontsize=8, color=_SOFT)
+    handles = [_handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
+    axis.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=4, frameon=False,
+        fontsize=8.5, handletextpad=0.1, columnspacing=1,
+    )  # fmt: skip
+
+
+def _drift(axis: Axes, rows: Rows, order: list[str]) -> None:
+    for k, method in enumerate(order):
+        found = estimate(rows, method, "drift")
+        axis.barh(k, found.value, height=0.55, color=_FAINT if method in _REFERENCES else COLOURS[5])
+        axis.plot([found.low, found.high], [k, k], color=_INK, linewidth=1)
+        edge = found.high if np.isfinite(found.high) else found.value
+        axis.text(edge, k, f" {found.value:.3f}", va="center", fontsize=8, color=_INK)
+    axis.set_title("drift")
+    axis.set_xlabel("change when only the person changes", fontsize=8, color=_SOFT)
+    axis.set_xlim(0, 1.25 * axis.get_xlim()[1])
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")

@@ -1,0 +1,273 @@
+"""Jobs: a function and its arguments, whose result is kept under the hash of both and never computed twice.
+
+Every worker writes its own result, whole or not at all, so an interruption at any moment loses only the jobs
+that were running. A job that fails is reported by name when the others have finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from idfer.errors import IdferError, UsageError
+from idfer.files import atomic
+from idfer.progress import bar
+
+FORMAT = 1  # raised whenever an older result would not be computed again as it was
+JOBS = "jobs"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A piece of work.
+
+    Attributes:
+        name: for people; no part of the hash.
+        function: MODULE:NAME of `f(out: Path, **arguments) -> dict`.
+        arguments: all that the result depends on, fit for JSON.
+    """
+
+    name: str
+    function: str
+    arguments: Mapping[str, Any] = field(hash=False)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of the function, its arguments and `FORMAT`: 16 hex digits."""
+        content = json.dumps([FORMAT, self.function, self.arguments], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def file(self, out: Path) -> Path:
+        """Where the result is kept."""
+        return out / JOBS / f"{self.key}.json"
+
+    def result(self, out: Path) -> dict[str, Any] | None:
+        """The kept result, or None where there is none."""
+        try:
+            found: dict[str, Any] = json.loads(self.file(out).read_text(encoding="utf-8"))["result"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, OSError) as error:
+            raise IdferError(
+                f"{self.file(out)}: cannot be read ({error}); delete it and run again."
+            ) from error
+        return found
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where jobs run.
+
+    Attributes:
+        count: processes; 1 runs them in this one.
+        ray: run on Ray instead, `count` jobs at a time.
+    """
+
+    count: int = 1
+    ray: bool = False
+
+    @classmethod
+    def of(cls, count: int | None, ray: bool) -> Workers:
+        """As many as there are cores unless told otherwise.
+
+        Raises:
+            UsageError: fewer than one, or Ray is not installed.
+        """
+        if count is not None and count < 1:
+            raise UsageError(f"--workers is {count}; it must be at least 1.")
+        if ray:
+            try:
+                import_module("ray")
+            except ImportError as error:
+                raise UsageError(
+                    "--ray true needs Ray: pip install 'idfer[ray]', or leave the option out to use "
+                    "processes on this machine."
+                ) from error
+        return cls(count or cores(), ray)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one worker."""
+        return max(1, cores() // self.count)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_jobs(
+    jobs: Sequence[Job], out: Path, workers: Workers, what: str = "jobs", progress: bool = True
+) -> list[dict[str, Any] | str]:
+    """Run the jobs that have no result yet.
+
+    Args:
+        jobs: what to run; equal jobs run once.
+        out: folder of the results.
+        workers: where.
+        what: a word for the progress bar.
+        progress: show it.
+
+    Returns:
+        Per job its result, or one line that says why it has none.
+
+    Raises:
+        IdferError: a worker died; what was finished is kept.
+    """
+    todo = {job.key: job for job in jobs if job.result(out) is None}
+    failed: dict[str, str] = {}
+    if todo:
+        run = _on_ray if workers.ray else _in_pool if workers.count > 1 else _here
+        with bar(what, len(todo), progress) as advance:
+            for job, problem in run(list(todo.values()), out, workers):
+                if problem:
+                    failed[job.key] = problem
+                advance(1, f"{len(failed)} failed" if failed else job.name)
+    return [failed.get(job.key) or job.result(out) or "lost: its result has disappeared" for job in jobs]
+
+
+def fail(problems: Sequence[str]) -> None:
+    """Raise one `IdferError` that names every job that failed, where there is one."""
+    if problems:
+        count = "1 job" if len(problems) == 1 else f"{len(problems)} jobs"
+        raise IdferError(
+            f"{count} failed, the others are kept: {' '.join(problems)} Mend that and run the "
+            "same command again."
+        )
+
+
+def _here(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Job, str]]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(workers.threads)
+    try:
+        for job in jobs:
+            yield job, execute(job, out)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _in_pool(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Job, str]]:
+    """A process per worker, started afresh ("spawn": torch's threads do not survive a fork)."""
+    from multiprocessing import get_context
+
+    pool = ProcessPoolExecutor(
+        min(workers.count, len(jobs)), get_context("spawn"), initializer=_start, initargs=(workers.threads,)
+    )
+    try:
+        pending: dict[Future[str], Job] = {pool.submit(execute, job, out): job for job in jobs}
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise IdferError(
+            "a worker process died (often for want of memory); what was finished is kept: run the same "
+            "command again, with fewer --workers."
+        ) from error
+    finally:  # an interrupted job is run again next time; the workers end after the jobs they are at
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(threads: int) -> None:
+    """Prepare a worker: its share of the cores, and an end when its parent is killed."""
+    import multiprocessing
+
+    import torch
+
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _on_ray(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Job, str]]:
+    """Ray tasks; `out` must be a folder that every node sees. Half a core each: a full one starved.
+
+    Ray keeps its worker processes, so imports are paid once each here too.
+    """
+    ray = import_module("ray")
+    ray.init(ignore_reinit_error=True, log_to_driver=False)
+    remote = ray.remote(num_cpus=0.5)(_ray_task)
+    waiting = list(jobs)
+    running: dict[Any, Job] = {}
+    while waiting or running:
+        while waiting and len(running) < workers.count:
+            job = waiting.pop(0)
+            running[remote.remote(job, out.resolve(), workers.threads)] = job
+        done, _ = ray.wait(list(running), num_returns=1)
+        for reference in done:
+            yield running.pop(reference), ray.get(reference)
+
+
+def _ray_task(job: Job, out: Path, threads: int) -> str:
+    import torch
+
+    torch.set_num_threads(threads)
+    return execute(job, out)
+
+
+def execute(job: Job, out: Path) -> str:
+    """Run one job and keep its result; returns "" or one line that says why it failed."""
+    module, _, name = job.function.partition(":")
+    failure = job.file(out).with_suffix(".failed.txt")
+    start = time.monotonic()
+    try:
+        result = getattr(import_module(module), name)(out=out, **job.arguments)
+    except Exception as error:  # whatever it is, the other jobs go on
+        with atomic(failure) as temporary:
+            temporary.write_text(f"{job.name}\n{traceback.format_exc()}", encoding="utf-8")
+        kind = "" if isinstance(error, IdferError) else f"{type(error).__name__}: "
+        text = " ".join(f"{kind}{error}".split())
+        return text if kind == "" else f"{text} (see {failure})"
+    content = {
+        "name": job.name,
+        "function": job.function,
+        "arguments": dict(job.arguments),
+        "seconds": round(time.monotonic() - start, 2),
+        "source": source(),
+        "result": result,
+    }
+    with atomic(job.file(out)) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    failure.unlink(missing_ok=True)
+    return ""
+
+
+_MATTERS = ("attributes", "data", "evaluation", "methods", "models", "objectives", "synthetic", "training")
+
+
+@cache
+def source() -> str:
+    """Hash of the source that results come from, kept beside each result so that a mixture can be seen.
+
+    It is no part of a job's hash: a changed comment must not throw a night's work away.
+    """
+    digest = hashlib.sha256()
+    root = Path(__file__).parent.parent
+    for room in _MATTERS:
+        for file in sorted((root / room).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def sources(jobs: Sequence[Job], out: Path) -> list[str]:
+    """The distinct `source` values behind these jobs' results."""
+    return sorted({json.loads(job.file(out).read_text(encoding="utf-8"))["source"] for job in jobs})

@@ -1,0 +1,306 @@
+"""What `benchmark shift` says: summary and paired tests as JSON, tables as Markdown, a figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from idfer.experiments.measures import (
+    CCCS,
+    LEAKS,
+    MEASURES,
+    Rows,
+    compare,
+    estimate,
+    gap_closed,
+    interval_text,
+    values,
+)
+from idfer.experiments.statistics import Paired, best
+from idfer.experiments.trial import ATTRIBUTES
+from idfer.files import atomic
+
+OURS = "idfer"
+BASELINES = ("erm", "lineage", "adversarial", "hsic", "groupdro", "caf", "avce", "elim", "dice")
+COMPARED = (*CCCS, *LEAKS, "drift")
+
+
+def write(content: Mapping[str, Any], out: Path) -> str:
+    """Write shift.json, shift.md and shift.png; returns the main table and where the files are.
+
+    Args:
+        content: `command, rule, budget, protocol, seeds, tune_seeds, source, tuning` and `rows`, one per
+            method and seed with the numbers of a trial.
+        out: folder.
+
+    Raises:
+        IdferError: a file cannot be written.
+    """
+    from idfer.evaluation.suite import environment, json_ready
+    from idfer.experiments.charts import save, shift_chart
+
+    rows = content["rows"]
+    whole = {
+        **{name: value for name, value in content.items() if name != "rows"},
+        "summary": summary(rows),
+        "intervals": intervals(rows),
+        "comparisons": comparisons(rows),
+        "environment": environment(),
+        "rows": rows,
+    }
+    text = json.dumps(json_ready(whole), indent=1) + "\n"
+    for name, written in (("shift.json", text), ("shift.md", markdown(whole))):
+        with atomic(out / name) as temporary:
+            temporary.write_text(written, encoding="utf-8")
+    save(shift_chart(rows), out / "shift.png")
+    files = "\n".join(f"{name:<9}{out / f'shift.{end}'}" for name, end in _FILES.items())
+    return f"{_table(accuracy_table(rows))}\n\n{files}"
+
+
+_FILES = {"tables": "md", "numbers": "json", "figure": "png"}
+
+
+def methods_of(rows: Rows) -> list[str]:
+    """Methods in the order they were run."""
+    return list(dict.fromkeys(row["name"] for row in rows))
+
+
+def summary(rows: Rows) -> dict[str, dict[str, float]]:
+    """Means over seeds per method: every measure, `gap_closed` and the number of `seeds`."""
+    return {
+        method: {measure: estimate(rows, method, measure).value for measure in MEASURES}
+        | {"gap_closed": gap_closed(rows, method).value, "seeds": len(values(rows, method, "drift"))}
+        for method in methods_of(rows)
+    }
+
+
+def intervals(rows: Rows) -> dict[str, dict[str, list[float]]]:
+    """95 % intervals of what `summary` holds, [low, high]."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for method in methods_of(rows):
+        estimates = {measure: estimate(rows, method, measure) for measure in MEASURES}
+        estimates["gap_closed"] = gap_closed(rows, method)
+        found[method] = {name: [one.low, one.high] for name, one in estimates.items()}
+    return found
+
+
+def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
+    """Paired tests: `against_idfer` (each method minus idfer), `runner_up` (idfer minus the best baseline).
+
+    The runner-up of a measure is the baseline that is best on it, by its mean on the same test data: choosing
+    it with hindsight favours the baseline.
+    """
+    methods = methods_of(rows)
+    if OURS not in methods:
+        return {"against_idfer": [], "runner_up": []}
+    against = [
+        {"measure": measure, "first": method, "second": OURS} | _flat(compare(rows, method, OURS, measure))
+        for measure in COMPARED
+        for method in methods
+        if method != OURS
+    ]
+    baselines = [method for method in methods if method in BASELINES]
+    leaders = (
+        {m: best({b: values(rows, b, m).tolist() for b in baselines}, MEASURES[m].higher) for m in COMPARED}
+        if baselines
+        else {}
+    )
+    runner_up = [
+        {"measure": measure, "first": OURS, "second": second} | _flat(compare(rows, OURS, second, measure))
+        for measure, second in leaders.items()
+    ]
+    return {"against_idfer": against, "runner_up": runner_up}
+
+
+def _flat(found: Paired) -> dict[str, Any]:
+    return {
+        "difference": found.difference.value, "low": found.difference.low, "high": found.difference.high,
+        "p": found.p, "relative": found.relative.value, "relative_low": found.relative.low,
+        "relative_high": found.relative.high, "higher": found.higher, "seeds": found.seeds,
+    }  # fmt: skip
+
+
+def accuracy_table(rows: Rows) -> list[list[str]]:
+    """Mean CCC per split, gap closed, drift; a row per method."""
+    table = [["method", "matched", "balanced", "reversed", "gap closed", "drift"]]
+    for method in methods_of(rows):
+        cells = [interval_text(estimate(rows, method, measure)) for measure in CCCS]
+        gap = "-" if method in ("erm", "oracle") else interval_text(gap_closed(rows, method), 2)
+        table.append([method, *cells, gap, interval_text(estimate(rows, method, "drift"))])
+    return table
+
+
+def leakage_table(rows: Rows) -> list[list[str]]:
+    """Scores of both probes on both features, a row per method; the last is chance."""
+    heads = [f"{name}: linear, MLP" for name in ATTRIBUTES]
+    table = [["method", "feature", *heads, "identity", "rate (nats)"]]
+    for method in methods_of(rows):
+        own = [row for row in rows if row["name"] == method]
+        budget = own[0]["rate"] is not None
+        for feature in ("sampled", "mean") if budget else ("mean",):
+            rate = interval_text(estimate(rows, method, "rate"), 2) if feature == "sampled" else ""
+            shown = feature if budget else "the only one"
+            table.append([method, shown, *_leak_cells(own, "leak", feature), rate])
+    shuffled = [
+        row for row in rows if row["name"] == ("erm" if "erm" in methods_of(rows) else rows[0]["name"])
+    ]
+    table.append(["chance", "labels shuffled", *_leak_cells(shuffled, "chance", "mean"), ""])
+    return table
+
+
+def _leak_cells(own: Rows, kind: str, feature: str) -> list[str]:
+    """Mean scores over seeds, unclipped."""
+    import numpy as np
+
+    def mean(key: str) -> str:
+        found = [row[f"{kind}_{feature}_{key}"] for row in own]
+        return "-" if None in found else f"{np.mean(found):.2f}"
+
+    cells = [f"{mean(f'{name}_linear')}, {mean(f'{name}_mlp')}" for name in ATTRIBUTES]
+    return [*cells, mean("identity")]
+
+
+def dimension_table(rows: Rows) -> list[list[str]]:
+    """CCC and RMSE of valence and arousal per split, a row per method."""
+    import numpy as np
+
+    splits = ("matched", "balanced", "reversed")
+    table = [["method", *(f"{s} {d}: CCC, RMSE" for s in splits for d in ("valence", "arousal"))]]
+    for method in methods_of(rows):
+        own = [row for row in rows if row["name"] == method]
+        cells = [
+            ", ".join(f"{np.mean([r[f'{s}_{m}_{d}'] for r in own]):.3f}" for m in ("ccc", "rmse"))
+            for s in splits
+            for d in ("valence", "arousal")
+        ]
+        table.append([method, *cells])
+    return table
+
+
+def markdown(whole: Mapping[str, Any]) -> str:
+    """The whole report, naming its command."""
+    rows = whole["rows"]
+    seeds = ", ".join(map(str, whole["seeds"]))
+    tuned = ", ".join(map(str, whole["tune_seeds"]))
+    protocol, budget = whole["protocol"], whole["budget"]
+    people = ", ".join(
+        f"{name} {protocol[name][0]} people × {protocol[name][1]}" for name in ("train", "val", "test")
+    )
+    trials = max((len(t) for t in whole["tuning"].values()), default=0)
+    given = ", ".join(f"{name} {value}" for name, value in budget.items())
+    several = len(whole["source"]) > 1
+    lines = [
+        "# Unseen people, shifted shortcut", "", f"`{whole['command']}`", "",
+        "Rendered faces. In training, older faces show lower valence and more masculine faces higher "
+        "arousal (ρ = 0.7). The same unseen people are tested where that holds (matched), vanishes "
+        "(balanced) and is turned round (reversed). `oracle` is ERM trained without the shortcut: what the "
+        f"budget allows, not a competitor. {people}; {protocol['size']} px.", "",
+        f"Seeds {seeds}: each of people, photographs, weights and order, shared by all methods. Budget of "
+        f"all: {given}. Settings: {trials} per method, tried on seed {tuned}, which is not reported.", "",
+        f"Choice of settings: {whole['rule']}", "",
+        "Baselines are reimplementations under this protocol. Their numbers are no statement about the "
+        "published systems on photographs.", "",
+        "![figure](shift.png)", "", "## Accuracy and drift", "",
+        "Mean CCC of valence and arousal. Intervals: 95 %, Student's t over seeds. Gap closed: (method - "
+        "ERM) / (oracle - ERM) on reversed, Fieller's interval. Drift: mean |change of valence and arousal| "
+        "when the person changes and the action units and the photograph stay; lower is better.", "",
+        *_pipes(accuracy_table(rows)), "", "## Against the runner-up", "",
+        *_runner_up(whole["comparisons"]), "", "## Leakage from the expression feature", "",
+        "Probes trained and tested on disjoint people of `balanced`: R² of age, gender presentation and "
+        "skin tone (continuous ground truth), 2 AUC - 1 of telling unseen people apart. 0 is chance (a poor "
+        "probe falls below), 1 is read perfectly. A method with an information budget has two features: the "
+        "sample, which the budget speaks of, and its mean, which the predictions of this table come from.",
+        "", *_pipes(leakage_table(rows)), "", "## By dimension", "", *_pipes(dimension_table(rows)), "",
+        "## Every method against idfer", "", *_against(whole["comparisons"]), "", "## Settings tried", "",
+        *_tuning(whole["tuning"]), "",
+        f"Source of the trials: {', '.join(whole['source'])}."
+        + (" More than one: not all trials were run by the same code." if several else ""),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _runner_up(found: Mapping[str, Any]) -> list[str]:
+    """A line per measure: idfer, the best baseline on it, the difference, and in words who is better."""
+    if not found["runner_up"]:
+        return ["idfer or every baseline is missing from this run."]
+    table = [["measure", "runner-up", "idfer minus runner-up", "relative", "p", "seeds higher", "verdict"]]
+    for one in found["runner_up"]:
+        measure = MEASURES[one["measure"]]
+        table.append(
+            [
+                measure.title + ("" if measure.higher else " (lower is better)"), one["second"],
+                _bracket(one, "difference", "low", "high", "+.3f"), _percent(one), _p(one["p"]),
+                f"{one['higher']} of {one['seeds']}", verdict(one, measure.higher),
+            ]
+        )  # fmt: skip
+    note = (
+        "The runner-up of a measure is the baseline with the best mean on it, chosen with hindsight, which "
+        "favours it. Paired two-sided t tests over seeds, not corrected for the number of measures; relative "
+        "difference with Fieller's interval."
+    )
+    return [note, "", *_pipes(table)]
+
+
+def verdict(one: Mapping[str, Any], higher_is_better: bool) -> str:
+    """`better`, `worse` or `not told apart`, by whether the interval of the difference holds 0."""
+    if not one["low"] > 0 and not one["high"] < 0:
+        return "not told apart"
+    return "better" if (one["low"] > 0) == higher_is_better else "worse"
+
+
+def _against(found: Mapping[str, Any]) -> list[str]:
+    if not found["against_idfer"]:
+        return ["idfer is missing from this run."]
+    table = [["method minus idfer", *(MEASURES[m].title for m in (*CCCS, "drift"))]]
+    for method in dict.fromkeys(one["first"] for one in found["against_idfer"]):
+        own = {one["measure"]: one for one in found["against_idfer"] if one["first"] == method}
+        cells = [
+            f"{_bracket(own[m], 'difference', 'low', 'high', '+.3f')}, p {_p(own[m]['p'])}"
+            for m in (*CCCS, "drift")
+        ]
+        table.append([method, *cells])
+    return _pipes(table)
+
+
+def _tuning(tuning: Mapping[str, Any]) -> list[str]:
+    head = ["method", "setting", "weighted val CCC (chosen by)", "val CCC", "effective share of val", ""]
+    table = [head]
+    for method, tried in tuning.items():
+        for one in tried:
+            given = json.dumps(one["given"]).strip("{}").replace('"', "")
+            scores = [f"{one[k]:.3f}" for k in ("selection", "val_ccc")] + [f"{one['val_effective']:.2f}"]
+            table.append([method, given, *scores, "chosen" if one["chosen"] else ""])
+    return _pipes(table)
+
+
+def _bracket(one: Mapping[str, Any], value: str, low: str, high: str, form: str) -> str:
+    text = f"{one[value]:{form}}"
+    return text if one[low] != one[low] else f"{text} [{one[low]:{form}}, {one[high]:{form}}]"
+
+
+def _percent(one: Mapping[str, Any]) -> str:
+    """Relative difference in percent; its interval only where it is bounded."""
+    if one["relative"] != one["relative"]:
+        return "-"
+    scaled = {name: 100 * one[name] for name in ("relative", "relative_low", "relative_high")}
+    return _bracket(scaled, "relative", "relative_low", "relative_high", "+.0f") + " %"
+
+
+def _p(p: float) -> str:
+    return "-" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _pipes(table: list[list[str]]) -> list[str]:
+    """A Markdown table; the first row is its head."""
+    lines = ["| " + " | ".join(row) + " |" for row in table]
+    return [lines[0], "|" + "---|" * len(table[0]), *lines[1:]]
+
+
+def _table(table: list[list[str]]) -> str:
+    """The same for a terminal."""
+    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in table
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from idfer.data.faces import load_detector
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.inference import output
+from idfer.inference.detach import Detach, strengths
 from idfer.inference.inputs import image_files
 from idfer.inference.stream import Stream
-from idfer.names import split_names
 from idfer.progress import track
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ class Predictor:
     def __call__(
         self,
         inputs: str | Path | Iterable[str | Path],
-        detach: str | Sequence[str] | None = None,
+        detach: Detach = None,
         *,
+        swap: str | Path | None = None,
         detector: str = "auto",
         attributes: bool = False,
         clip: str = "builtin",
@@ -90,9 +91,15 @@ class Predictor:
     ) -> Predictions:
         """Predict every face in images and folders; an image that cannot be read is a row with `error`.
 
+        A run whose residual form is not `distilled` retrieves each face's ID vectors with the CLIP it was
+        trained with: it infers identity attributes by necessity, and reports none.
+
         Args:
             inputs: image files and folders.
-            detach: attributes whose identity feature is subtracted; None is all of the model's, [] none.
+            detach: attributes whose identity feature is subtracted: names, or a mapping (or "age=0.5,gender")
+                of names to strengths, any real number; None is all of the model's at strength 1, [] none.
+            swap: an image whose largest face lends its identity features: for what is detached they are
+                attached in place of the face's own.
             detector: as for `idfer.data.faces.load_detector`.
             attributes: also infer identity attributes of each face, a column `ATTRIBUTE/LEVEL` per level with
                 its posterior; sensitive, so off by default.
@@ -101,21 +108,22 @@ class Predictor:
             progress: show a progress bar on stderr.
 
         Raises:
-            UsageError: an unknown attribute or detector, a video, or no input.
-            IdferError: a folder without images, or no detector.
+            UsageError: an unknown attribute or detector, nothing to swap, a video, or no input.
+            IdferError: a folder without images, no detector, no face to swap in, or no CLIP of the run's.
         """
         import pandas as pd
 
         files = image_files([inputs] if isinstance(inputs, (str, Path)) else inputs)
         reads = clip if attributes else None
-        stream = self.stream(detach, detector=detector, batch_size=batch_size, clip=reads)
+        stream = self.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
         shown = track(files, "predict", len(files), progress)
         return Predictions(pd.concat(list(stream.run(shown)), ignore_index=True))
 
     def stream(
         self,
-        detach: str | Sequence[str] | None = None,
+        detach: Detach = None,
         *,
+        swap: str | Path | None = None,
         detector: str = "auto",
         batch_size: int = 32,
         clip: str | None = None,
@@ -126,15 +134,27 @@ class Predictor:
         """
         if batch_size < 1:
             raise UsageError(f"batch_size is {batch_size}; it must be 1 or more.")
-        names = None if detach is None else [detach] if isinstance(detach, str) else list(detach)
-        self.checkpoint.network.strength(names)  # raises for an attribute the model does not have
+        wanted, network = strengths(detach), self.checkpoint.network
+        strength = network.strength(wanted)  # raises for an attribute the model does not have
+        if swap is not None and not bool(strength.any()):
+            raise UsageError("--swap gives detached attributes those of another face, and none is detached.")
         finder = load_detector(detector)
         reader = None
         if clip is not None:
             from idfer.inference.attributes import AttributeReader
 
             reader = AttributeReader(clip, str(next(self.checkpoint.network.parameters()).device))
-        return Stream(self.checkpoint, finder, names, batch_size, reader)
+        vectors = None
+        if network.residual.needs_retrieved:
+            from idfer.inference.retrieved import VectorReader
+
+            vectors = VectorReader(self.checkpoint)
+        attach = None
+        if swap is not None:
+            from idfer.inference.swap import identity_of
+
+            attach = strength[..., None] * identity_of(swap, self.checkpoint, finder, vectors)
+        return Stream(self.checkpoint, finder, wanted, batch_size, reader, vectors, attach)
 
 
 def predict(
@@ -145,6 +165,7 @@ def predict(
     detector: str = "auto",
     attributes: bool = False,
     clip: str = "builtin",
+    swap: str | None = None,
     batch_size: int = 32,
     device: str = "auto",
     progress: bool = True,
@@ -156,6 +177,9 @@ def predict(
     looks to others, not what the person feels. An image without a face is a row without numbers; an image
     that cannot be read is a row whose `error` says why, and the exit code is then 1.
 
+    A run whose residual form is not distilled retrieves each face's identity attributes with the CLIP it was
+    trained with: it needs that CLIP, and infers attributes by necessity, though it reports none.
+
     The default model, synthetic-tiny, was trained on drawn faces. It shows the machinery and is not fit for
     real photographs; give your own with --model RUN.
 
@@ -163,13 +187,15 @@ def predict(
         inputs: image files and folders (a folder stands for its images at any depth).
         model: a run folder of `idfer fit`, or a model that comes with idfer.
         detach: identity attributes to remove from the prediction, e.g. age or age,gender; all of the model's
-            unless given; "none" removes none.
+            unless given; "none" removes none. A strength may follow a name: age=0.5 removes half of it.
         out: output file ending in .csv, .jsonl or .parquet; CSV on stdout unless given.
         detector: auto (YuNet if at hand or downloadable, else Haar), yunet, haar, none (each image is one
             whole face), or the path of a YuNet .onnx file.
         attributes: also infer each face's identity attributes (age, gender, ...), a column per level;
             sensitive, so off by default.
         clip: the CLIP that infers them, as for `idfer retrieve`; builtin knows drawn faces only.
+        swap: an image whose largest face lends its identity features: they take the place of each face's own
+            in what is detached.
         batch_size: faces per pass through the network.
         device: auto, cpu, cuda, cuda:N or mps.
         progress: show a progress bar.
@@ -182,7 +208,7 @@ def predict(
     files = image_files(inputs)
     predictor = load(model, device)
     reads = clip if attributes else None
-    stream = predictor.stream(_names(detach), detector=detector, batch_size=batch_size, clip=reads)
+    stream = predictor.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
     if _is_shipped(predictor.checkpoint):
         _say(
             f"{model} was trained on drawn faces: it shows the machinery, it is not fit for real photographs."
@@ -218,18 +244,6 @@ def _write_all(
     ):  # `idfer predict ... | head` has read enough; nothing more is flushed to it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return None
-
-
-def _names(values: list[str] | str | None) -> list[str] | None:
-    """Attribute names from `age gender`, `age,gender` or `none`."""
-    names = split_names(values)
-    if names is None:
-        return None
-    if names == ["none"]:
-        return []
-    if "none" in names or not names:
-        raise UsageError("--detach takes attribute names, or none alone to detach nothing.")
-    return names
 
 
 def _is_shipped(checkpoint: Checkpoint) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from idfer.inference.attributes import AttributeReader
+    from idfer.inference.retrieved import VectorReader
     from idfer.training.checkpoint import Checkpoint
 
 NO_FACE = "no face found"
@@ -27,11 +28,19 @@ _WAITING = 256  # rows kept back at most, so that long stretches without a face 
 
 @dataclass
 class _Queued:
-    """A face that waits for its batch: its row, its crop (S, S, 3) uint8, and what CLIP wants of it."""
+    """A face that waits for its batch.
+
+    Attributes:
+        row: of the table.
+        crop: (S, S, 3) uint8.
+        prepared: what CLIP wants of it to infer attributes, where asked for.
+        seen: what CLIP wants of it to retrieve ID vectors, where the network reads them.
+    """
 
     row: dict[str, Any]
     crop: np.ndarray
     prepared: Tensor | None
+    seen: Tensor | None
 
 
 @dataclass
@@ -41,18 +50,22 @@ class Stream:
     Attributes:
         checkpoint: network, preprocessing contract.
         detector: finds the faces.
-        detach: attributes to detach; None is all of the model's.
+        detach: strength by attribute; None detaches all of the model's.
         batch_size: faces per pass through the network.
         reader: infers identity attributes, where asked for.
+        vectors: retrieves ID vectors, where the network reads them.
+        attach: (1, A, D) identity features, of another face, to attach.
         unreadable: images that could not be read so far.
         first_error: what was wrong with the first of them.
     """
 
     checkpoint: Checkpoint
     detector: Detector
-    detach: list[str] | None
+    detach: Mapping[str, float] | None
     batch_size: int
     reader: AttributeReader | None = None
+    vectors: VectorReader | None = None
+    attach: Tensor | None = None
     unreadable: int = 0
     first_error: str = ""
     _rows: list[dict[str, Any]] = field(default_factory=list)
@@ -97,7 +110,8 @@ class Stream:
             self._rows.append(row | place | {"face_id": number, "face_score": face.score})
             crop = self.checkpoint.preprocess.crop(image, box)
             prepared = self.reader.prepare(image, box) if self.reader else None
-            self._faces.append(_Queued(self._rows[-1], crop, prepared))
+            seen = self.vectors.prepare(image, box) if self.vectors else None
+            self._faces.append(_Queued(self._rows[-1], crop, prepared, seen))
 
     def _fail(self, row: dict[str, Any], reason: str) -> None:
         reason = _printable(" ".join(reason.split()))
@@ -129,7 +143,9 @@ class Stream:
         crops = torch.from_numpy(np.stack([face.crop for face in batch])).permute(0, 3, 1, 2)
         with torch.inference_mode():
             pixels = self.checkpoint.preprocess.normalise(crops.to(next(network.parameters()).device))
-            prediction = network(pixels, self.detach)
+            seen = [face.seen for face in batch if face.seen is not None]
+            retrieved = self.vectors.read(seen) if self.vectors else None
+            prediction = network(pixels, self.detach, retrieved=retrieved, attach=self.attach)
             found: np.ndarray = prediction.valence_arousal.double().cpu().numpy()
         return found
 

@@ -1,0 +1,49 @@
+"""Another face's identity features, to attach in place of a face's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idfer.data.images import read_image
+from idfer.errors import IdferError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from idfer.data.faces import Detector
+    from idfer.inference.retrieved import VectorReader
+    from idfer.training.checkpoint import Checkpoint
+
+
+def identity_of(
+    file: str | Path, checkpoint: Checkpoint, detector: Detector, vectors: VectorReader | None
+) -> Tensor:
+    """Identity features r[a] (1, A, D) of the largest face in an image.
+
+    Args:
+        file: the image.
+        checkpoint: the model.
+        detector: finds the face.
+        vectors: reads ID vectors, for a network that needs them.
+
+    Raises:
+        IdferError: the image cannot be read or shows no face.
+    """
+    import torch
+
+    path = Path(file)
+    image = read_image(path)
+    faces = detector(image)
+    if not faces:
+        raise IdferError(
+            f"{path}: no face found to swap in; give an image with a clear face, or --detector none where "
+            "the whole image is one."
+        )
+    box = None if detector.name == "none" else faces[0].box
+    network = checkpoint.network
+    crop = torch.from_numpy(checkpoint.preprocess.crop(image, box)).permute(2, 0, 1)[None]
+    pixels = checkpoint.preprocess.normalise(crop.to(next(network.parameters()).device))
+    retrieved = None if vectors is None else vectors.read([vectors.prepare(image, box)])
+    with torch.inference_mode():
+        return network.attachable(pixels, retrieved)

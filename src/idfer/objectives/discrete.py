@@ -42,8 +42,9 @@ def joint_table(p: Tensor, q: Tensor, weight: Tensor | None = None) -> Tensor:
 def discrete_information(p: Tensor, q: Tensor, weight: Tensor | None = None) -> Tensor:
     """I(s; c) in nats, (A,) or a scalar; arguments as in `joint_table`."""
     table = joint_table(p, q, weight)
-    return _entropy(table.sum(-1), (-1,)) + _entropy(table.sum(-2), (-1,)) - _entropy(table, (-2, -1))
+    return entropy(table.sum(-1)) + entropy(table.sum(-2)) - entropy(table, (-2, -1))
 
 
-def _entropy(probability: Tensor, over: tuple[int, ...]) -> Tensor:
+def entropy(probability: Tensor, over: tuple[int, ...] = (-1,)) -> Tensor:
+    """-Σ p log p over some dimensions, in nats."""
     return -(probability * probability.clamp_min(_NOTHING).log()).sum(over)

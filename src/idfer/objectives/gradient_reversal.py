@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idfer.objectives.discrete import entropy
 from idfer.objectives.level_decoder import LevelDecoder
 
 
@@ -45,9 +46,8 @@ class Adversary(LevelDecoder):
 
     def values(self, log_q: Tensor, p: Tensor, share: Tensor) -> Tensor:
         """H - CE, (A, B) in nats."""
-        prior = (share[..., None] * p).sum(1)
-        entropy = torch.special.entr(prior).sum(-1)
-        return entropy[:, None] + (p * log_q).sum(-1)
+        guess = entropy((share[..., None] * p).sum(1))
+        return guess[:, None] + (p * log_q).sum(-1)
 
     def reversed_loss(
         self, x: Tensor, c: Tensor, mask: Tensor | None = None, strength: float = 1.0

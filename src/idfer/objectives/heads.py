@@ -27,13 +27,16 @@ class Heads(nn.Module):
         self.hidden = nn.Linear(dim_in, attributes * hidden)
         self.out = nn.Parameter(torch.randn(attributes, hidden, dim_out) * hidden**-0.5 * scale)
         self.bias = nn.Parameter(torch.zeros(attributes, 1, dim_out))
+        self.linear = nn.Parameter(torch.zeros(attributes, dim_in, dim_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(A, B, dim_out) for x (B, dim_in), shared by the attributes, or (B, A, dim_in)."""
         if x.dim() == 2:
             inner = self.hidden(x).view(len(x), self.attributes, -1).transpose(0, 1)
+            straight = torch.einsum("bf,afe->abe", x, self.linear)
         else:
             weight = self.hidden.weight.view(self.attributes, -1, x.shape[2]).transpose(1, 2)
             offset = self.hidden.bias.view(self.attributes, 1, -1)
             inner = torch.baddbmm(offset, x.transpose(0, 1), weight)
-        return torch.baddbmm(self.bias, F.gelu(inner), self.out)
+            straight = torch.bmm(x.transpose(0, 1), self.linear)
+        return torch.baddbmm(self.bias, F.gelu(inner), self.out) + straight

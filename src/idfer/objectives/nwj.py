@@ -20,10 +20,5 @@ class NWJ(SeparableCritic):
     """NWJ for A attributes in one batched operation; arguments as in `SeparableCritic`."""
 
     def values(self, scores: Tensor, share: Tensor) -> Tensor:
-        """The bound (A, B) in nats."""
-        return nwj(scores)
-
-
-def nwj(scores: Tensor) -> Tensor:
-    """1 + f_ii - mean_{j≠i} exp f_ij, (A, B) in nats."""
-    return 1 + pairs(scores) - log_mean_exp_others(scores).exp()
+        """1 + f_ii - mean_{j≠i} exp f_ij, (A, B) in nats."""
+        return 1 + pairs(scores) - log_mean_exp_others(scores).exp()

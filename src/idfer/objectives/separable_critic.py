@@ -1,12 +1,14 @@
 r"""f_a(x, c): a critic of pairs, on which the variational lower bounds stand.
 
     f_a(x, c) = β tanh( s_a(x, c) / β ),
-    s_a(x, c) = <g_a(x), h_a(c)> / √e + x' M_a c + u_a(x) + v_a(c)      (nats)
+    s_a(x, c) = e^t_a [ <g_a(x), h_a(c)> / √e + x' M_a c + u_a(x) + v_a(c) ]      (nats)
 
 A separable critic (van den Oord et al. 2018, arXiv:1807.03748; Poole et al. 2019, arXiv:1905.06922) scores
 all B² pairs with one product. The optimal critic of every bound here is log p(x,c)/p(x)p(c) up to a constant;
-for a Gaussian pair that is bilinear plus a function of each alone, which is what M, u and v are for [ours].
-The tanh keeps a log-ratio within ±β, so that e^f stays finite [ours]; x is layer-normalised.
+for a Gaussian pair that is bilinear plus a function of each alone, which is what M, u and v are for, and
+steep where I is large, which is what the learned scale t is for [ours]. x and c enter as asinh x and asinh c,
+an invertible map that leaves I alone and takes the weight off heavy tails: one far pair must not decide E e^f
+[ours]. The tanh keeps a log-ratio within ±β, so that e^f stays finite [ours]; x is layer-normalised.
 
 The encoder minimises what the critic maximises. A lower bound that is minimised promises nothing by itself:
 it only says what *this* critic still finds.
@@ -53,15 +55,17 @@ class SeparableCritic(Term):
         self.from_x = Heads(attributes, dim_x, embed + 1, hidden, scale=1.0)
         self.from_c = Heads(attributes, dim_y, embed + 1, hidden, scale=1.0)
         self.bilinear = nn.Parameter(torch.zeros(attributes, dim_x, dim_y))
+        self.log_scale = nn.Parameter(torch.zeros(attributes))
 
     def scores(self, x: Tensor, c: Tensor) -> Tensor:
         """f_a(x_i, c_j) as (A, B, B), in nats."""
-        x = normal(x, self.normalise)
+        x, c = normal(x, self.normalise).asinh(), c.asinh()
         shared = "bf,afe->abe" if x.dim() == 2 else "baf,afe->abe"
         g, u = self.from_x(x).split([self.embed, 1], -1)
         h, v = self.from_c(c).split([self.embed, 1], -1)
         query = torch.cat([g / math.sqrt(self.embed), torch.einsum(shared, x, self.bilinear)], -1)
         raw = query @ torch.cat([h, c.transpose(0, 1)], -1).mT + u + v.mT
+        raw = raw * self.log_scale.exp()[:, None, None]
         return self.bound * torch.tanh(raw / self.bound)
 
     def values(self, scores: Tensor, share: Tensor) -> Tensor:

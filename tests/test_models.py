@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from idfer.data.images import Preprocess
@@ -27,9 +28,57 @@ def test_any_timm_model_gives_features_at_the_size_asked_for(name: str) -> None:
     assert set(data_config(model)) == {"size", "mean", "std"}
 
 
-def test_unknown_backbone_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="resnet18"):
-        create_backbone("resnt18")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("resnt18", "Did you mean '.*resnet18'"),
+        ("alexnt", "Did you mean 'alexnet'"),
+        ("conv5", "Did you mean 'conv4'"),
+        ("swin_tiny", "begin so: swin_tiny_patch4_window7_224"),
+    ],
+)
+def test_unknown_backbone_names_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(UsageError, match=near):
+        create_backbone(name)
+
+
+def test_alexnet_is_torchvisions_up_to_its_last_layer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = torchvision.models.alexnet(weights=None).eval()
+    torch.save(whole.state_dict(), tmp_path / "alexnet.pth")
+    ours = create_backbone("alexnet", 64, pretrained=str(tmp_path / "alexnet.pth")).eval()
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(whole.classifier[6](ours(image)), whole(image))
+    assert feature_width(ours, 64) == ours.num_features == 4096
+    config = data_config(ours)
+    assert config == {"size": 224, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    with pytest.raises(UsageError, match="'alexnet' cannot take 32 px"):
+        feature_width(ours, 32)
+    save_file(whole.state_dict(), tmp_path / "alexnet.safetensors")
+    other = create_backbone("alexnet", pretrained=str(tmp_path / "alexnet.safetensors"))
+    assert torch.equal(other.state_dict()["classifier.4.weight"], whole.state_dict()["classifier.4.weight"])
+
+
+def test_weights_of_alexnet_and_conv4_that_cannot_be_had_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(
+        IdferError, match=r"'alexnet'.*published weights.*downloads are off.*--pretrained false"
+    ):
+        create_backbone("alexnet", pretrained=True)
+    with pytest.raises(UsageError, match="'conv4' has no published weights"):
+        create_backbone("conv4", pretrained=True)
+    donor = create_backbone("conv4")
+    save_file(donor.state_dict(), tmp_path / "conv4.safetensors")
+    ours = create_backbone("conv4", pretrained=str(tmp_path / "conv4.safetensors"))
+    torch.testing.assert_close(ours.state_dict(), donor.state_dict())
+    for name in ("alexnet", "conv4"):
+        with pytest.raises(IdferError, match=r"nowhere\.pth: no such weight file"):
+            create_backbone(name, pretrained=str(tmp_path / "nowhere.pth"))
+    with pytest.raises(IdferError, match=r"'alexnet': cannot load .*conv4\.safetensors"):
+        create_backbone("alexnet", pretrained=str(tmp_path / "conv4.safetensors"))
 
 
 @pytest.mark.parametrize(("name", "size"), [("test_vit", 8), ("test_coatnet", 50)])
@@ -208,14 +257,15 @@ def test_the_budgeted_feature_is_a_sample_in_training_and_its_mean_otherwise() -
     with torch.no_grad():
         mean = network(image)
         assert torch.equal(mean.expression, mean.mean)
-        draws = torch.stack([network(image, sample=True).expression for _ in range(2000)])
+        many = network(image.repeat(500, 1, 1, 1), sample=True)
+        draws = many.expression.view(500, 3, 4)
         network.train()
         trained = network(image)
     assert not torch.equal(trained.expression, trained.mean)
     assert mean.log_variance is not None
     spread = (draws - mean.mean).div((0.5 * mean.log_variance).exp())
-    torch.testing.assert_close(spread.mean(0), torch.zeros(3, 4), atol=0.1, rtol=0)
-    torch.testing.assert_close(spread.std(0), torch.ones(3, 4), atol=0.1, rtol=0)
+    torch.testing.assert_close(spread.mean(0), torch.zeros(3, 4), atol=0.2, rtol=0)
+    torch.testing.assert_close(spread.std(0), torch.ones(3, 4), atol=0.15, rtol=0)
 
 
 def test_detaching_changes_what_it_should_and_nothing_else() -> None:

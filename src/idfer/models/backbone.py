@@ -1,4 +1,4 @@
-"""Any timm model as a feature extractor."""
+"""Any timm model, torchvision's AlexNet or the small conv4 as a feature extractor."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ from torch import nn
 
 from idfer.errors import IdferError, UsageError, unknown
 
+OWN = ("alexnet", "conv4")  # beside timm's
+
 
 def create_backbone(name: str, size: int | None = None, pretrained: bool | str = False) -> nn.Module:
-    """A timm model without its classifier: (B, 3, size, size) -> (B, F), F = `.num_features`.
+    """A network without its classifier: (B, 3, size, size) -> (B, F), F = `.num_features`.
 
     Args:
-        name: a timm model name, e.g. "resnet18" or "vit_tiny_patch16_224".
+        name: a timm model name, e.g. "resnet18" or "vit_tiny_patch16_224", or one of `OWN`.
         size: input side in pixels; None takes the model's own.
-        pretrained: False for random weights, True for timm's, or the path of a local weight file.
+        pretrained: False for random weights, True for published ones (downloaded on first use), or the path
+            of a local weight file.
 
     Raises:
         UsageError: no such model (the nearest name is suggested), or it cannot take that size.
         IdferError: the weights cannot be loaded or downloaded.
     """
-    if name == "conv4" and not pretrained:
-        from idfer.models.conv4 import Conv4
-
-        return Conv4()
-    if not timm.is_model(name):
-        raise unknown("backbone", name, timm.list_models(), "Any name of timm.list_models() works.")
+    if name not in OWN and not timm.is_model(name):
+        known = [*OWN, *timm.list_models()]
+        longer = ", ".join([k for k in known if k.startswith(name)][:4])
+        hint = f"Names that begin so: {longer}." if longer else "Any name of timm.list_models() works."
+        raise unknown("backbone", name, known, hint)
+    if name == "conv4" and pretrained is True:
+        raise UsageError(
+            "backbone 'conv4' has no published weights; use --pretrained false or the path of a weight file."
+        )
     options: dict[str, Any] = {"num_classes": 0}
     if isinstance(pretrained, str):
         if not Path(pretrained).is_file():
@@ -39,15 +45,29 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
             )
         options["pretrained_cfg_overlay"] = {"file": pretrained}
     try:
-        model = _create(name, bool(pretrained), size, options)
+        model = _own(name, pretrained) if name in OWN else _create(name, bool(pretrained), size, options)
     except UsageError:
         raise
     except Exception as error:  # hub, torch and safetensors each raise their own kinds
-        what = pretrained if isinstance(pretrained, str) else "timm's weights"
+        what = pretrained if isinstance(pretrained, str) else "its published weights"
         raise IdferError(
             f"backbone {name!r}: cannot load {what} ({str(error).splitlines()[0]}); "
             "check the file or connection, or use --pretrained false."
         ) from error
+    return model
+
+
+def _own(name: str, pretrained: bool | str) -> nn.Module:
+    if name == "alexnet":
+        from idfer.models.alexnet import AlexNet
+
+        return AlexNet(pretrained)
+    from idfer.models.conv4 import Conv4
+    from idfer.models.weights import read_weights
+
+    model = Conv4()
+    if isinstance(pretrained, str):
+        model.load_state_dict(read_weights(pretrained))
     return model
 
 
@@ -75,8 +95,9 @@ def _create(name: str, pretrained: bool, size: int | None, options: dict[str, An
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """The model's own input side (pixels), mean and std (3 values each, of RGB in [0, 1])."""
-    if not hasattr(model, "default_cfg"):  # not timm's
-        return {"size": 64, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    own: dict[str, Any] | None = getattr(model, "contract", None)
+    if own is not None:  # not timm's
+        return own
     config = timm.data.resolve_model_data_config(model)
     return {
         "size": int(config["input_size"][-1]),
@@ -98,7 +119,7 @@ def feature_width(model: nn.Module, size: int) -> int:
             width = int(model(torch.zeros(1, 3, size, size)).shape[-1])
     except (AssertionError, RuntimeError, ValueError) as error:
         known: dict[str, str] = getattr(model, "default_cfg", {})
-        name = known.get("architecture", type(model).__name__)
+        name = known.get("architecture", type(model).__name__.lower())
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
             f"backbone {name!r} cannot take {size} px images ({reason}); choose another --size."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ class Conv4(nn.Module):
             ]
         self.features = nn.Sequential(*layers)
         self.num_features = sizes[-1] * 4
+        self.contract: dict[str, Any] = {"size": 64, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 4 * 8 * width): means over the four quarters of the image."""

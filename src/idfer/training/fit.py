@@ -59,8 +59,8 @@ def fit(
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
         attributes: attributes.parquet of `idfer retrieve`; the method idfer needs it.
         method: erm, idfer, lineage, adversarial, hsic, groupdro, caf, avce, elim or dice.
-        backbone: any timm model name.
-        pretrained: false, true (timm's weights, downloaded) or the path of a weight file.
+        backbone: any timm model name, e.g. resnet18 or swin_tiny_patch4_window7_224; alexnet or conv4.
+        pretrained: false, true (published weights, downloaded) or the path of a weight file.
         out: folder of the run; runs/METHOD-HASH by default.
         use: attributes to separate from the expression, e.g. age,skin; all of the table by default.
         form: of the residual modules: distilled, simple, residual_post or residual_prev; the method's own by

@@ -70,6 +70,7 @@ def evaluate(
         with atomic(folder / PREDICTIONS) as temporary:
             found.predictions.to_parquet(temporary, index=False)
         command = f"idfer evaluate {run} {found.metrics['data']['manifest']} -o {out} --seed {seed}"
+        command += f" --attributes {attributes}" if isinstance(attributes, (str, Path)) else ""
         write_report([found], folder / REPORT, command=command)
     return found
 

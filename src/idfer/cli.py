@@ -57,6 +57,10 @@ VERBS = {
         "idfer.experiments.shift", (), ("out", "runs"),
         "all methods on unseen people under a shifted shortcut",
     ),
+    "ablate": Verb(
+        "idfer.experiments.ablate", ("grid",), ("out", "runs"),
+        "what each part of the method does: a base and its variants",
+    ),
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.errors import IdferError, UsageError
+from idfer.errors import IdferError
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -64,10 +64,11 @@ def outputs(
 
     from idfer.data.loader import face_batches
     from idfer.objectives.budget import rate
+    from idfer.training.retrieval import vectors_for
 
     network, contract = checkpoint.network, checkpoint.preprocess
     device = next(network.parameters()).device
-    given = _retrieved(checkpoint, faces, table)
+    given = vectors_for(checkpoint, faces, table)
     noise = torch.Generator().manual_seed(seed)
     parts: list[list[torch.Tensor]] = []
     with torch.inference_mode():
@@ -90,18 +91,3 @@ def outputs(
             "smaller learning rate."
         )
     return all_of
-
-
-def _retrieved(
-    checkpoint: Checkpoint, faces: Manifest, table: AttributeTable | None
-) -> NDArray[np.float32] | None:
-    """(N, A, E) ID vectors where the network reads them."""
-    if not checkpoint.network.residual.needs_retrieved:
-        return None
-    if table is None:
-        raise UsageError(
-            f"{checkpoint.path}: it reads retrieved ID vectors; give an attribute table of the faces."
-        )
-    mode = checkpoint.config.get("retrieval", "soft")
-    vectors = table.select(checkpoint.network.attributes).align(faces).retrieved(mode)
-    return np.asarray(np.nan_to_num(vectors), np.float32)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.experiments.measures import CCCS, LEAKS, Rows, estimate
+from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Rows, estimate
 from idfer.files import atomic
 from idfer.reporting.figures import _FAINT, _INK, _SOFT, COLOURS, MARKERS, _grid, _handle, _styled, _text
 
@@ -36,8 +37,9 @@ def shift_chart(rows: Rows) -> Figure:
     figure = Figure(figsize=(11.5, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     accuracy, leaks, drift = figure.subplots(1, 3, sharey=True, width_ratios=[5, 4, 2.2])
-    _accuracy(accuracy, rows, order)
-    _leakage(leaks, rows, order)
+    below = -0.52 / (0.46 * len(order))  # room for ticks and a line of text, whatever the height
+    _accuracy(accuracy, rows, order, below)
+    _leakage(leaks, rows, order, below)
     _drift(drift, rows, order)
     accuracy.set_yticks(range(len(order)), order)
     accuracy.set_ylim(len(order) - 0.4, -0.6)
@@ -52,7 +54,7 @@ def shift_chart(rows: Rows) -> Figure:
     return figure
 
 
-def _accuracy(axis: Axes, rows: Rows, order: list[str]) -> None:
+def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
     shades = (_SOFT, COLOURS[0], COLOURS[1])
     for j, measure in enumerate(CCCS):
         for k, method in enumerate(order):
@@ -74,13 +76,13 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str]) -> None:
     axis.set_title("agreement with the labels (CCC), higher is better")
     handles = [_handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)]
     axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3, frameon=False,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=3, frameon=False,
         fontsize=8.5, handletextpad=0.1, columnspacing=1,
     )  # fmt: skip
     axis.set_xlabel("lines: ERM (dotted) and oracle (dashed), shortcut reversed", fontsize=8, color=_SOFT)
 
 
-def _leakage(axis: Axes, rows: Rows, order: list[str]) -> None:
+def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
     for j, measure in enumerate(LEAKS):
         for k, method in enumerate(order):
             at = k + 0.2 * (j - 1.5)
@@ -96,7 +98,7 @@ def _leakage(axis: Axes, rows: Rows, order: list[str]) -> None:
     axis.set_xlabel("0 chance · 1 read perfectly; hollow: mean of a sampled feature", fontsize=8, color=_SOFT)
     handles = [_handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
     axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=4, frameon=False,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=4, frameon=False,
         fontsize=8.5, handletextpad=0.1, columnspacing=1,
     )  # fmt: skip
 
@@ -109,8 +111,100 @@ def _drift(axis: Axes, rows: Rows, order: list[str]) -> None:
         edge = found.high if np.isfinite(found.high) else found.value
         axis.text(edge, k, f" {found.value:.3f}", va="center", fontsize=8, color=_INK)
     axis.set_title("drift")
-    axis.set_xlabel("change when only the person changes", fontsize=8, color=_SOFT)
+    axis.set_xlabel("change of valence and arousal\nwhen only the person changes", fontsize=8, color=_SOFT)
     axis.set_xlim(0, 1.25 * axis.get_xlim()[1])
+
+
+_SCALES = {"ccc": 0.05, "leak": 0.1, "drift": 0.01}  # colours are full at the largest difference, or this
+
+
+@_styled
+def ablation_chart(
+    rows: Rows, groups: Mapping[str, str], differences: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> Figure:
+    """A heat map: a row per variant, a column per measure, coloured by how much better than the base.
+
+    Args:
+        rows: a row per variant and seed.
+        groups: the question of each variant, in the order to show; the base first.
+        differences: {variant: {measure: difference, low, high}} of all but the base.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+    from matplotlib.figure import Figure
+
+    names, measures = list(groups), [*CCCS, *LEAKS, "drift"]
+    top = _scales(differences)
+    shades = LinearSegmentedColormap.from_list("difference", [COLOURS[1], "#ffffff", COLOURS[0]])
+    figure = Figure(figsize=(10.5, 1.5 + 0.34 * len(names)), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for i, name in enumerate(names):
+        for j, measure in enumerate(measures):
+            value = estimate(rows, name, measure).value
+            one = differences.get(name, {}).get(measure)
+            gain, sure = 0.0, False
+            if one is not None and np.isfinite(one["difference"]):
+                gain = one["difference"] * (1 if MEASURES[measure].higher else -1) / top[_kind(measure)]
+                sure = bool(one["low"] > 0 or one["high"] < 0)
+            axis.add_patch(_cell(j, i, shades(0.5 + 0.42 * float(np.clip(gain, -1, 1)))))
+            digits = 3 if measure == "drift" else 2
+            text = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+            axis.text(j, i, text, ha="center", va="center", color=_INK, weight="bold" if sure else "normal")
+    _group_lines(axis, names, groups)
+    titles = [
+        ("CCC\n" if m in CCCS else "leak\n" if m in LEAKS else "\n")
+        + m.removesuffix("_ccc").removeprefix("leak_")
+        + (" ↑" if MEASURES[m].higher else " ↓")
+        for m in measures
+    ]
+    axis.set_xticks(range(len(measures)), titles)
+    axis.xaxis.tick_top()
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xlim(-0.5, len(measures) - 0.5)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.tick_params(length=0)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_visible(False)
+    ends = {"worse than the base": 0.08, "better": 0.92}
+    handles = [_handle(to_hex(shades(at)), "s", word) for word, at in ends.items()]
+    note = "numbers: means over seeds; bold: the 95 % interval of the paired difference leaves 0 out"
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=2, frameon=False, title=note, title_fontsize=8.5
+    )
+    return figure
+
+
+def _kind(measure: str) -> str:
+    return "ccc" if measure in CCCS else "leak" if measure in LEAKS else "drift"
+
+
+def _scales(differences: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
+    """Per kind of measure, the largest finite |difference|, so that its columns share a scale."""
+    found = dict(_SCALES)
+    for measures in differences.values():
+        for measure, one in measures.items():
+            if np.isfinite(one["difference"]):
+                found[_kind(measure)] = max(found[_kind(measure)], abs(one["difference"]))
+    return found
+
+
+def _cell(column: int, row: int, colour: Any) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=1)
+
+
+def _group_lines(axis: Axes, names: list[str], groups: Mapping[str, str]) -> None:
+    """A line above each question, and its name at the right."""
+    for i, name in enumerate(names):
+        if i and groups[name] != groups[names[i - 1]]:
+            axis.axhline(i - 0.5, color=_INK, linewidth=0.8)
+        if i and (groups[name] != groups[names[i - 1]]):
+            axis.text(
+                1.01, i, groups[name], transform=axis.get_yaxis_transform(), va="center", color=_SOFT,
+                fontsize=9, style="italic",
+            )  # fmt: skip
 
 
 def save(figure: Any, path: Path) -> None:

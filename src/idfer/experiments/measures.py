@@ -77,13 +77,3 @@ def gap_closed(rows: Rows, name: str, measure: str = "reversed_ccc") -> Estimate
         exact = float(name == "oracle")
         return Estimate(exact, exact, exact)
     return ratio(own - erm, oracle - erm)
-
-
-def interval_text(found: Estimate, digits: int = 3, sign: str = "") -> str:
-    """`0.512 [0.480, 0.544]`; without brackets where there is no interval, `-` where there is no value."""
-    if not np.isfinite(found.value):
-        return "-"
-    text = f"{found.value:{sign}.{digits}f}"
-    if not np.isfinite(found.low):
-        return text
-    return f"{text} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"

@@ -15,10 +15,10 @@ from idfer.experiments.measures import (
     compare,
     estimate,
     gap_closed,
-    interval_text,
     values,
 )
-from idfer.experiments.statistics import Paired, best
+from idfer.experiments.statistics import best
+from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes, verdict
 from idfer.experiments.trial import ATTRIBUTES
 from idfer.files import atomic
 
@@ -56,7 +56,7 @@ def write(content: Mapping[str, Any], out: Path) -> str:
             temporary.write_text(written, encoding="utf-8")
     save(shift_chart(rows), out / "shift.png")
     files = "\n".join(f"{name:<9}{out / f'shift.{end}'}" for name, end in _FILES.items())
-    return f"{_table(accuracy_table(rows))}\n\n{files}"
+    return f"{columns(accuracy_table(rows))}\n\n{files}"
 
 
 _FILES = {"tables": "md", "numbers": "json", "figure": "png"}
@@ -96,7 +96,7 @@ def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
     if OURS not in methods:
         return {"against_idfer": [], "runner_up": []}
     against = [
-        {"measure": measure, "first": method, "second": OURS} | _flat(compare(rows, method, OURS, measure))
+        {"measure": measure, "first": method, "second": OURS} | flat(compare(rows, method, OURS, measure))
         for measure in COMPARED
         for method in methods
         if method != OURS
@@ -108,18 +108,10 @@ def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
         else {}
     )
     runner_up = [
-        {"measure": measure, "first": OURS, "second": second} | _flat(compare(rows, OURS, second, measure))
+        {"measure": measure, "first": OURS, "second": second} | flat(compare(rows, OURS, second, measure))
         for measure, second in leaders.items()
     ]
     return {"against_idfer": against, "runner_up": runner_up}
-
-
-def _flat(found: Paired) -> dict[str, Any]:
-    return {
-        "difference": found.difference.value, "low": found.difference.low, "high": found.difference.high,
-        "p": found.p, "relative": found.relative.value, "relative_low": found.relative.low,
-        "relative_high": found.relative.high, "higher": found.higher, "seeds": found.seeds,
-    }  # fmt: skip
 
 
 def accuracy_table(rows: Rows) -> list[list[str]]:
@@ -206,13 +198,13 @@ def markdown(whole: Mapping[str, Any]) -> str:
         "Mean CCC of valence and arousal. Intervals: 95 %, Student's t over seeds. Gap closed: (method - "
         "ERM) / (oracle - ERM) on reversed, Fieller's interval. Drift: mean |change of valence and arousal| "
         "when the person changes and the action units and the photograph stay; lower is better.", "",
-        *_pipes(accuracy_table(rows)), "", "## Against the runner-up", "",
+        *pipes(accuracy_table(rows)), "", "## Against the runner-up", "",
         *_runner_up(whole["comparisons"]), "", "## Leakage from the expression feature", "",
         "Probes trained and tested on disjoint people of `balanced`: R² of age, gender presentation and "
         "skin tone (continuous ground truth), 2 AUC - 1 of telling unseen people apart. 0 is chance (a poor "
         "probe falls below), 1 is read perfectly. A method with an information budget has two features: the "
         "sample, which the budget speaks of, and its mean, which the predictions of this table come from.",
-        "", *_pipes(leakage_table(rows)), "", "## By dimension", "", *_pipes(dimension_table(rows)), "",
+        "", *pipes(leakage_table(rows)), "", "## By dimension", "", *pipes(dimension_table(rows)), "",
         "## Every method against idfer", "", *_against(whole["comparisons"]), "", "## Settings tried", "",
         *_tuning(whole["tuning"]), "",
         f"Source of the trials: {', '.join(whole['source'])}."
@@ -231,7 +223,7 @@ def _runner_up(found: Mapping[str, Any]) -> list[str]:
         table.append(
             [
                 measure.title + ("" if measure.higher else " (lower is better)"), one["second"],
-                _bracket(one, "difference", "low", "high", "+.3f"), _percent(one), _p(one["p"]),
+                bracket(one, "difference", "low", "high", "+.3f"), _percent(one), p_text(one["p"]),
                 f"{one['higher']} of {one['seeds']}", verdict(one, measure.higher),
             ]
         )  # fmt: skip
@@ -240,14 +232,7 @@ def _runner_up(found: Mapping[str, Any]) -> list[str]:
         "favours it. Paired two-sided t tests over seeds, not corrected for the number of measures; relative "
         "difference with Fieller's interval."
     )
-    return [note, "", *_pipes(table)]
-
-
-def verdict(one: Mapping[str, Any], higher_is_better: bool) -> str:
-    """`better`, `worse` or `not told apart`, by whether the interval of the difference holds 0."""
-    if not one["low"] > 0 and not one["high"] < 0:
-        return "not told apart"
-    return "better" if (one["low"] > 0) == higher_is_better else "worse"
+    return [note, "", *pipes(table)]
 
 
 def _against(found: Mapping[str, Any]) -> list[str]:
@@ -257,11 +242,11 @@ def _against(found: Mapping[str, Any]) -> list[str]:
     for method in dict.fromkeys(one["first"] for one in found["against_idfer"]):
         own = {one["measure"]: one for one in found["against_idfer"] if one["first"] == method}
         cells = [
-            f"{_bracket(own[m], 'difference', 'low', 'high', '+.3f')}, p {_p(own[m]['p'])}"
+            f"{bracket(own[m], 'difference', 'low', 'high', '+.3f')}, p {p_text(own[m]['p'])}"
             for m in (*CCCS, "drift")
         ]
         table.append([method, *cells])
-    return _pipes(table)
+    return pipes(table)
 
 
 def _tuning(tuning: Mapping[str, Any]) -> list[str]:
@@ -272,12 +257,7 @@ def _tuning(tuning: Mapping[str, Any]) -> list[str]:
             given = json.dumps(one["given"]).strip("{}").replace('"', "")
             scores = [f"{one[k]:.3f}" for k in ("selection", "val_ccc")] + [f"{one['val_effective']:.2f}"]
             table.append([method, given, *scores, "chosen" if one["chosen"] else ""])
-    return _pipes(table)
-
-
-def _bracket(one: Mapping[str, Any], value: str, low: str, high: str, form: str) -> str:
-    text = f"{one[value]:{form}}"
-    return text if one[low] != one[low] else f"{text} [{one[low]:{form}}, {one[high]:{form}}]"
+    return pipes(table)
 
 
 def _percent(one: Mapping[str, Any]) -> str:
@@ -285,22 +265,4 @@ def _percent(one: Mapping[str, Any]) -> str:
     if one["relative"] != one["relative"]:
         return "-"
     scaled = {name: 100 * one[name] for name in ("relative", "relative_low", "relative_high")}
-    return _bracket(scaled, "relative", "relative_low", "relative_high", "+.0f") + " %"
-
-
-def _p(p: float) -> str:
-    return "-" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _pipes(table: list[list[str]]) -> list[str]:
-    """A Markdown table; the first row is its head."""
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    return [lines[0], "|" + "---|" * len(table[0]), *lines[1:]]
-
-
-def _table(table: list[list[str]]) -> str:
-    """The same for a terminal."""
-    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in table
-    )
+    return bracket(scaled, "relative", "relative_low", "relative_high", "+.0f") + " %"

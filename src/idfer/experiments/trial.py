@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from idfer.evaluation.outputs import Outputs
 
 TRIAL, DRAW = "idfer.experiments.trial:trial", "idfer.experiments.trial:draw"
-TRUTH = "truth"  # `retrieval` of an ablation: attributes as they were drawn, instead of retrieved
 ATTRIBUTES = ("gender", "age", "skin")
 FEATURES = ("sampled", "mean")
 _TABLE = "attributes.parquet"
@@ -60,7 +59,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of `idfer fit` with every default written out.
 
     Args:
-        given: options of `fit` by name; `method` among them. `retrieval` may also be `truth`.
+        given: options of `fit` by name; `method` among them.
 
     Raises:
         UsageError: a setting, method, term, attribute, residual form or retrieval that does not exist.
@@ -70,6 +69,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     from idfer.methods.common import terms_of
     from idfer.models.residual import FORMS
     from idfer.training.fit import fit
+    from idfer.training.retrieval import RETRIEVALS
 
     parameters = signature(fit).parameters.values()
     known = {p.name: p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
@@ -84,7 +84,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {**NETWORK, **entry.network, "decorrelate": entry.weights}
     for name in ("form", "retrieval", "code", "decorrelate"):
         settings[name] = defaults[name] if settings[name] is None else settings[name]
-    for name, allowed in (("form", FORMS), ("retrieval", ("soft", "hard", TRUTH))):
+    for name, allowed in (("form", FORMS), ("retrieval", RETRIEVALS)):
         if settings[name] not in allowed:
             raise unknown(name, settings[name], list(allowed))
     settings["use"] = split_names(settings["use"])
@@ -162,7 +162,6 @@ def trial(
     Raises:
         IdferError: training diverged, or faces are missing.
     """
-    from idfer.attributes.truth import with_truth
     from idfer.evaluation.outputs import outputs
     from idfer.training.checkpoint import load_checkpoint
     from idfer.training.fit import fit
@@ -171,18 +170,14 @@ def trial(
     run = out / "runs" / Job("", TRIAL, arguments).key
     shifted, table = _faces(world(out, protocol, seed) / SHIFTED)
     learned, own = _faces(world(out, protocol, seed) / data) if data != SHIFTED else (shifted, table)
-    options, given, judged = dict(settings), own, table
-    if settings["retrieval"] == TRUTH:
-        options["retrieval"] = "hard"  # posteriors are one-hot: soft is the same
-        given, judged = (with_truth(t.align(m), m) for t, m in ((own, learned), (table, shifted)))
     start = time.monotonic()
     # without `val`: scoring it every epoch would cost a tenth of the time
-    fit(learned.select("train"), given, **options, out=run, seed=seed, device=device, progress=False)
+    fit(learned.select("train"), own, **settings, out=run, seed=seed, device=device, progress=False)
     trained = time.monotonic()
     checkpoint = load_checkpoint(run, device)
     val, tests = learned.select("val"), shifted.select([*TESTS, CHANGED])
-    found = outputs(checkpoint, tests, judged, seed=seed)
-    held_out = outputs(checkpoint, val, given, seed=seed)
+    found = outputs(checkpoint, tests, table, seed=seed)
+    held_out = outputs(checkpoint, val, own, seed=seed)
     split = tests.frame["split"].to_numpy()
     numbers = _selection(held_out, val, own, seed)
     for name in TESTS:

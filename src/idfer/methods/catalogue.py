@@ -23,6 +23,7 @@ class Entry:
         weights: whether decorrelation weights are on unless a user says otherwise.
         network: defaults of `form`, `retrieval`, `code` and `head`.
         terms: defaults that differ from those of the class's `Terms` (a preset of another method).
+        people_per_batch: batches hold several faces each of about so many people; 0: drawn at random.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Entry:
     weights: bool = False
     network: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     terms: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    people_per_batch: int = 0
 
     def load(self) -> MethodClass:
         """Import the class (loads torch)."""
@@ -55,6 +57,6 @@ METHODS: Mapping[str, Entry] = {
     "groupdro": Entry("idfer.methods.groupdro:GroupDRO", attributes=True),
     "caf": Entry("idfer.methods.caf:CAF"),
     "avce": Entry("idfer.methods.avce:AVCE"),
-    "elim": Entry("idfer.methods.elim:ELIM"),
+    "elim": Entry("idfer.methods.elim:ELIM", people_per_batch=8),
     "dice": Entry("idfer.methods.dice:DICE"),
 }

@@ -1,0 +1,93 @@
+r"""Adversarial: an adversary reads attribute levels from z_exp, and its gradient is reversed.
+
+    adversary:  min_θ Σ_a CE_a(θ; z_exp)        network:  min L_VA - λ τ(t) Σ_a CE_a(θ; z_exp)      (nats)
+
+(Ganin et al. 2016, JMLR 17:59; `objectives/gradient_reversal.py`). CE_a is the cross-entropy of the
+adversary's levels against the retrieved posterior p[a]. [ours]:
+
+- the adversary reads retrieved soft posteriors, not hard domain labels;
+- it takes `critic_steps` steps on detached features before the network's, with an Adam of its own: with one
+  step on a shared backward pass, as in Ganin et al., the network fools the adversary of the moment, and what
+  a linear readout finds hardly falls;
+- τ rises linearly over the share `ramp` of the steps; Ganin et al. use a sigmoid of the progress.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import nn
+
+from idfer.methods.common import Plain, Setup, numbers, terms_of
+from idfer.methods.critic import learn
+from idfer.methods.knobs import ramp, within
+from idfer.methods.levels import Levels
+from idfer.objectives.gradient_reversal import Adversary
+from idfer.objectives.va import va_loss
+from idfer.types import Batch, Stateful
+
+
+class Adversarial(Plain):
+    """L_VA and gradient reversal on all attributes at once."""
+
+    @dataclass(frozen=True)
+    class Terms:
+        """Settings of the adversary.
+
+        Attributes:
+            weight: λ, how hard the network works against the adversary.
+            ramp: share of the steps over which λ rises from 0.
+            critic_steps: steps of the adversary per batch.
+            critic_lr: learning rate of its Adam.
+            hidden: width of its hidden layer.
+        """
+
+        weight: float = 0.1
+        ramp: float = 0.5
+        critic_steps: int = 5
+        critic_lr: float = 5e-3
+        hidden: int = 64
+
+        def __post_init__(self) -> None:
+            within(self, 0, inf, "weight", "critic_lr")
+            within(self, 0, 1, "ramp")
+            within(self, 1, inf, "critic_steps", "hidden")
+
+    def __init__(self, setup: Setup):
+        super().__init__(setup)
+        self.terms = terms_of(self.Terms, setup.terms)
+        device = setup.fabric.device
+        self.levels = Levels(setup.facts.levels, device)
+        count, width = self.levels.mask.shape
+        self.adversary = Adversary(count, setup.network.dim, width, self.terms.hidden).to(device)
+        self.adversary_adam = torch.optim.Adam(self.adversary.parameters(), lr=self.terms.critic_lr)
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step; logs the loss, L_VA, Σ_a CE_a in nats and how often a guard of the adversary acted."""
+        prediction = self.network(batch.image)
+        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        feature, posterior, mask = (
+            prediction.expression.float(),
+            self.levels(batch.posterior),
+            self.levels.mask,
+        )
+        for _ in range(self.terms.critic_steps):
+            error = self.adversary.learning_loss(feature, posterior, mask)
+            learn(self.adversary, self.adversary_adam, error, self.budget.clip)
+        strength = self.terms.weight * ramp(self.schedule.last_epoch, self.budget.steps, self.terms.ramp)
+        self.adversary.requires_grad_(False)
+        entropy = self.adversary.reversed_loss(feature, posterior, mask, strength)
+        self.adversary.requires_grad_(True)
+        self.descend(va + entropy)  # its gradient is that of L_VA - λ τ Σ_a CE_a
+        guards = {f"guard_{name}": float(times) for name, times in self.adversary.pop_guards().items()}
+        return numbers(loss=va - strength * entropy, va=va, adversary=entropy) | guards
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The network and the adversary."""
+        return super().modules() | {"adversary": self.adversary}
+
+    def optimizers(self) -> dict[str, Stateful]:
+        """AdamW and its schedule, and the adversary's Adam."""
+        return super().optimizers() | {"adversary": self.adversary_adam}

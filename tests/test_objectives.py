@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from idfer.errors import IdferError
+from idfer.errors import IdferError, UsageError
 from idfer.objectives.club import CLUB
 from idfer.objectives.infonce import InfoNCE
 from idfer.objectives.va import correlations, va_loss
@@ -185,6 +185,58 @@ def test_weights_remove_the_correlation_and_report_their_cost() -> None:
     assert after < 0.12
     assert found.values.mean() == pytest.approx(1, abs=1e-5)
     assert 0 < found.effective < 0.95 * len(labels)
+
+
+@pytest.mark.parametrize("dependence", ["spread", "interaction"])
+def test_the_classifier_ratio_removes_what_the_gaussian_cannot_see(dependence: str) -> None:
+    """An attribute that widens a label, or two that move it only together: no shift of any mean by one."""
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(200), 20)
+    first, second = (2 * rng.integers(2, size=(2, 200)) - 1)[:, person]
+    noise = rng.normal(size=(len(person), 2))
+    if dependence == "spread":
+        noise[:, 0] *= np.where(first > 0, 1.3, 0.7)
+    else:
+        noise[:, 0] += 0.7 * first * second
+    posterior = np.clip(0.5 + 0.45 * np.stack([first, second], 1), 0, 1)
+
+    def remaining(weights: np.ndarray) -> float:
+        share = weights / weights.sum()
+        seen = np.abs(noise[:, 0]) if dependence == "spread" else noise[:, 0]
+        sign = first if dependence == "spread" else first * second
+        p, t = seen - share @ seen, sign - share @ sign
+        return abs(float(share @ (p * t))) / math.sqrt(float(share @ (p * p)) * float(share @ (t * t)))
+
+    before = remaining(np.ones(len(person)))
+    gaussian = decorrelation_weights(noise, posterior, person)
+    classifier = decorrelation_weights(noise, posterior, person, kind="classifier")
+    assert before > 0.25
+    assert remaining(gaussian.values) > 0.9 * before
+    assert remaining(classifier.values) < 0.4 * before
+    assert classifier.effective < gaussian.effective
+    assert classifier.values.mean() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_classifier_ratio_agrees_with_the_gaussian_where_that_is_right() -> None:
+    labels, posterior, person = correlated_labels(-0.7)
+    gaussian = decorrelation_weights(labels, posterior[:, :2], person)
+    classifier = decorrelation_weights(labels, posterior[:, :2], person, kind="classifier")
+    assert np.corrcoef(np.log(gaussian.values), np.log(classifier.values))[0, 1] > 0.9
+    assert classifier.correlation[1] < 0.15
+    same = decorrelation_weights(labels, posterior[:, :2], person, kind="classifier")
+    np.testing.assert_array_equal(same.values, classifier.values)
+    labels, posterior, person = correlated_labels(0.0)
+    alone = decorrelation_weights(labels, posterior[:, :2], person, kind="classifier")
+    assert alone.effective > 0.9 * len(labels)
+
+
+def test_the_classifier_takes_a_constant_attribute_and_refuses_an_unknown_kind() -> None:
+    labels, posterior, person = correlated_labels(0.0, people=10)
+    constant = np.ones_like(posterior[:, :1])
+    found = decorrelation_weights(labels, constant, person, kind="classifier")
+    np.testing.assert_allclose(found.values, 1, atol=0.05)
+    with pytest.raises(UsageError, match="Did you mean 'classifier'"):
+        decorrelation_weights(labels, posterior, person, kind="clasifier")  # type: ignore[arg-type]
 
 
 def test_weights_leave_independent_labels_nearly_alone() -> None:

@@ -126,4 +126,5 @@ def normal(x: Tensor, normalise: bool) -> Tensor:
         raise ValueError(
             f"layer normalisation of {x.shape[-1]} coordinates loses them; pass normalise=False."
         )
-    return F.layer_norm(x, x.shape[-1:])
+    # torch's own eps of 1e-5 lets features of that variance hide by shrinking
+    return F.layer_norm(x, x.shape[-1:], eps=1e-8)

@@ -54,7 +54,7 @@ VERBS = {
         "valence and arousal of every face in photographs (the shipped model is a toy: see its --help)",
     ),
     "benchmark shift": Verb(
-        "idfer.experiments.shift", (), ("out", "runs"),
+        "idfer.experiments.shift", (), ("out", "runs", "plan"),
         "all methods on unseen people under a shifted shortcut",
     ),
     "ablate": Verb(

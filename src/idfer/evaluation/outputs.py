@@ -69,7 +69,8 @@ def outputs(
     network, contract = checkpoint.network, checkpoint.preprocess
     device = next(network.parameters()).device
     given = vectors_for(checkpoint, faces, table)
-    noise = torch.Generator().manual_seed(seed)
+    # drawn beforehand, a row per face, so that a face's sample does not hang on the batch size
+    noise = torch.randn(len(faces), network.dim, generator=torch.Generator().manual_seed(seed))
     parts: list[list[torch.Tensor]] = []
     with torch.inference_mode():
         for rows, pixels, errors in face_batches(faces, contract, batch_size):
@@ -81,7 +82,7 @@ def outputs(
             drawn, nats = mean, torch.full((len(mean),), float("nan"), dtype=torch.float64)
             if spread is not None:
                 spread = spread.double().cpu()
-                drawn = mean + (0.5 * spread).exp() * torch.randn(mean.shape, generator=noise)
+                drawn = mean + (0.5 * spread).exp() * noise[rows]
                 nats = rate(mean, spread)
             parts.append([found.valence_arousal.double().cpu(), mean, drawn, nats])
     all_of = Outputs(*(torch.cat(part).numpy() for part in zip(*parts, strict=True)))

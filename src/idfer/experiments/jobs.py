@@ -168,10 +168,14 @@ def _in_pool(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple
         min(workers.count, len(jobs)), get_context("spawn"), initializer=_start, initargs=(workers.threads,)
     )
     try:
-        pending: dict[Future[str], Job] = {pool.submit(execute, job, out): job for job in jobs}
-        while pending:
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                yield pending.pop(future), future.result()
+        waiting = list(jobs)
+        running: dict[Future[str], Job] = {}
+        while waiting or running:
+            while waiting and len(running) < workers.count:  # a pool starts what is queued, even interrupted
+                job = waiting.pop(0)
+                running[pool.submit(execute, job, out)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
     except BrokenProcessPool as error:
         raise IdferError(
             "a worker process died (often for want of memory); what was finished is kept: run the same "

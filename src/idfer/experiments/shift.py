@@ -41,7 +41,7 @@ class Plan:
     grid: Mapping[str, Sequence[Mapping[str, Any]]]
 
     @classmethod
-    def read(cls, path: Path = PLAN) -> Plan:
+    def read(cls, path: Path) -> Plan:
         """Read a plan.
 
         Raises:
@@ -49,7 +49,11 @@ class Plan:
         """
         import yaml
 
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise IdferError(f"{path}: cannot be read as YAML ({reason}).") from error
         try:
             plan = cls(content["budget"], content["grid"])
             counts = {method: len(settings) for method, settings in plan.grid.items()}
@@ -71,9 +75,17 @@ class Plan:
         from idfer.experiments.trial import resolve
 
         if method not in self.grid:
-            raise IdferError(f"{PLAN}: no settings for {method!r}.")
+            raise IdferError(
+                f"the plan has no settings for {method!r}; it has them for {', '.join(self.grid)}."
+            )
         name = "erm" if method == "oracle" else method
-        return [resolve({**self.budget, **one, "method": name}) for one in self.grid[method]]
+        found = []
+        for k, one in enumerate(self.grid[method], start=1):
+            try:
+                found.append(resolve({**self.budget, **one, "method": name}))
+            except IdferError as error:
+                raise type(error)(f"plan, {method}, setting {k}: {error}") from error
+        return found
 
 
 def benchmark_shift(
@@ -82,6 +94,7 @@ def benchmark_shift(
     methods: list[str] | str | None = None,
     seeds: list[int] | str = "1,2,3,4,5",
     tune_seeds: list[int] | str = "101",
+    plan: str | Path | None = None,
     workers: int | None = None,
     ray: bool = False,
     size: Literal["full", "tiny"] = "full",
@@ -100,6 +113,7 @@ def benchmark_shift(
         methods: which, e.g. erm,oracle,idfer; all by default. ERM and oracle are the scale of "gap closed".
         seeds: reported seeds: of people, weights and order.
         tune_seeds: seeds that settings are chosen on; none of the reported ones.
+        plan: YAML file of budget and settings per method; the one that comes with idfer by default.
         workers: processes; as many as there are cores by default.
         ray: run on Ray (pip install 'idfer[ray]') instead of processes; `runs` must be visible to every node.
         size: full, or tiny (seconds; shows that everything works, measures nothing).
@@ -124,15 +138,15 @@ def benchmark_shift(
     from idfer.experiments.jobs import Workers, sources
     from idfer.experiments.shift_report import write
 
-    plan, protocol = _sized(Plan.read(), size)
-    study = _Study(plan, protocol, Path(runs), Workers.of(workers, ray), device, progress)
+    shown, protocol = _sized(Plan.read(Path(plan or PLAN)), size)
+    study = _Study(shown, protocol, Path(runs), Workers.of(workers, ray), device, progress)
     chosen, tuning, problems = study.tune([m for m in METHODS if m in wanted], tuned)
     rows, jobs = study.report(chosen, reported, problems)
-    command = _command(methods=methods, seeds=reported, tune_seeds=tuned, size=size, device=device)
+    command = _command(methods=methods, seeds=reported, tune_seeds=tuned, plan=plan, size=size, device=device)
     content = {
         "command": command,
         "rule": RULE,
-        "budget": dict(plan.budget),
+        "budget": dict(shown.budget),
         "protocol": jobs[0].arguments["protocol"],
         "seeds": reported,
         "tune_seeds": tuned,
@@ -178,7 +192,10 @@ def _sized(plan: Plan, size: str) -> tuple[Plan, Protocol]:
 
 def _command(**options: Any) -> str:
     """The command line that gives these results; options at their default are left out."""
-    given = {"methods": None, "seeds": [1, 2, 3, 4, 5], "tune_seeds": [101], "size": "full", "device": "cpu"}
+    given = {
+        "methods": None, "seeds": [1, 2, 3, 4, 5], "tune_seeds": [101], "plan": None, "size": "full",
+        "device": "cpu",
+    }  # fmt: skip
     words = ["idfer", "benchmark", "shift"]
     for name, value in options.items():
         if value != given[name]:

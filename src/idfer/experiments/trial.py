@@ -86,7 +86,8 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
         settings[name] = defaults[name] if settings[name] is None else settings[name]
     for name, allowed in (("form", FORMS), ("retrieval", RETRIEVALS)):
         if settings[name] not in allowed:
-            raise unknown(name, settings[name], list(allowed))
+            kind = "residual form" if name == "form" else name
+            raise unknown(kind, str(settings[name]), list(allowed))
     settings["use"] = split_names(settings["use"])
     attributes = list(Vocabulary.load("default").levels)
     for attribute in settings["use"] or []:

@@ -1,0 +1,137 @@
+"""The ablation grid: what it expands to, and what it refuses by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from idfer import cli
+from idfer.errors import IdferError, UsageError
+from idfer.experiments.ablate import BASE, Grid
+from idfer.experiments.ablate_report import comparisons, markdown
+from idfer.experiments.measures import MEASURES
+from idfer.experiments.protocol import Protocol
+from idfer.experiments.trial import job, resolve
+
+BASE_SETTINGS = {"method": "idfer", "backbone": "conv4", "size": 64, "terms": {"attach": 0.1}}
+DEFAULT = Path(__file__).parent.parent / "ablations" / "default.yaml"
+
+
+def grid(folder: Path, **content: Any) -> Path:
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump({"base": BASE_SETTINGS} | content, sort_keys=False))
+    return path
+
+
+def test_variants_change_the_base_term_by_term(tmp_path: Path) -> None:
+    variants = {
+        "attributes": {"age alone": {"use": ["age"]}, "without age": {"use": "gender,skin"}},
+        "training": {
+            "plain": {"method": "erm"}, "no weights": {"decorrelate": False}, "wide": {"terms": {"alpha": 0}},
+        },
+    }  # fmt: skip
+    found = Grid.read(grid(tmp_path, seeds="3,1", variants=variants))
+    assert found.seeds == [1, 3]
+    assert list(found.variants) == [BASE, "age alone", "without age", "plain", "no weights", "wide"]
+    assert found.groups["wide"] == "training"
+    base = found.variants[BASE]
+    assert base["terms"]["attach"] == 0.1
+    assert base["decorrelate"] is True
+    assert found.variants["without age"] == base | {"use": ["gender", "skin"]}
+    assert found.variants["wide"] == base | {"terms": base["terms"] | {"alpha": 0.0}}
+    assert found.variants["plain"]["terms"] == resolve({"method": "erm"})["terms"]  # not the base's
+
+
+def test_a_default_written_out_is_the_same_trial_and_anything_else_another() -> None:
+    short, said = resolve(BASE_SETTINGS), resolve(BASE_SETTINGS | {"retrieval": "soft", "form": "distilled"})
+    assert said == short
+    keys = {
+        job("x", Protocol(), 1, "shifted", short).key,
+        job("x", Protocol(), 2, "shifted", short).key,
+        job("x", Protocol(), 1, "oracle", short).key,
+        job("x", Protocol(size=32), 1, "shifted", short).key,
+        job("x", Protocol(), 1, "shifted", resolve(BASE_SETTINGS | {"lr": 0.002})).key,
+    }
+    assert len(keys) == 5
+    assert job("y", Protocol(), 1, "shifted", said).key in keys
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ({"use": ["age", "eyes"]}, "unknown attribute 'eyes'"),
+        ({"terms": {"alhpa": 1.0}}, "unknown term 'alhpa'. Did you mean 'alpha'?"),
+        ({"terms": {"alpha": "much"}}, "--terms.alpha is 'much'"),
+        ({"epohcs": 3}, "unknown setting 'epohcs'. Did you mean 'epochs'?"),
+        ({"method": "idfre"}, "unknown method 'idfre'. Did you mean 'idfer'?"),
+        ({"form": "simpel"}, "unknown residual form 'simpel'. Did you mean 'simple'?"),
+        ({"retrieval": "trut"}, "unknown retrieval 'trut'. Did you mean 'truth'?"),
+        ({"terms": [1]}, "terms is [1]"),
+        ({}, "a mapping is needed"),
+    ],
+)
+def test_what_does_not_exist_is_named_with_its_place(
+    tmp_path: Path, variant: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = grid(tmp_path, variants={"question": {"my variant": variant}})
+    assert cli.main(["ablate", str(path), "--progress", "false"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"idfer: {path}: question: my variant: ")
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_grid_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown key in .* 'variant'\. Did you mean 'variants'\?"):
+        Grid.read(grid(tmp_path, variant={}))
+    with pytest.raises(UsageError, match="variants: is null"):
+        Grid.read(grid(tmp_path))
+    twice = {"a": {"same": {"lr": 0.1}}, "b": {"same": {"lr": 0.2}}}
+    with pytest.raises(UsageError, match="b: same: there is another variant of this name"):
+        Grid.read(grid(tmp_path, variants=twice))
+    with pytest.raises(IdferError, match=r"nowhere\.yaml: cannot be read"):
+        Grid.read(tmp_path / "nowhere.yaml")
+
+
+def test_the_shipped_grid_is_valid_and_asks_what_it_should() -> None:
+    found = Grid.read(DEFAULT)
+    given = list(found.given.values())
+    used = [sorted(one["use"]) for one in given if "use" in one]
+    for alone in ("age", "gender", "skin"):
+        assert [alone] in used
+        assert sorted({"age", "gender", "skin"} - {alone}) in used
+    assert {"hard", "truth"} <= {one.get("retrieval") for one in given}
+    assert {"simple", "residual_post", "residual_prev"} <= {one.get("form") for one in given}
+    assert any("backbone" in one for one in given)
+    assert any(one.get("decorrelate") is False for one in given)
+
+
+def test_the_report_says_what_the_numbers_say() -> None:
+    keys = {one.key for one in MEASURES.values()}
+    rows = [
+        {"name": name, "seed": seed, **dict.fromkeys(keys, 0.5), "rate": None}
+        | {"reversed_ccc": score + 0.01 * seed}
+        for name, score in ((BASE, 0.5), ("less", 0.3))
+        for seed in (1, 2, 3)
+    ]  # fmt: skip
+    found = comparisons(rows)
+    assert found["less"]["reversed_ccc"]["difference"] == pytest.approx(-0.2)
+    assert found["less"]["drift"]["p"] == 1.0
+    settings = resolve(BASE_SETTINGS)
+    variants = [
+        {"name": name, "group": group, "given": given, "settings": settings}
+        for name, group, given in ((BASE, BASE, {}), ("less", "why", {"lr": 0.1}))
+    ]
+    content = {
+        "command": "idfer ablate g.yaml", "seeds": [1, 2, 3], "variants": variants, "rows": rows,
+        "comparisons": found, "source": ["abc"],
+    }  # fmt: skip
+    text = markdown(content, "ablation")
+    assert "`idfer ablate g.yaml`" in text
+    assert "## why: difference to the base" in text
+    line = next(line for line in text.splitlines() if line.startswith("| less | lr: 0.1 |"))
+    assert line.count("worse") == 1
+    assert "-0.200 [-0.200, -0.200], p < 0.001, **worse**" in line

@@ -1,0 +1,120 @@
+"""Jobs: hashed, kept, resumed, and honest about failures."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from idfer.errors import IdferError, UsageError
+from idfer.experiments import jobs
+from idfer.experiments.jobs import Job, Workers, fail, run_jobs
+
+
+def double(out: Path, number: int) -> dict[str, int]:
+    """A job that leaves a mark whenever it runs."""
+    with (out / "ran.txt").open("a") as stream:
+        stream.write(f"{number}\n")
+    if number == 13:
+        raise IdferError("thirteen cannot be doubled.")
+    if number == 14:
+        raise ZeroDivisionError("a bug")
+    if number == 15:
+        raise KeyboardInterrupt
+    if number == 16:
+        os._exit(1)
+    return {"doubled": 2 * number}
+
+
+def job(number: int) -> Job:
+    return Job(f"double {number}", "test_jobs:double", {"number": number})
+
+
+def ran(out: Path) -> list[int]:
+    return sorted(int(line) for line in (out / "ran.txt").read_text().split())
+
+
+def test_the_hash_is_of_function_and_arguments_in_any_order_and_not_of_the_name() -> None:
+    one = Job("a", "m:f", {"x": 1, "y": {"b": 2, "a": [1, 2]}})
+    assert one.key == Job("b", "m:f", {"y": {"a": [1, 2], "b": 2}, "x": 1}).key
+    others = [Job("a", "m:g", one.arguments), Job("a", "m:f", {**one.arguments, "x": 2})]
+    others.append(Job("a", "m:f", {**one.arguments, "x": 1.5}))
+    assert len({one.key, *(other.key for other in others)}) == 4
+
+
+def test_another_format_is_another_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = job(1).key
+    monkeypatch.setattr(jobs, "FORMAT", jobs.FORMAT + 1)
+    assert job(1).key != before
+
+
+def test_results_come_in_order_and_nothing_runs_twice(tmp_path: Path) -> None:
+    asked = [job(3), job(1), job(3)]
+    assert run_jobs(asked, tmp_path, Workers(1), progress=False) == [
+        {"doubled": 6}, {"doubled": 2}, {"doubled": 6},
+    ]  # fmt: skip
+    assert ran(tmp_path) == [1, 3]
+    run_jobs([*asked, job(2)], tmp_path, Workers(1), progress=False)
+    assert ran(tmp_path) == [1, 2, 3]
+    kept = json.loads(job(3).file(tmp_path).read_text())
+    assert kept["arguments"] == {"number": 3}
+    assert kept["name"] == "double 3"
+    assert jobs.sources(asked, tmp_path) == [jobs.source()]
+
+
+def test_failures_are_named_and_the_others_are_kept(tmp_path: Path) -> None:
+    found = run_jobs([job(13), job(1), job(14)], tmp_path, Workers(1), progress=False)
+    assert found[0] == "thirteen cannot be doubled."
+    assert found[1] == {"doubled": 2}
+    trace = job(14).file(tmp_path).with_suffix(".failed.txt")
+    assert found[2] == f"ZeroDivisionError: a bug (see {trace})"
+    assert "test_jobs.py" in trace.read_text()
+    with pytest.raises(IdferError, match=r"^1 job failed, the others are kept: double 13: thirteen"):
+        fail([f"double 13: {found[0]}"])
+    run_jobs([job(13), job(1)], tmp_path, Workers(1), progress=False)
+    assert ran(tmp_path) == [1, 13, 13, 14]  # a failed job is tried again
+
+
+def test_an_interruption_keeps_what_was_finished(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs([job(1), job(15), job(2)], tmp_path, Workers(1), progress=False)
+    assert job(1).result(tmp_path) == {"doubled": 2}
+    run_jobs([job(1), job(2)], tmp_path, Workers(1), progress=False)
+    assert ran(tmp_path) == [1, 2, 15]
+
+
+@pytest.mark.slow
+def test_a_pool_keeps_what_was_finished_when_a_worker_dies(tmp_path: Path) -> None:
+    asked = [job(1), job(13), job(2), job(3)]
+    found = run_jobs(asked, tmp_path, Workers(2), progress=False)
+    assert found == [{"doubled": 2}, "thirteen cannot be doubled.", {"doubled": 4}, {"doubled": 6}]
+    with pytest.raises(IdferError, match="a worker process died"):
+        run_jobs([job(4), job(16)], tmp_path, Workers(2), progress=False)
+    assert job(1).result(tmp_path) == {"doubled": 2}
+    assert run_jobs(asked[:1], tmp_path, Workers(2), progress=False) == [{"doubled": 2}]
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    run_jobs([job(1)], tmp_path, Workers(1), progress=False)
+    job(1).file(tmp_path).write_text("{")
+    with pytest.raises(IdferError, match=f"{job(1).key}.json: cannot be read .* delete it"):
+        run_jobs([job(1)], tmp_path, Workers(1), progress=False)
+
+
+def test_workers_default_to_the_cores_and_share_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "cores", lambda: 8)
+    assert Workers.of(None, False) == Workers(8)
+    assert [Workers(n).threads for n in (1, 3, 8, 20)] == [8, 2, 1, 1]
+    with pytest.raises(UsageError, match="--workers is 0"):
+        Workers.of(0, False)
+
+
+def test_ray_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> object:
+        raise ImportError(name)
+
+    monkeypatch.setattr(jobs, "import_module", missing)
+    with pytest.raises(UsageError, match=r"pip install 'idfer\[ray\]'"):
+        Workers.of(2, True)

@@ -21,6 +21,9 @@ _PUBLIC = {
     "predict": "idfer.inference.predictor",
     "load": "idfer.inference.predictor",
     "demo": "idfer.experiments.demo",
+    "benchmark_shift": "idfer.experiments.shift",
+    "benchmark_mi": "idfer.experiments.mi",
+    "ablate": "idfer.experiments.ablate",
     "IdferError": "idfer.errors",
     "UsageError": "idfer.errors",
 }
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
     from idfer.attributes.vocabulary import Vocabulary
     from idfer.data.manifest import Manifest
     from idfer.errors import IdferError, UsageError
+    from idfer.experiments.ablate import ablate
     from idfer.experiments.demo import demo
+    from idfer.experiments.mi import benchmark_mi
+    from idfer.experiments.shift import benchmark_shift
     from idfer.inference.predictor import load, predict
     from idfer.reporting.report import evaluate
     from idfer.synthetic.dataset import synth

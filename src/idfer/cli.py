@@ -57,6 +57,10 @@ VERBS = {
         "idfer.experiments.shift", (), ("out", "runs", "plan"),
         "all methods on unseen people under a shifted shortcut",
     ),
+    "benchmark mi": Verb(
+        "idfer.experiments.mi", (), ("out",),
+        "mutual-information estimators against known information",
+    ),
     "ablate": Verb(
         "idfer.experiments.ablate", ("grid",), ("out", "runs"),
         "what each part of the method does: a base and its variants",

@@ -33,7 +33,7 @@ def shapes_of(dim: int) -> tuple[str, ...]:
 def found(estimator: str, dim: int) -> dict[tuple[str, float], float]:
     """Estimates of all tasks of a dimension, fitted together."""
     tasks = Tasks(dim, AMOUNTS, shapes_of(dim))
-    settings = Settings(steps=250, batch_size=BATCH, lr=8e-3 if dim < 64 else 4e-3, held_out=24)
+    settings = Settings(steps=200, batch_size=BATCH, lr=8e-3 if dim < 64 else 4e-3, held_out=16)
     values, _, _ = estimates(estimator, tasks, 0, settings, torch.device("cpu"))
     return dict(zip(tasks.names, values, strict=True))
 

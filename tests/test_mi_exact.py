@@ -117,7 +117,7 @@ def test_the_mean_rate_certifies_the_information(gain: float, noise: float) -> N
         assert certified == pytest.approx(information, abs=0.005)
 
 
-OPTIONS = {"dims": [1, 2], "mi": [0.0, 1.0], "transforms": "none,spiral", "steps": 20, "progress": False}
+OPTIONS = {"dims": "1,2", "mi": [0.0, 1.0], "transforms": "none,spiral", "steps": 20, "progress": False}
 
 
 def test_benchmark_writes_what_it_measured_and_names_its_command(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_benchmark_writes_what_it_measured_and_names_its_command(tmp_path: Path)
     assert len(rows) == 2 * len(tasks)
     assert all(r["error"] == pytest.approx(r["estimate"] - r["mi"], abs=1e-3) for r in rows)
     command = (
-        f"idfer benchmark mi --out {tmp_path} --estimators club,infonce --dims [1,2] --mi [0,1] "
+        f"idfer benchmark mi --out {tmp_path} --estimators club,infonce --dims 1,2 --mi 0,1 "
         "--transforms none,spiral --steps 20"
     )
     assert content["command"] == command
@@ -187,7 +187,10 @@ def test_benchmark_is_the_same_twice(tmp_path: Path) -> None:
         ({"estimators": "clubb"}, "unknown estimator 'clubb'. Did you mean 'club'"),
         ({"transforms": "cubik"}, "unknown transform 'cubik'. Did you mean 'cubic'"),
         ({"mi": [-1.0]}, "from 0 to 100 nats"),
+        ({"mi": "nan"}, "from 0 to 100 nats"),
         ({"dims": [0]}, "dims of at least 1"),
+        ({"dims": "1,two"}, "--dims takes whole numbers"),
+        ({"seeds": ""}, "--seeds takes whole numbers"),
         ({"batch_size": 1}, "at least 2 samples"),
         ({"dims": [1], "transforms": "spiral"}, "at least 2"),
     ],

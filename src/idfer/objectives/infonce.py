@@ -45,7 +45,7 @@ class InfoNCE(Term):
         dim_y: int,
         temperature: float = 0.1,
         hidden: int = 0,
-        embed: int = 32,
+        embed: int = 64,
     ):
         super().__init__()
         self.from_x: Heads | None = None

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from idfer.experiments.mi.tasks import Tasks
 
 _KEY = ("estimator", "d", "mi", "transform", "seed", "steps", "batch_size")
-AMOUNTS = (0.0, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
+DIMS, AMOUNTS = "1,4,16,64", "0,1,2,4,6,8,10"
 TRANSFORMS = "none,cubic,half_cube,asinh,uniform,spiral"
 
 
 def benchmark_mi(
     out: str | Path = "benchmarks/results",
     estimators: list[str] | str | None = None,
-    dims: Sequence[int] = (1, 4, 16, 64),
-    mi: Sequence[float] = AMOUNTS,
+    dims: list[int] | str = DIMS,
+    mi: list[float] | str = AMOUNTS,
     transforms: list[str] | str = TRANSFORMS,
     steps: int = 500,
     batch_size: int = 128,
-    seeds: Sequence[int] = (0,),
+    seeds: list[int] | str = "0",
     device: str = "cpu",
     progress: bool = True,
 ) -> str:
@@ -40,13 +40,13 @@ def benchmark_mi(
         out: folder of mi.json, mi.md and mi.png.
         estimators: names with commas between: barber_agakov, infonce, nwj, mine, jsd, smile (lower bounds),
             club, club_sampled, l1out (upper bounds); all of them if left out.
-        dims: dimensions of both variables.
-        mi: true mutual informations in nats.
+        dims: dimensions of both variables, with commas between.
+        mi: true mutual informations in nats, with commas between.
         transforms: names with commas between: none, cubic, half_cube, asinh, wiggly, uniform, spiral. They
             change the shape of both variables and leave the mutual information as it is.
         steps: steps of each critic, a fresh batch each.
         batch_size: samples in a batch, in fitting and in judging; InfoNCE cannot exceed its logarithm.
-        seeds: of samples and initial weights.
+        seeds: of samples and initial weights, with commas between.
         device: auto, cpu, cuda, cuda:N or mps.
         progress: show a progress bar.
 
@@ -65,18 +65,21 @@ def benchmark_mi(
 
     names = _known("estimator", split_names(estimators) or list(ESTIMATORS), list(ESTIMATORS))
     shapes = _known("transform", split_names(transforms) or [], list(SHAPES))
-    _checked(dims, mi, shapes, seeds, steps, batch_size)
+    widths = [int(v) for v in _numbers("dims", dims, whole=True)]
+    amounts = tuple(_numbers("mi", mi))
+    draws = [int(v) for v in _numbers("seeds", seeds, whole=True)]
+    _checked(widths, amounts, shapes, draws, steps, batch_size)
     settings = Settings(steps, batch_size)
     root = Path(out)
     finished = _read(root / "mi.json")
-    command = _command(out, names, dims, mi, shapes, settings, seeds, device, list(ESTIMATORS))
-    jobs = _jobs(names, dims, tuple(mi), tuple(shapes), seeds)
+    command = _command(out, names, widths, amounts, shapes, settings, draws, device, list(ESTIMATORS))
+    jobs = _jobs(names, widths, amounts, tuple(shapes), draws)
     rows = _run(jobs, settings, finished, root / "mi.json", command, resolve_device(device), progress)
     text = markdown(rows, command, batch_size)
     with atomic(root / "mi.md") as path:
         path.write_text(text + "\n", encoding="utf-8")
     with atomic(root / "mi.png") as path:
-        figure(rows, batch_size).savefig(path, dpi=150, metadata={"Software": None})
+        figure(rows, batch_size).savefig(path, dpi=120, metadata={"Software": None})
     return f"{text}\n\nrows    {root / 'mi.json'}\nfigure  {root / 'mi.png'}"
 
 
@@ -165,6 +168,19 @@ def _write(path: Path, command: str, rows: list[dict[str, Any]], other: list[dic
         )
 
 
+def _numbers(name: str, values: Sequence[float] | str, whole: bool = False) -> list[float]:
+    """`"1,4"`, `[1, 4]` or one number as numbers, each once."""
+    parts = split_names(values) or [] if isinstance(values, str) else values
+    try:
+        numbers = list(dict.fromkeys(float(v) for v in parts))
+    except ValueError:
+        numbers = []
+    if not numbers or (whole and any(v != int(v) for v in numbers)):
+        kind = "whole numbers" if whole else "numbers"
+        raise UsageError(f"--{name} takes {kind} with commas between, got {values!r}.")
+    return numbers
+
+
 def _known(kind: str, names: list[str], known: list[str]) -> list[str]:
     if not names:
         raise UsageError(f"no {kind} named; known: {', '.join(known)}.")
@@ -205,12 +221,12 @@ def _command(
     options = {
         "--out": (str(out), "benchmarks/results"),
         "--estimators": (",".join(names), ",".join(every)),
-        "--dims": (_listed(dims), _listed((1, 4, 16, 64))),
-        "--mi": (_listed(amounts), _listed(AMOUNTS)),
+        "--dims": (_listed(dims), DIMS),
+        "--mi": (_listed(amounts), AMOUNTS),
         "--transforms": (",".join(shapes), TRANSFORMS),
         "--steps": (str(settings.steps), "500"),
         "--batch_size": (str(settings.batch_size), "128"),
-        "--seeds": (_listed(seeds), "[0]"),
+        "--seeds": (_listed(seeds), "0"),
         "--device": (device, "cpu"),
     }
     words = [f"{flag} {value}" for flag, (value, usual) in options.items() if value != usual]
@@ -218,4 +234,4 @@ def _command(
 
 
 def _listed(values: Sequence[float]) -> str:
-    return "[" + ",".join(f"{v:g}" for v in values) + "]"
+    return ",".join(f"{v:g}" for v in values)

@@ -190,9 +190,13 @@ def figure(rows: list[Row], batch_size: int) -> Figure:
             axis.text(0, math.log(batch_size) + 0.15, f"log {batch_size}", color=_SOFT, fontsize=8.5)
     for axis in axes[len(names) :]:
         axis.set_visible(False)
-    drawn.supxlabel("true mutual information (nats)", fontsize=9.5)
+    for axis in axes[max(0, len(names) - columns) : len(names)]:
+        axis.set_xlabel("true mutual information (nats)")
+        axis.tick_params(labelbottom=True)  # the last row may be a short one
     drawn.supylabel("estimate (nats)", fontsize=9.5)
-    handles = [_handle(COLOURS[i % 6], MARKERS[i % 6], f"{d} dimensions") for i, d in enumerate(dims)]
+    handles = [
+        _handle(COLOURS[i % 6], MARKERS[i % 6], f"{d} dimension{'s' * (d > 1)}") for i, d in enumerate(dims)
+    ]
     drawn.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, title_fontsize=9,
         title="dashed: the truth  ·  strong: Gaussian  ·  faint: the same information in other shapes",

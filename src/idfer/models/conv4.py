@@ -7,9 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+GRID = 4
+
 
 class Conv4(nn.Module):
-    """Four convolutions of stride 2 with batch normalisation, then the mean over the image.
+    """Four convolutions of stride 2 with batch normalisation; a 4 x 4 grid of places is kept.
+
+    Valence is read from where a mouth corner is. With means over the four quarters of the image the same
+    network needed about twice the epochs to begin to learn it.
 
     Args:
         width: channels after the first convolution; each following one doubles them.
@@ -27,9 +32,9 @@ class Conv4(nn.Module):
                 nn.ReLU(inplace=True),
             ]
         self.features = nn.Sequential(*layers)
-        self.num_features = sizes[-1] * 4
+        self.num_features = sizes[-1] * GRID**2
         self.contract: dict[str, Any] = {"size": 64, "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 4 * 8 * width): means over the four quarters of the image."""
-        return nn.functional.adaptive_avg_pool2d(self.features(image), 2).flatten(1)
+        """(B, 3, H, W) -> (B, 16 * 8 * width): the last layer's means over a 4 x 4 grid."""
+        return nn.functional.adaptive_avg_pool2d(self.features(image), GRID).flatten(1)

@@ -2,8 +2,8 @@ r"""A small network per attribute, all in one batched operation.
 
     h[a] = GELU(V_a x + u_a),   out[a] = h[a] W_a + x L_a + b_a
 
-The linear path L, 0 at the start, is what a Gaussian pair needs: a hidden layer narrower than x cannot pass all
-of it on, and what is built on it then falls short of what x tells [ours].
+The linear path L, 0 at the start, is what a Gaussian pair needs: a hidden layer narrower than x cannot pass
+all of it on, and what is built on it then falls short of what x tells [ours].
 
 x (B, dim_in), shared by the attributes, or (B, A, dim_in); returns (A, B, dim_out). No unit of its own.
 """

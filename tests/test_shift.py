@@ -21,7 +21,7 @@ from idfer.experiments.shift import METHODS, PLAN, Plan, numbers
 from idfer.experiments.shift_report import comparisons
 from idfer.experiments.tables import verdict
 
-ARGUMENTS = ["--size", "tiny", "--methods", "erm,oracle,idfer", "--workers", "1", "--progress", "false"]
+ARGUMENTS = ["--size", "tiny", "--methods", "erm,oracle,idfer", "--workers", "2", "--progress", "false"]
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_a_killed_benchmark_goes_on_and_a_finished_one_trains_nothing(
     }
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
     places = ["-o", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
-    rest = ["--size", "tiny", "--seeds", "1,2", "--workers", "1", "--progress", "false"]
+    rest = ["--size", "tiny", "--seeds", "1,2", "--workers", "2", "--progress", "false"]
     assert cli.main(["ablate", str(tmp_path / "grid.yaml"), *places, *rest]) == 0
     assert "ablation.png" in capsys.readouterr().out
     assert len(stamps(tmp_path, "runs/runs/*/model.safetensors")) == len(trained) + 2

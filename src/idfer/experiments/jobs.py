@@ -73,6 +73,8 @@ class Workers:
     Attributes:
         count: processes; 1 runs them in this one.
         ray: run on Ray instead, `count` jobs at a time.
+
+    A worker has its share of the cores, so another count may change the last digits of a result.
     """
 
     count: int = 1

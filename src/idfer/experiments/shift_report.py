@@ -197,7 +197,8 @@ def markdown(whole: Mapping[str, Any]) -> str:
         "![figure](shift.png)", "", "## Accuracy and drift", "",
         "Mean CCC of valence and arousal. Intervals: 95 %, Student's t over seeds. Gap closed: (method - "
         "ERM) / (oracle - ERM) on reversed, Fieller's interval. Drift: mean |change of valence and arousal| "
-        "when the person changes and the action units and the photograph stay; lower is better.", "",
+        "when the person changes and the action units and the photograph stay; lower is better, but a model "
+        "that says the same of every face has none: read it beside CCC.", "",
         *pipes(accuracy_table(rows)), "", "## Against the runner-up", "",
         *_runner_up(whole["comparisons"]), "", "## Leakage from the expression feature", "",
         "Probes trained and tested on disjoint people of `balanced`: R² of age, gender presentation and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 from itertools import product
@@ -593,23 +594,25 @@ def test_batches_by_person_hold_the_same_faces_several_of_a_person() -> None:
     assert by_person(rows[:1], subject, 8, rng).tolist() == rows[:1].tolist()
 
 
-def test_only_elim_draws_by_person(
+def test_a_method_that_states_people_per_batch_gets_them(
     squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[str, list[int]] = {}
-    for name in ("erm", "elim"):
-        kind = METHODS[name].load()
-        step = kind.step  # type: ignore[attr-defined]
+    seen: list[int] = []
+    step = ERM.step
 
-        def spy(self: Any, batch: Batch, name: str = name, step: Any = step) -> dict[str, float]:
-            seen.setdefault(name, []).append(len(batch.subject.unique()))
-            return step(self, batch)
+    def spy(self: ERM, batch: Batch) -> dict[str, float]:
+        seen.append(len(batch.subject.unique()))
+        return step(self, batch)
 
-        monkeypatch.setattr(kind, "step", spy)
-        options = OPTIONS | {"batch_size": 32}
-        idfer.fit(squares, method=name, out=tmp_path / name, epochs=3, progress=False, **options)
-    # 9 people of 8 faces: four stay together, so 8 stretches a batch
-    assert np.mean(seen["elim"]) < 8 < np.mean(seen["erm"])
+    monkeypatch.setattr(ERM, "step", spy)
+    options = OPTIONS | {"batch_size": 32, "method": "erm", "epochs": 3, "progress": False}
+    idfer.fit(squares, out=tmp_path / "random", **options)
+    at_random, seen[:] = list(seen), []
+    monkeypatch.setitem(METHODS, "erm", dataclasses.replace(METHODS["erm"], people_per_batch=4))  # type: ignore[arg-type]
+    idfer.fit(squares, out=tmp_path / "together", **options)
+    assert np.mean(at_random) > 8
+    assert seen == [4] * 6  # of 9 people with 8 faces each
+    assert METHODS["elim"].people_per_batch > 0
 
 
 # DICE

@@ -57,6 +57,6 @@ METHODS: Mapping[str, Entry] = {
     "groupdro": Entry("idfer.methods.groupdro:GroupDRO", attributes=True),
     "caf": Entry("idfer.methods.caf:CAF"),
     "avce": Entry("idfer.methods.avce:AVCE"),
-    "elim": Entry("idfer.methods.elim:ELIM", people_per_batch=8),
+    "elim": Entry("idfer.methods.elim:ELIM", people_per_batch=16),
     "dice": Entry("idfer.methods.dice:DICE"),
 }

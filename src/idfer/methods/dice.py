@@ -10,8 +10,9 @@ adversarially, both by Donsker-Varadhan, and training diverges without gradient 
 
 - the source pairs expression classes; here π(i) is the face of another person in the batch whose valence and
   arousal are nearest, if they are within `radius`, and L_VA supervises;
-- e is a small MLP of z, kept from being empty by α I_DV(z; e). The scheme resembles the shared and exclusive
-  codes of Sanchez, Serrurier, Ortner 2020 (arXiv:1912.03915);
+- e is a small MLP of detached z, kept from being empty by α I_DV(z; e): it shall hold what z has of identity,
+  not draw more into z. The scheme resembles the shared and exclusive codes of Sanchez, Serrurier, Ortner 2020
+  (arXiv:1912.03915);
 - critics are separable and bounded by ±`bound` nats. They take one step up a batch on detached codes, before
   the network's step, with an Adam of their own: at the network's learning rate those of the first term, which
   start with little to find, only learn to say nothing;
@@ -95,7 +96,7 @@ class Critics(nn.Module):
         all_valid = torch.ones_like(valid)
         return (
             information(self.swapped, z, s[partner], valid),
-            information(self.own, z, e, all_valid),
+            information(self.own, z.detach(), e, all_valid),
             information(self.leak, s, e, all_valid),
         )
 
@@ -145,7 +146,7 @@ class DICE(Plain):
         prediction = self.network(batch.image)
         va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
         z, s = prediction.backbone.float(), prediction.expression.float()
-        e = self.identity(z)
+        e = self.identity(z.detach())
         pairs = partners(batch.target, batch.subject, self.terms.radius)
         found = torch.stack(self.critics(z.detach(), s.detach(), e.detach(), *pairs))
         learn(self.critics, self.critics_adam, -found.sum(), self.budget.clip)

@@ -55,14 +55,17 @@ def toy(count: int = 48, seed: int = 0, people: int = 6, shortcut: float = 0.0) 
     red = torch.where(subject % 2 == 1, 0.95, 0.05)
     third = 0.1 + 0.7 * torch.eye(3)[subject % 3]
     posterior = torch.cat([red[:, None], 1 - red[:, None], third], 1)
-    return Batch(image, target, torch.zeros(count, 2, 4), posterior, torch.ones(count), subject)
+    row = torch.arange(count)
+    return Batch(image, target, torch.zeros(count, 2, 4), posterior, torch.ones(count), subject, row)
 
 
-def build(name: str, batch: Batch, steps: int = 10, lr: float = 3e-3, **terms: Any) -> Any:
+def build(
+    name: str, batch: Batch, steps: int = 10, lr: float = 3e-3, precision: str = "32-true", **terms: Any
+) -> Any:
     torch.manual_seed(0)
     setup = Setup(
         network=Network("conv4", 32, dim=16),
-        fabric=Fabric(accelerator="cpu", devices=1),
+        fabric=Fabric(accelerator="cpu", devices=1, precision=precision),  # type: ignore[arg-type]
         budget=Budget(steps, lr),
         facts=Facts(batch.target, batch.retrieved, batch.posterior, LEVELS, batch.subject),
         terms=terms,
@@ -143,6 +146,13 @@ def test_a_nan_stops_the_run_with_a_reason(name: str) -> None:
     batch = toy(16)
     with pytest.raises(IdferError, match="the loss became nan"):
         build(name, batch).step(replace(batch, image=batch.image * math.nan))
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_half_precision_takes_the_same_first_step_nearly(name: str) -> None:
+    batch = toy(24)
+    whole, half = (build(name, batch, precision=p).step(batch) for p in ("32-true", "bf16-mixed"))
+    assert half["loss"] == pytest.approx(whole["loss"], rel=0.1)
 
 
 OPTIONS: dict[str, Any] = {"backbone": "conv4", "size": 32, "batch_size": 24, "dim": 16, "device": "cpu"}

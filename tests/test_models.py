@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from idfer.data.images import Preprocess
 from idfer.errors import IdferError, UsageError
-from idfer.methods.idfer import Whitening
+from idfer.methods.whitening import Whitening
 from idfer.models.backbone import create_backbone, data_config, feature_width
 from idfer.models.network import Network
 from idfer.models.residual import FORMS, ResidualModules

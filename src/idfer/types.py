@@ -20,6 +20,7 @@ class Batch:
         posterior: (B, K) level posteriors, the attributes' levels side by side; K = 0 without a table.
         weight: (B,) sample weights of mean about 1 (decorrelation weights; ones without).
         subject: (B,) number of the person, 0 to S - 1.
+        row: (B,) place among the n training faces.
     """
 
     image: Tensor
@@ -28,6 +29,7 @@ class Batch:
     posterior: Tensor
     weight: Tensor
     subject: Tensor
+    row: Tensor
 
     def __len__(self) -> int:
         return int(self.image.shape[0])

@@ -45,12 +45,24 @@ NETWORK: Mapping[str, Any] = {"form": "distilled", "retrieval": "soft", "code": 
 
 METHODS: Mapping[str, Entry] = {
     "erm": Entry("idfer.methods.erm:ERM"),
-    "idfer": Entry("idfer.methods.idfer:Idfer", attributes=True, splits=True, weights=True),
+    "idfer": Entry(
+        "idfer.methods.idfer:Idfer", attributes=True, splits=True, weights=True, network={"code": 8}
+    ),
     "lineage": Entry(
         "idfer.methods.idfer:Idfer",
         attributes=True,
         splits=True,
         network={"form": "residual_post", "retrieval": "hard", "head": "bottleneck"},
+        terms={
+            "information": 0.0,
+            "separation": 0.0,
+            "rate": 0.0,
+            "attach": 0.0,
+            "beta": 0.02,
+            "estimator": "club_categorical",
+            "ramp_from": 0.0,
+            "ramp_to": 0.2,
+        },
     ),
     "adversarial": Entry("idfer.methods.adversarial:Adversarial", attributes=True),
     "hsic": Entry("idfer.methods.hsic:HSICPenalty", attributes=True),

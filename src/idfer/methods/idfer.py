@@ -1,159 +1,215 @@
-r"""The idfer method: expression features rich in emotion and blind to retrieved identity attributes.
+r"""The idfer method: expression features rich in emotion and blind to identity, by mutual information.
 
-    L = L_VA(z_exp, y; w) - α mean_a I_NCE(r[a]; c[a]) + β τ(t) Σ_a I_CLUB(z_exp; c[a])
+    maximise  I(z_exp; y | identity)  `conditional_information`: no gain from a shortcut through identity
+    maximise  I(r[a]; c[a])           `infonce`: identity features know their attribute
+    minimise  I(z_exp; image)         `budget`: the rate bounds all that a sampled feature can tell, in nats
+    minimise  I(f; c | y)             `separation`: no dependence on attributes, given the label
+    minimise  I(z_exp; c[a])          any estimator of `methods/leakage.py`; off by default
 
-- c[a] is the soft ID vector that CLIP retrieved (Kim, Kim, Song 2024 retrieve attributes with CLIP [paper]);
-  its part common to all levels carries no attribute information and is taken off, then it is whitened [ours].
-- Each sample leaves each attribute attached with probability `attach` [ours], so that every detach mask at
-  run time has been seen in training; I_CLUB counts only the samples where the attribute was detached.
-- w = ŵ^τ(t) with ŵ the decorrelation weights (`objectives/weights.py`) [ours], ones when switched off.
-- τ and β rise linearly over the share `ramp` of the steps: features are learned from all faces first, for the
-  weights cost most of the effective sample, and are then made independent. The deferral is that of
-  Cao et al. 2019 (arXiv:1906.07413) for class weights; its use here is ours.
-- The critic q takes `critic_steps` steps a batch.
+    L = v L_VA(f(μ), y; w) - i Î(z; y | id) + s Σ_d R²_d(f(μ); c | y) + b rate(z)
+        - α mean_a I_NCE(r[a]; c[a]) + β Σ_a Î(z; c[a])
+
+with z ~ N(μ, σ²) the sampled expression feature and f the head. Retrieval by CLIP, expression and identity
+features by residual modules, and the MI perspective are the paper's (Kim, Kim, Song 2024) [paper]; the terms
+and their weights are ours [ours], chosen on development people (docs/method.md).
+
+- L_VA reads the mean feature: the noise belongs to the certificate, and a correlation of noisy predictions
+  would pay for it twice.
+- identity in p(y | id) is what CLIP retrieved and, with `person`, the labels of the person's other faces.
+- w = ŵ^τ(t), ŵ the decorrelation weights. τ rises over [ramp_from, ramp_to] of the steps: features form
+  from all faces first, for weights cost most of the effective sample (deferral: Cao et al. 2019,
+  arXiv:1906.07413).
+  Separation begins at `separation_from`, when there is a prediction to separate; earlier it prevents one.
+- each sample leaves each attribute attached with probability `attach`, so that every mask of run time has
+  been seen; the leakage term counts detached samples only.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from idfer.errors import IdferError
-from idfer.methods.common import Setup, descend, optimiser, terms_of
-from idfer.objectives.club import CLUB
+from idfer.errors import UsageError
+from idfer.methods.common import Setup, descend, numbers, optimiser, terms_of
+from idfer.methods.critic import learn
+from idfer.methods.knobs import within
+from idfer.methods.leakage import leakage_term
+from idfer.methods.levels import Levels
+from idfer.methods.whitening import Whitening
+from idfer.objectives.budget import rate
+from idfer.objectives.conditional_information import conditional_information
 from idfer.objectives.infonce import InfoNCE
+from idfer.objectives.label_prior import label_prior
+from idfer.objectives.separation import Separation
 from idfer.objectives.va import va_loss
-from idfer.types import Batch, Stateful
-
-
-class Whitening:
-    """Per attribute, retrieved ID vectors in decorrelated unit-variance coordinates.
-
-    A soft ID vector of K levels lies in a (K-1)-dimensional simplex of the CLIP space; in all other
-    directions its variance is 0, where a Gaussian critic degenerates. MI is invariant to this invertible map.
-
-    Args:
-        retrieved: (N, A, E) ID vectors of the training rows.
-        levels: number of levels of each attribute, K[a].
-
-    Raises:
-        IdferError: an attribute never varies, so there is nothing to be invariant to.
-    """
-
-    def __init__(self, retrieved: Tensor, levels: dict[str, int]):
-        width = max(levels.values()) - 1
-        self.mean = retrieved.mean(0)
-        bases, masks = [], []
-        for a, (name, count) in enumerate(levels.items()):
-            _, scale, directions = torch.linalg.svd(retrieved[:, a] - self.mean[a], full_matrices=False)
-            scale = scale / max(1, len(retrieved)) ** 0.5
-            rank = min(count - 1, int((scale > 1e-3 * scale[0].clamp_min(1e-6)).sum()))
-            if rank == 0 or float(scale[0]) < 1e-6:
-                raise IdferError(
-                    f"attribute {name!r} is the same for every training face; leave it out of --use."
-                )
-            basis = retrieved.new_zeros(retrieved.shape[2], width)
-            basis[:, :rank] = directions[:rank].T / scale[:rank]
-            bases.append(basis)
-            masks.append((torch.arange(width) < rank).float())
-        self.basis, self.mask = torch.stack(bases), torch.stack(masks)
-
-    def to(self, device: torch.device) -> Whitening:
-        """Move to a device, in place."""
-        self.mean, self.basis, self.mask = self.mean.to(device), self.basis.to(device), self.mask.to(device)
-        return self
-
-    def __call__(self, retrieved: Tensor) -> Tensor:
-        """(B, A, E) -> (B, A, max K - 1)."""
-        return torch.einsum("bae,aed->bad", retrieved - self.mean, self.basis)
+from idfer.types import Batch, Prediction, Stateful
 
 
 class Idfer:
-    """Residual modules, InfoNCE, CLUB and decorrelation weights."""
+    """Residual modules with mutual-information objectives."""
 
     @dataclass(frozen=True)
     class Terms:
         """Weights and settings of the objectives.
 
         Attributes:
-            alpha: weight of InfoNCE between identity features and retrieved ID vectors.
-            beta: weight of CLUB between the expression feature and retrieved ID vectors.
+            va: v, weight of L_VA.
+            information: i, weight of I(z_exp; y | identity).
+            person: whether identity includes the labels of a person's other faces.
+            separation: s, weight of the separation.
+            separation_from: share of the steps at which it begins.
+            rate: b, weight of the information budget (networks with a code).
+            rate_to: share of the steps over which b rises from 0.
+            alpha: α, weight of InfoNCE between identity features and retrieved ID vectors.
+            beta: β, weight of the leakage term between z_exp and retrieved attributes.
+            estimator: of that term, a name of `idfer.methods.leakage.ESTIMATORS`.
             attach: probability that an attribute stays attached in a training sample.
-            ramp_from: share of the steps at which decorrelation weights and CLUB begin.
+            ramp_from: share of the steps at which decorrelation weights and the leakage term begin.
             ramp_to: share at which they are at full strength.
-            critic_steps: steps of CLUB's q per batch.
+            critic_steps: steps of the estimator's critic per batch.
         """
 
+        va: float = 1.0
+        information: float = 1.0
+        person: bool = True
+        separation: float = 1.0
+        separation_from: float = 0.5
+        rate: float = 0.03
+        rate_to: float = 0.3
         alpha: float = 0.1
-        beta: float = 0.02
-        attach: float = 0.2
+        beta: float = 0.0
+        estimator: str = "club"
+        attach: float = 0.1
         ramp_from: float = 0.2
         ramp_to: float = 0.5
         critic_steps: int = 2
 
+        def __post_init__(self) -> None:
+            within(self, 0, inf, "va", "information", "separation", "rate", "alpha", "beta")
+            within(self, 0, 1, "separation_from", "rate_to", "attach", "ramp_from", "ramp_to")
+            within(self, 1, inf, "critic_steps")
+            if not self.va and not self.information:
+                raise UsageError("--terms.va and --terms.information are both 0: nothing would be learned.")
+
     def __init__(self, setup: Setup):
-        fabric, network = setup.fabric, setup.network
+        fabric, network, facts = setup.fabric, setup.network, setup.facts
         self.fabric, self.budget = fabric, setup.budget
         self.terms = terms_of(self.Terms, setup.terms)
-        levels = {name: len(found) for name, found in setup.facts.levels.items()}
-        self.whitening = Whitening(setup.facts.retrieved, levels).to(fabric.device)
+        levels = {name: len(found) for name, found in facts.levels.items()}
+        self.whitening = Whitening(facts.retrieved, levels).to(fabric.device)
+        self.levels = Levels(facts.levels, fabric.device)
+        self._prior(setup)
         count, width = self.whitening.mask.shape
-        nce = InfoNCE(count, network.residual.dim, width)
-        learner = nn.ModuleDict({"network": network, "nce": nce})
-        adam, self.schedule = optimiser(learner, self.budget)
-        club = CLUB(count, network.dim, width)
+        self.own = nn.ModuleDict({"nce": InfoNCE(count, network.residual.dim, width)})
+        self.log_sigma = nn.Parameter(torch.full((2,), math.log(0.3)))
+        self.own.register_parameter("log_sigma", self.log_sigma)
+        adam, self.schedule = optimiser(nn.ModuleDict({"network": network, "own": self.own}), self.budget)
         self.network = fabric.setup_module(network)
-        self.nce = fabric.setup_module(nce)
+        self.own.to(fabric.device)
         self.adam: Any = fabric.setup_optimizers(adam)
-        self.club = club.to(fabric.device)
-        self.critic = torch.optim.Adam(club.parameters(), lr=self.budget.lr)
+        self.separation = Separation(self.given.shape[1]).to(fabric.device)
+        self.leakage = leakage_term(self.terms.estimator, network.dim, self.whitening, self.levels)
+        self.leakage.term.to(fabric.device)
+        critic = list(self.leakage.term.parameters()) if self.terms.beta else []
+        self.critic = torch.optim.Adam(critic, lr=self.budget.lr) if critic else None
+
+    def _prior(self, setup: Setup) -> None:
+        """p(y | identity), and what the separation holds predictions against: (n, k) of unit variance."""
+        facts, terms = setup.facts, self.terms
+        ends = torch.tensor([len(names) for names in facts.levels.values()]).cumsum(0) - 1
+        free = facts.posterior[:, [k for k in range(facts.posterior.shape[1]) if k not in ends.tolist()]]
+        self.given = (free - free.mean(0)) / free.std(0).clamp_min(1e-6)
+        if not terms.information and not terms.separation:
+            return
+        prior = label_prior(facts.target.numpy(), free.numpy(), facts.subject.numpy(), by_person=terms.person)
+        self.log_p, self.grid = (
+            torch.from_numpy(prior.log_p),
+            torch.from_numpy(prior.grid).to(setup.fabric.device),
+        )
+        mean = torch.from_numpy(prior.mean)
+        mean = (mean - mean.mean(0)) / mean.std(0).clamp_min(1e-6)
+        self.given = torch.cat([self.given, mean], dim=1)
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step; logs the loss, its terms, the critic's loss and how often each guard acted."""
+        """One step; logs the loss, its terms (nats where they are information) and how often guards acted."""
+        terms = self.terms
         count = len(self.whitening.mask)
-        target = self.whitening(batch.retrieved)
-        detached = (torch.rand(len(batch), count, device=target.device) >= self.terms.attach).float()
-        prediction = self.network(batch.image, strength=detached, retrieved=batch.retrieved)
-        expression = prediction.expression.float()
-        critic_loss = self._fit_critic(expression, target)
-        strength = self._strength()
+        detached = (torch.rand(len(batch), count, device=batch.target.device) >= terms.attach).float()
+        prediction: Prediction = self.network(batch.image, strength=detached, retrieved=batch.retrieved)
+        strength = self._ramp(terms.ramp_from, terms.ramp_to)
         weight = batch.weight**strength
-        va = va_loss(prediction.valence_arousal.float(), batch.target, weight)
-        nce = self.nce(prediction.identity.float(), target).mean()
-        self.club.requires_grad_(False)
-        leak = self.club.guarded(expression, target, self.whitening.mask, detached * weight[:, None])
-        self.club.requires_grad_(True)
-        loss = va - self.terms.alpha * nce + self.terms.beta * strength * leak
+        sampled, clear = self._predictions(prediction)
+        va = va_loss(clear, batch.target, weight)
+        target = self.whitening(batch.retrieved)
+        nce = self.own["nce"](prediction.identity.float(), target).mean()
+        loss = terms.va * va - terms.alpha * nce
+        logged = {"va": va, "nce": nce}
+        if terms.information:
+            known = self.log_p[batch.row.cpu()].to(sampled.device)
+            information = conditional_information(
+                sampled, batch.target, known, self.grid, self.log_sigma
+            ).mean()
+            loss, logged["information"] = loss - terms.information * information, information
+        if terms.separation:
+            given = self.given[batch.row.cpu()].to(clear.device)
+            share = self.separation(clear, given, batch.target).sum()
+            begun = self._ramp(terms.separation_from, min(1.0, terms.separation_from + 0.1))
+            loss, logged["separation"] = loss + terms.separation * begun * share, share
+        if prediction.log_variance is not None:
+            nats = rate(prediction.mean.float(), prediction.log_variance).mean()
+            loss, logged["rate"] = loss + terms.rate * self._ramp(0, terms.rate_to) * nats, nats
+        guards: dict[str, float] = {}
+        if terms.beta:
+            leak, critic = self._leak(prediction.expression.float(), batch, detached * weight[:, None])
+            loss = loss + terms.beta * strength * leak
+            logged |= {"leak": leak, "critic": critic}
+            guards = {f"guard_{k}": float(v) for k, v in self.leakage.term.pop_guards().items()}
         descend(self.fabric, loss, self.network, self.adam, self.budget.clip)
         self.schedule.step()
-        logged = {"loss": loss, "va": va, "nce": nce, "club": leak, "critic": critic_loss}
-        return {k: float(v.detach()) for k, v in logged.items()} | {
-            f"guard_{k}": float(v) for k, v in self.club.pop_guards().items()
-        }
+        return numbers(loss=loss, **logged) | guards
 
-    def _strength(self) -> float:
-        """τ in [0, 1] at this step; the schedule's own counter is restored with a checkpoint."""
-        start, full = self.terms.ramp_from, self.terms.ramp_to
+    def _predictions(self, prediction: Prediction) -> tuple[Tensor, Tensor]:
+        """Valence and arousal (B, 2) from the sampled feature and from its mean."""
+        sampled = prediction.valence_arousal.float()
+        if prediction.log_variance is None:
+            return sampled, sampled
+        clear: Tensor = self.network.head(prediction.mean)
+        return sampled, clear.float()
+
+    def _ramp(self, start: float, full: float) -> float:
+        """0 before `start`, 1 from `full`, as shares of the steps; restored with the schedule's counter."""
         done = self.schedule.last_epoch / max(1, self.budget.steps)
-        return min(1.0, max(0.0, (done - start) / (full - start)))
+        return (
+            1.0
+            if full <= start and done >= start
+            else min(1.0, max(0.0, (done - start) / max(full - start, 1e-9)))
+        )
 
-    def _fit_critic(self, expression: Tensor, target: Tensor) -> Tensor:
-        """Maximum-likelihood steps of q on detached features; returns the last loss."""
-        loss = expression.new_zeros(())
-        for _ in range(self.terms.critic_steps):
-            loss = self.club.learning_loss(expression, target, self.whitening.mask)
-            self.critic.zero_grad(set_to_none=True)
-            loss.backward()
-            self.critic.step()
-        return loss
+    def _leak(self, expression: Tensor, batch: Batch, keep: Tensor) -> tuple[Tensor, Tensor]:
+        """The leakage term and its critic's last loss, after the critic's steps on detached features."""
+        term, attributes, mask = self.leakage
+        c, y = attributes(batch), batch.target
+        fitted = expression.new_zeros(())
+        for _ in range(self.terms.critic_steps if self.critic is not None else 0):
+            fitted = term.learning_loss(expression, c, mask, y=y)
+            assert self.critic is not None
+            learn(term, self.critic, fitted, self.budget.clip)
+        term.requires_grad_(False)
+        leak = term.guarded(expression, c, mask, keep, y=y)
+        term.requires_grad_(True)
+        return leak, fitted
 
     def modules(self) -> dict[str, nn.Module]:
-        """The network and both critics."""
-        return {"network": self.network.module, "nce": self.nce.module, "club": self.club}
+        """The network, what learns with it, the moments, and the leakage term's critic."""
+        found = {"network": self.network.module, "own": self.own, "separation": self.separation}
+        return found | {"leakage": self.leakage.term}
 
     def optimizers(self) -> dict[str, Stateful]:
         """AdamW and its schedule, and the critic's Adam."""
-        return {"adam": self.adam, "schedule": self.schedule, "critic": self.critic}
+        critic = {} if self.critic is None else {"critic": self.critic}
+        return {"adam": self.adam, "schedule": self.schedule} | critic

@@ -81,7 +81,7 @@ def decorrelation_weights(
         raise IdferError(
             "decorrelation weights need at least two people (column 'subject'); use --decorrelate false."
         )
-    y = np.column_stack([_gaussian_ranks(column) for column in labels.T])
+    y = np.column_stack([gaussian_ranks(column) for column in labels.T])
     c = (attributes - attributes.mean(0)) / np.maximum(attributes.std(0), 1e-6)
     folds = min(folds, len(people))
     fold = np.random.default_rng(seed).permutation(np.arange(len(people)) % folds)[person]
@@ -108,7 +108,7 @@ def decorrelation_weights(
     return Weights(values.astype(np.float32), effective, outside, (before, after))
 
 
-def _gaussian_ranks(values: np.ndarray) -> np.ndarray:
+def gaussian_ranks(values: np.ndarray) -> np.ndarray:
     """Standard normal scores of the ranks; a constant column becomes zeros."""
     from scipy.stats import norm, rankdata
 

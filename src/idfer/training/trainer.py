@@ -50,6 +50,7 @@ class TrainingData:
         posterior: (N, K) level posteriors; K = 0 for a method that uses none.
         weight: (N,) sample weights.
         subject: (N,) number of the person.
+        place: (N,) place of each row among `rows`.
     """
 
     faces: FaceDataset
@@ -59,6 +60,7 @@ class TrainingData:
     posterior: Tensor
     weight: Tensor
     subject: Tensor
+    place: Tensor
 
 
 class Trainer:
@@ -119,7 +121,9 @@ class Trainer:
             retrieved, posterior = retrieved[:, :0], posterior[:, :0]
         subject = torch.from_numpy(np.unique(train.subjects, return_inverse=True)[1])
         target = torch.from_numpy(train.targets)
-        self.data = TrainingData(faces, rows, target, retrieved, posterior, weight, subject)
+        place = torch.zeros(count, dtype=torch.long)
+        place[rows] = torch.arange(len(rows))
+        self.data = TrainingData(faces, rows, target, retrieved, posterior, weight, subject, place)
         self.batches = max(1, len(rows) // self.config["batch_size"])
         self.method = self._method()
 
@@ -230,6 +234,7 @@ class Trainer:
             posterior=self.data.posterior[rows].to(device),
             weight=self.data.weight[rows].to(device),
             subject=self.data.subject[rows].to(device),
+            row=self.data.place[rows].to(device),
         )
 
     def _save(

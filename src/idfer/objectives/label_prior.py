@@ -1,0 +1,120 @@
+r"""p(y | identity): what is known of a face's label from who it shows, before its expression is seen [ours].
+
+Labels are made Gaussian by ranks, g = Φ⁻¹(F(y)). A linear-Gaussian regression predicts g from the retrieved
+posteriors (and their squares) and, where a person has several faces, from the mean g of the *other* faces of
+that person, shrunk towards 0 where they are few:
+
+    g | identity ~ N(m(c, ḡ_others), s²)        p(y_b | identity) ∝ p(y_b) N(g_b; m, s²) / N(g_b; 0, 1)
+
+on a grid of labels y_b. It is fitted on other people than those it speaks of (cross-fitting). The mean over a
+person's other faces holds whatever of the person goes with the labels, named attribute or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idfer.errors import IdferError
+from idfer.objectives.weights import gaussian_ranks
+
+Array = NDArray[np.float64]
+_SHRINK = 1.0  # other faces that count as much as knowing nothing
+_FLOOR = 0.05  # smallest spread of g given identity: a label is never taken to be known
+
+
+@dataclass(frozen=True)
+class LabelPrior:
+    """p(y | identity) of n faces.
+
+    Attributes:
+        log_p: (n, 2, K) float32, log-probabilities of valence and of arousal on the grid.
+        grid: (K,) float32 labels, -1 to 1.
+        explained: (2,) share of the variance of g that identity explains, on people not fitted to.
+    """
+
+    log_p: NDArray[np.float32]
+    grid: NDArray[np.float32]
+    explained: tuple[float, float]
+
+    @property
+    def mean(self) -> NDArray[np.float32]:
+        """(n, 2) expected valence and arousal given identity."""
+        return np.asarray(np.exp(self.log_p) @ self.grid)
+
+
+def label_prior(
+    labels: NDArray[np.floating],
+    attributes: NDArray[np.floating],
+    people: NDArray[np.integer],
+    *,
+    by_person: bool = True,
+    bins: int = 41,
+    folds: int = 5,
+    ridge: float = 1e-2,
+    seed: int = 0,
+) -> LabelPrior:
+    """Estimate p(y | identity) of every face.
+
+    Args:
+        labels: (n, 2) valence and arousal in [-1, 1].
+        attributes: (n, k) level posteriors in [0, 1]; k may be 0.
+        people: (n,) person of each face.
+        by_person: also use the labels of the person's other faces.
+        bins: K, points of the grid.
+        folds: of the cross-fitting, by person.
+        ridge: penalty per sample of the regression.
+        seed: deals the people.
+
+    Raises:
+        IdferError: an input is not finite, or there are fewer than two people.
+    """
+    if not (np.isfinite(labels).all() and np.isfinite(attributes).all()):
+        raise IdferError("label prior: a label or retrieved posterior is not finite; drop those rows.")
+    names, person = np.unique(people, return_inverse=True)
+    if len(names) < 2:
+        raise IdferError(
+            "p(y | identity) needs faces of at least two people (column 'subject'); with one, use "
+            "--terms.information 0."
+        )
+    y, c = labels.astype(np.float64), attributes.astype(np.float64)
+    g = np.column_stack([gaussian_ranks(column) for column in y.T])
+    c = (c - c.mean(0)) / np.maximum(c.std(0), 1e-6)
+    others = [_of_others(g, person)] if by_person else []
+    x = np.column_stack([np.ones(len(g)), c, c**2, *others])
+    folds = min(folds, len(names))
+    fold = np.random.default_rng(seed).permutation(np.arange(len(names)) % folds)[person]
+    mean, spread = np.empty_like(g), np.empty_like(g)
+    for held in (fold == k for k in range(folds)):
+        fit = x[~held]
+        penalty = ridge * len(fit) * np.eye(x.shape[1])
+        penalty[0, 0] = 0
+        slope = np.linalg.solve(fit.T @ fit + penalty, fit.T @ g[~held])
+        mean[held] = x[held] @ slope
+        spread[held] = np.maximum((g[~held] - fit @ slope).std(0), _FLOOR)
+    grid = np.linspace(-1, 1, bins)
+    log_p = np.stack([_on_grid(y[:, d], mean[:, d], spread[:, d], grid) for d in range(2)], axis=1)
+    left = np.square(g - mean).mean(0) / np.maximum(g.var(0), 1e-12)
+    known = tuple(float(v) for v in np.where(g.var(0) > 1e-12, 1 - left, 0.0))
+    return LabelPrior(log_p.astype(np.float32), grid.astype(np.float32), (known[0], known[1]))
+
+
+def _of_others(g: Array, person: NDArray[np.integer]) -> Array:
+    """(n, 2) mean of g over the person's other faces, shrunk; 0 where there are none."""
+    count = np.bincount(person)[person][:, None] - 1
+    total = np.stack([np.bincount(person, column)[person] for column in g.T], axis=1) - g
+    return np.asarray(total / (count + _SHRINK))
+
+
+def _on_grid(y: Array, mean: Array, spread: Array, grid: Array) -> Array:
+    """(n, K) log p(y_b | identity): the labels' own histogram, tilted."""
+    edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
+    share = (np.histogram(y, edges)[0] + 0.5) / (len(y) + 0.5 * len(grid))
+    from scipy.special import log_softmax
+    from scipy.stats import norm
+
+    g = norm.ppf(np.clip(np.cumsum(share) - share / 2, 1e-6, 1 - 1e-6))
+    tilt = 0.5 * g**2 - 0.5 * ((g - mean[:, None]) / spread[:, None]) ** 2
+    return np.asarray(log_softmax(np.log(share) + tilt, axis=1))

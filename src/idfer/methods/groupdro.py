@@ -87,7 +87,7 @@ class GroupDRO(Plain):
             quadrants: whether groups are split by the signs of valence and arousal.
         """
 
-        eta: float = 0.1
+        eta: float = 0.01
         quadrants: bool = True
 
         def __post_init__(self) -> None:

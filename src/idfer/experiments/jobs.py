@@ -180,8 +180,8 @@ def _in_pool(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple
                 yield running.pop(future), future.result()
     except BrokenProcessPool as error:
         raise IdferError(
-            "a worker process died (often for want of memory); what was finished is kept: run the same "
-            "command again, with fewer --workers."
+            "a worker process died; what was finished is kept. Often memory is short: run the same command "
+            "again with fewer --workers. In a script, call it under `if __name__ == '__main__':`."
         ) from error
     finally:  # an interrupted job is run again next time; the workers end after the jobs they are at
         pool.shutdown(wait=True, cancel_futures=True)

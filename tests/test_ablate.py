@@ -15,6 +15,7 @@ from idfer.experiments.ablate_report import comparisons, markdown
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
 from idfer.experiments.trial import job, resolve
+from idfer.methods.leakage import ESTIMATORS
 
 BASE_SETTINGS = {"method": "idfer", "backbone": "conv4", "size": 64, "terms": {"attach": 0.1}}
 DEFAULT = Path(__file__).parent.parent / "ablations" / "default.yaml"
@@ -65,6 +66,7 @@ def test_a_default_written_out_is_the_same_trial_and_anything_else_another() -> 
         ({"use": ["age", "eyes"]}, "unknown attribute 'eyes'"),
         ({"terms": {"alhpa": 1.0}}, "unknown term 'alhpa'. Did you mean 'alpha'?"),
         ({"terms": {"alpha": "much"}}, "--terms.alpha is 'much'"),
+        ({"terms": {"estimator": "clubb"}}, "unknown estimator 'clubb'. Did you mean 'club'?"),
         ({"epohcs": 3}, "unknown setting 'epohcs'. Did you mean 'epochs'?"),
         ({"method": "idfre"}, "unknown method 'idfre'. Did you mean 'idfer'?"),
         ({"form": "simpel"}, "unknown residual form 'simpel'. Did you mean 'simple'?"),
@@ -105,6 +107,7 @@ def test_the_shipped_grid_is_valid_and_asks_what_it_should() -> None:
         assert sorted({"age", "gender", "skin"} - {alone}) in used
     assert {"hard", "truth"} <= {one.get("retrieval") for one in given}
     assert {"simple", "residual_post", "residual_prev"} <= {one.get("form") for one in given}
+    assert {one.get("terms", {}).get("estimator", "club") for one in given} == set(ESTIMATORS)
     assert any("backbone" in one for one in given)
     assert any(one.get("decorrelate") is False for one in given)
 

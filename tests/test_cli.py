@@ -53,7 +53,10 @@ def test_every_command_explains_every_option(name: str, capsys: pytest.CaptureFi
         (["fit", "m.parquet", "--epocs", "3"], "--epocs"),
         (["fit", "m.parquet", "--epochs", "many"], "many"),
         (["predict"], "inputs"),
-        (["benchmark"], "unknown command 'benchmark'. Did you mean 'benchmark mi'? Known: benchmark shift, benchmark mi."),
+        (
+            ["benchmark"],
+            "unknown command 'benchmark'. Did you mean 'benchmark mi'? Known: benchmark shift, benchmark mi.",
+        ),
         (["benchmark", "shitf"], "unknown command 'benchmark shitf'. Did you mean 'benchmark shift'?"),
         (["benchmark", "shift", "--methods", "erm,idfre"], "unknown method 'idfre'. Did you mean 'idfer'?"),
         (["benchmark", "shift", "--seeds", "1,x"], "--seeds: 'x' is not a seed"),

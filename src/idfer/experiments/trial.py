@@ -62,11 +62,12 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
         given: options of `fit` by name; `method` among them.
 
     Raises:
-        UsageError: a setting, method, term, attribute, residual form or retrieval that does not exist.
+        UsageError: a setting, method, term, estimator, attribute, form or retrieval that does not exist.
     """
     from idfer.attributes.vocabulary import Vocabulary
     from idfer.methods.catalogue import METHODS, NETWORK
     from idfer.methods.common import terms_of
+    from idfer.methods.leakage import ESTIMATORS
     from idfer.models.residual import FORMS
     from idfer.training.fit import fit
     from idfer.training.retrieval import RETRIEVALS
@@ -97,6 +98,8 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(terms, Mapping):
         raise UsageError(f"terms is {terms!r}; give a mapping of term names to values.")
     settings["terms"] = asdict(terms_of(entry.load().Terms, {**entry.terms, **terms}))
+    if (estimator := settings["terms"].get("estimator", ESTIMATORS[0])) not in ESTIMATORS:
+        raise unknown("estimator", estimator, list(ESTIMATORS))
     return settings
 
 

@@ -58,7 +58,8 @@ class Idfer:
         """Weights and settings of the objectives.
 
         Attributes:
-            va: v, weight of L_VA.
+            va: v, weight of L_VA at first.
+            va_late: v at the end of the ramp.
             information: i, weight of I(z_exp; y | identity).
             person: whether identity includes the labels of a person's other faces.
             separation: s, weight of the separation.
@@ -69,12 +70,13 @@ class Idfer:
             beta: β, weight of the leakage term between z_exp and retrieved attributes.
             estimator: of that term, a name of `idfer.methods.leakage.ESTIMATORS`.
             attach: probability that an attribute stays attached in a training sample.
-            ramp_from: share of the steps at which decorrelation weights and the leakage term begin.
+            ramp_from: share of the steps at which decorrelation weights and the leakage term begin, and v moves.
             ramp_to: share at which they are at full strength.
             critic_steps: steps of the estimator's critic per batch.
         """
 
         va: float = 1.0
+        va_late: float = 0.5
         information: float = 1.0
         person: bool = True
         separation: float = 1.0
@@ -84,13 +86,13 @@ class Idfer:
         alpha: float = 0.1
         beta: float = 0.0
         estimator: str = "club"
-        attach: float = 0.1
+        attach: float = 0.05
         ramp_from: float = 0.2
         ramp_to: float = 0.5
         critic_steps: int = 2
 
         def __post_init__(self) -> None:
-            within(self, 0, inf, "va", "information", "separation", "rate", "alpha", "beta")
+            within(self, 0, inf, "va", "va_late", "information", "separation", "rate", "alpha", "beta")
             within(self, 0, 1, "separation_from", "rate_to", "attach", "ramp_from", "ramp_to")
             within(self, 1, inf, "critic_steps")
             if not self.va and not self.information:
@@ -147,7 +149,7 @@ class Idfer:
         va = va_loss(clear, batch.target, weight)
         target = self.whitening(batch.retrieved)
         nce = self.own["nce"](prediction.identity.float(), target).mean()
-        loss = terms.va * va - terms.alpha * nce
+        loss = (terms.va + strength * (terms.va_late - terms.va)) * va - terms.alpha * nce
         logged = {"va": va, "nce": nce}
         if terms.information:
             known = self.log_p[batch.row.cpu()].to(sampled.device)

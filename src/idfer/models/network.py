@@ -55,7 +55,7 @@ class Network(nn.Module):
         self.residual = ResidualModules(len(self.attributes), self.dim_backbone, dim, form, embedding)
         self.gaussian = nn.Linear(dim, 2 * code) if code else None
         if self.gaussian is not None:
-            nn.init.constant_(self.gaussian.bias[code:], -2.0)  # little noise until features have formed
+            nn.init.constant_(self.gaussian.bias[code:], -5.0)  # little noise until features have formed
         # an MLP instead of the lineage's 2-unit bottleneck [ours]
         self.head = (
             nn.Sequential(nn.Linear(self.dim, dim), nn.GELU(), nn.Linear(dim, 2))

@@ -59,7 +59,7 @@ class Separation(nn.Module):
         within, across = _lifted(shared[:k, :k], _RIDGE), shared[:k, k:]
         explained = (across * torch.linalg.solve(within, across)).sum(0)
         total = moments[3 + k :, 3 + k :].diagonal() - moments[0, 3 + k :].square()
-        shares: Tensor = explained / total.detach().clamp_min(1e-4)
+        shares: Tensor = explained / total.clamp_min(1e-4)
         return shares
 
 

@@ -1,0 +1,171 @@
+"""p(y | identity), the conditional information bound and the separation, against known answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from idfer.errors import IdferError
+from idfer.objectives.conditional_information import conditional_information
+from idfer.objectives.label_prior import LabelPrior, label_prior
+from idfer.objectives.separation import Separation
+
+
+def confounded(
+    people: int = 300, faces: int = 20, rho: float = 0.7, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (n, 2), their valence score correlated by `rho` with the person's attribute (n, 1); people (n,)."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat(np.arange(people), faces)
+    score = rng.standard_normal(people)[person]
+    g = np.stack([rho * score, np.zeros_like(score)], 1)
+    g += np.sqrt([1 - rho**2, 1.0]) * rng.standard_normal((len(person), 2))
+    phi = 0.5 * (1 + torch.erf(torch.from_numpy(g) / math.sqrt(2))).numpy()
+    return 2 * phi - 1, 1 / (1 + np.exp(-3 * score))[:, None], person
+
+
+def on_device(prior: LabelPrior) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(prior.log_p), torch.from_numpy(prior.grid)
+
+
+def test_the_prior_knows_what_identity_explains_and_nothing_more() -> None:
+    y, c, person = confounded()
+    prior = label_prior(y, c, person, by_person=False)
+    assert prior.explained[0] == pytest.approx(0.49, abs=0.08)
+    assert prior.explained[1] == pytest.approx(0.0, abs=0.03)
+    np.testing.assert_allclose(np.exp(prior.log_p).sum(-1), 1, atol=1e-5)
+    assert np.corrcoef(prior.mean[:, 0], c[:, 0])[0, 1] > 0.95
+
+
+def test_labels_of_other_faces_stand_in_for_an_attribute_that_was_not_retrieved() -> None:
+    y, _, person = confounded()
+    nothing = np.zeros((len(y), 0))
+    assert label_prior(y, nothing, person, by_person=False).explained[0] == pytest.approx(0, abs=0.02)
+    assert label_prior(y, nothing, person).explained[0] == pytest.approx(0.47, abs=0.08)
+
+
+def test_a_face_never_informs_its_own_prior() -> None:
+    """With one face a person there are no others: the labels cannot leak into what is known beforehand."""
+    y, _, _ = confounded(people=600, faces=1)
+    prior = label_prior(y, np.zeros((600, 0)), np.arange(600))
+    assert abs(prior.explained[0]) < 0.02
+
+
+def test_constant_labels_and_one_person_have_defined_answers() -> None:
+    y, c, person = confounded(people=12, faces=5)
+    prior = label_prior(np.zeros_like(y), c, person)
+    assert np.isfinite(prior.log_p).all()
+    assert prior.explained == (0.0, 0.0)
+    with pytest.raises(IdferError, match="at least two people"):
+        label_prior(y, c, np.zeros(len(y), int))
+    with pytest.raises(IdferError, match="not finite"):
+        label_prior(y, np.where(c > 0.5, np.nan, c), person)
+
+
+def test_information_equals_the_loop_and_passes_gradcheck() -> None:
+    torch.manual_seed(0)
+    f, y = torch.rand(5, 2, dtype=torch.float64) - 0.5, torch.rand(5, 2, dtype=torch.float64) - 0.5
+    log_p, grid = torch.randn(5, 2, 7, dtype=torch.float64).log_softmax(-1), torch.linspace(-1, 1, 7).double()
+    log_sigma = torch.tensor([-1.0, -0.5], dtype=torch.float64)
+
+    def density(at: torch.Tensor, mean: torch.Tensor, d: int) -> torch.Tensor:
+        sigma = log_sigma[d].exp()
+        return torch.exp(-0.5 * ((at - mean) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+
+    expected = torch.zeros(5, dtype=torch.float64)
+    for i in range(5):
+        for d in range(2):
+            known = sum(log_p[i, d, b].exp() * density(grid[b], f[i, d], d) for b in range(7))
+            expected[i] += torch.log(density(y[i, d], f[i, d], d) / known)
+    torch.testing.assert_close(conditional_information(f, y, log_p, grid, log_sigma), expected)
+    order = torch.randperm(5)
+    again = conditional_information(f[order], y[order], log_p[order], grid, log_sigma)
+    torch.testing.assert_close(again, expected[order])
+    f, log_sigma = f.requires_grad_(), log_sigma.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda a, b: conditional_information(a, y, log_p, grid, b), (f, log_sigma)
+    )
+
+
+def test_the_bound_stays_below_the_conditional_mutual_information() -> None:
+    """f = y + noise: no bound exceeds what a Gaussian channel could carry of labels of that variance."""
+    y, c, person = confounded(people=400, faces=20)
+    log_p, grid = on_device(label_prior(y, c, person, by_person=False))
+    labels = torch.from_numpy(y).float()
+    f = labels + 0.2 * torch.randn(labels.shape, generator=torch.Generator().manual_seed(0))
+    best = max(
+        float(conditional_information(f, labels, log_p, grid, torch.full((2,), math.log(s))).mean())
+        for s in (0.1, 0.15, 0.2, 0.25, 0.3)
+    )
+    most = 0.5 * sum(math.log(1 + v / 0.04) for v in labels.var(0).tolist())
+    assert 1.5 < best < most
+
+
+def test_a_shortcut_through_identity_earns_nothing() -> None:
+    """What identity says of the label lowers squared error, and the bound never puts it above 0 nats."""
+    y, c, person = confounded()
+    prior = label_prior(y, c, person, by_person=False)
+    log_p, grid = on_device(prior)
+    labels, shortcut = torch.from_numpy(y).float(), torch.from_numpy(prior.mean)
+    assert (shortcut - labels).square().mean() < 0.9 * labels.square().mean()
+    for scale in (-1.0, 0.0, 0.5, 1.0, 2.0):
+        for sigma in (0.3, 0.5, 1.0):
+            log_sigma = torch.full((2,), math.log(sigma))
+            found = conditional_information(scale * shortcut, labels, log_p, grid, log_sigma).mean()
+            assert found < 0.01
+
+
+def test_separation_is_the_squared_partial_correlation() -> None:
+    rng = np.random.default_rng(0)
+    y, c = rng.standard_normal((4000, 2)), rng.standard_normal((4000, 1))
+    f = np.stack([y[:, 0] + c[:, 0], y[:, 1]], 1) + 0.5 * rng.standard_normal((4000, 2))
+
+    def residual(v: np.ndarray) -> np.ndarray:
+        x = np.column_stack([np.ones(len(y)), y])
+        return v - x @ np.linalg.lstsq(x, v, rcond=None)[0]
+
+    partial = [
+        np.corrcoef(residual(f[:, d]), residual(c[:, 0]))[0, 1] ** 2 * residual(f[:, d]).var() / f[:, d].var()
+        for d in range(2)
+    ]
+    found = Separation(1, decay=0.0)(*(torch.from_numpy(v) for v in (f, c, y)))
+    assert found.tolist() == pytest.approx(partial, abs=2e-3)
+
+
+def test_separation_forgives_dependence_through_the_label_and_ignores_scale() -> None:
+    rng = np.random.default_rng(1)
+    c = rng.standard_normal((5000, 1))
+    y = np.stack([0.7 * c[:, 0] + 0.7 * rng.standard_normal(5000), rng.standard_normal(5000)], 1)
+    f = y + 0.3 * rng.standard_normal((5000, 2))
+    f, c, y = (torch.from_numpy(v) for v in (f, c, y))
+    assert float(Separation(1, decay=0.0)(f, c, y).max()) < 5e-3
+    leaning = f + 0.5 * c
+    share = Separation(1, decay=0.0)(leaning, c, y)
+    torch.testing.assert_close(Separation(1, decay=0.0)(100 * leaning, c, y), share, rtol=1e-3, atol=1e-5)
+    assert float(share[0]) > 0.02
+
+
+def test_descending_the_separation_takes_the_attribute_out_of_a_prediction() -> None:
+    generator = torch.Generator().manual_seed(0)
+    separation, slope = Separation(1), torch.full((2,), 1.0, requires_grad=True)
+    optimizer = torch.optim.Adam([slope], lr=0.05)
+    for _ in range(150):
+        c, y = torch.randn(64, 1, generator=generator), torch.randn(64, 2, generator=generator)
+        loss = separation(y + slope * c, c, y).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert slope.detach().abs().max() < 0.15
+
+
+def test_a_batch_of_one_and_a_constant_attribute_are_finite() -> None:
+    separation = Separation(2)
+    f = torch.zeros(1, 2, requires_grad=True)
+    share = separation(f, torch.ones(1, 2), torch.zeros(1, 2)).sum()
+    share.backward()
+    assert torch.isfinite(share)
+    assert f.grad is not None
+    assert torch.isfinite(f.grad).all()

@@ -17,7 +17,7 @@ from idfer.objectives.separation import Separation
 def confounded(
     people: int = 300, faces: int = 20, rho: float = 0.7, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels (n, 2), their valence score correlated by `rho` with the person's attribute (n, 1); people (n,)."""
+    """Labels (n, 2), valence correlated by `rho` with the person's attribute (n, 1), and people (n,)."""
     rng = np.random.default_rng(seed)
     person = np.repeat(np.arange(people), faces)
     score = rng.standard_normal(people)[person]

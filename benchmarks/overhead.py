@@ -1,7 +1,7 @@
 """What the method costs beside ERM: `python benchmarks/overhead.py [--device cpu] [--steps 12]`.
 
-Times whole training steps (resnet18, 112 px, batch 64) of ERM, of idfer with 3 attributes and with 16, in turn
-in one process, so that all three meet the same machine, and prints ratios of medians with the spread
+Times whole training steps (resnet18, 112 px, batch 64) of ERM, of idfer with 3 attributes and with 16, in
+turn in one process, so that all three meet the same machine, and prints ratios of medians with the spread
 over the pairs. Peak memory is measured in a process of its own per method. Writes results/overhead.json.
 """
 

@@ -34,7 +34,9 @@ def test_every_command_is_in_the_table_and_every_option_there_exists(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     shown_commands = re.findall(r"^\| `idfer ([^`]*)`", README, re.MULTILINE)
-    rows = [(name, text) for text in shown_commands for name in cli.VERBS if f"{text} ".startswith(f"{name} ")]
+    rows = [
+        (name, text) for text in shown_commands for name in cli.VERBS if f"{text} ".startswith(f"{name} ")
+    ]
     assert {name for name, _ in rows} == set(cli.VERBS)
     assert len(rows) == len(shown_commands)
     for name, options in rows:

@@ -345,7 +345,8 @@ def _check_target(target: Target, people: People, keep: NDArray[np.bool_], name:
     for level in np.unique(values):
         if (holders := len(np.unique(people[keep][values == level]))) < FOLDS:
             raise IdferError(
-                f"{name}: only {holders} people show level {str(level)!r}; probing unseen people needs {FOLDS}."
+                f"{name}: only {holders} people show level {str(level)!r}; "
+                f"probing unseen people needs {FOLDS}."
             )
 
 

@@ -70,7 +70,7 @@ class Idfer:
             beta: β, weight of the leakage term between z_exp and retrieved attributes.
             estimator: of that term, a name of `idfer.methods.leakage.ESTIMATORS`.
             attach: probability that an attribute stays attached in a training sample.
-            ramp_from: share of the steps at which decorrelation weights and the leakage term begin, and v moves.
+            ramp_from: share of the steps at which weights and the leakage term begin and v moves.
             ramp_to: share at which they are at full strength.
             critic_steps: steps of the estimator's critic per batch.
         """

@@ -18,7 +18,7 @@ from idfer.experiments.trial import job, resolve
 from idfer.methods.leakage import ESTIMATORS
 
 BASE_SETTINGS = {"method": "idfer", "backbone": "conv4", "size": 64, "terms": {"attach": 0.1}}
-DEFAULT = Path(__file__).parent.parent / "ablations" / "default.yaml"
+SHIPPED = sorted((Path(__file__).parent.parent / "ablations").glob("*.yaml"))
 
 
 def grid(folder: Path, **content: Any) -> Path:
@@ -98,9 +98,9 @@ def test_a_grid_that_is_none_is_refused(tmp_path: Path) -> None:
         Grid.read(tmp_path / "nowhere.yaml")
 
 
-def test_the_shipped_grid_is_valid_and_asks_what_it_should() -> None:
-    found = Grid.read(DEFAULT)
-    given = list(found.given.values())
+def test_the_shipped_grids_are_valid_and_together_ask_what_they_should() -> None:
+    assert [path.stem for path in SHIPPED] == ["default", "full"]
+    given = [one for path in SHIPPED for one in Grid.read(path).given.values()]
     used = [sorted(one["use"]) for one in given if "use" in one]
     for alone in ("age", "gender", "skin"):
         assert [alone] in used

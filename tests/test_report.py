@@ -245,7 +245,7 @@ def test_with_a_budget_the_sample_and_its_mean_are_probed_and_the_mean_predicts(
         said = checkpoint.network.head(torch.from_numpy(mean)).clamp(-1, 1)
     own = found.predictions.set_index("row").loc[found.feature_rows]
     assert own[["predicted_valence", "predicted_arousal"]].to_numpy() == pytest.approx(said.numpy(), abs=1e-5)
-    assert 0.1 < np.std(sample - mean) < 1
+    assert 0.01 < np.std(sample - mean) < 1  # noise begins at exp(-5 / 2) and is learned
     other = measure(budgeted, manifest, batch_size=5, seed=0, **kwargs)
     np.testing.assert_allclose(other.features["expression"], sample, atol=1e-4)
     assert "leakage of the mean of the expression feature" in str(found)

@@ -255,7 +255,7 @@ def _tuning(tuning: Mapping[str, Any]) -> list[str]:
     table = [head]
     for method, tried in tuning.items():
         for one in tried:
-            given = json.dumps(one["given"]).strip("{}").replace('"', "")
+            given = json.dumps(one["given"])[1:-1].replace('"', "")
             scores = [f"{one[k]:.3f}" for k in ("selection", "val_ccc")] + [f"{one['val_effective']:.2f}"]
             table.append([method, given, *scores, "chosen" if one["chosen"] else ""])
     return pipes(table)

@@ -79,7 +79,7 @@ class Idfer:
         va_late: float = 0.5
         information: float = 1.0
         person: bool = True
-        separation: float = 1.0
+        separation: float = 0.5
         separation_from: float = 0.5
         rate: float = 0.03
         rate_to: float = 0.3

@@ -136,6 +136,12 @@ def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(
         fit(squares, None, tmp_path / "mine")
 
 
+def test_a_run_killed_before_its_first_file_was_whole_is_run_again(squares: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config-x1y2.yaml").write_text("format_ver")  # what `atomic` leaves when killed
+    assert (fit(squares, None, tmp_path / "run") / "model.safetensors").is_file()
+
+
 def test_an_unreadable_training_image_is_left_out_and_named(
     squares: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

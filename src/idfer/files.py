@@ -31,6 +31,11 @@ def offline() -> bool:
     )
 
 
+def contents(folder: str | Path) -> list[Path]:
+    """What a folder holds, but for hidden files: a process killed within `atomic` leaves one behind."""
+    return sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure nothing changes.

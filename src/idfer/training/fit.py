@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from idfer.errors import IdferError, UsageError, unknown
+from idfer.files import contents
 from idfer.methods.catalogue import METHODS, NETWORK
 from idfer.names import split_names
 from idfer.training.retrieval import RETRIEVALS, aligned, record
@@ -238,7 +239,7 @@ def _same_run(folder: Path, config: dict[str, Any]) -> bool:
     """
     from idfer.training.checkpoint import CONFIG, read_config
 
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or not contents(folder):
         return False
     if not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} is not empty and not a run; choose another -o.")

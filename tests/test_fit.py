@@ -163,6 +163,7 @@ def test_an_unreadable_training_image_is_left_out_and_named(
         ({"backbone": "resnt18"}, "Did you mean"),
         ({"form": "residual_pre"}, "unknown residual form 'residual_pre'. Did you mean 'residual_prev'"),
         ({"retrieval": "trth"}, "unknown retrieval 'trth'. Did you mean 'truth'"),
+        ({"form": "simple"}, "--form simple: the method 'erm' has no residual modules"),
         ({"code": -1}, "--code is -1"),
     ],
 )

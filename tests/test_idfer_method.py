@@ -64,7 +64,7 @@ def test_rows_meet_their_own_attributes_wherever_train_stands_in_the_manifest(
     [
         ({"rates": 0.1}, "unknown term 'rates'. Did you mean 'rate'"),
         ({"estimator": "clubb", "beta": 1.0}, "unknown estimator 'clubb'. Did you mean 'club'"),
-        ({"separation": -1.0}, "--terms.separation is -1.0"),
+        ({"prior_power": -1.0}, "--terms.prior_power is -1.0"),
         ({"rate": "much"}, "must be a number"),
         ({"rate": float("nan")}, "must be finite"),
         ({"va": 0.0, "information": 0.0}, "nothing would be learned"),

@@ -71,6 +71,11 @@ class AttributeTable:
         """(N, k) posteriors of one attribute's levels. Raises `UsageError` for an unknown one."""
         return self.posteriors[:, self._columns(attribute)]
 
+    @property
+    def free(self) -> np.ndarray:
+        """(N, K - A) posteriors but each attribute's last level, which is one minus the others."""
+        return np.concatenate([self.posterior(name)[:, :-1] for name in self.levels], axis=1)
+
     def top(self, attribute: str) -> np.ndarray:
         """(N,) name of the most probable level; "" where the image could not be read."""
         best = np.nan_to_num(self.posterior(attribute)).argmax(axis=1)

@@ -216,10 +216,7 @@ def _selection(found: Outputs, val: Manifest, table: AttributeTable, seed: int) 
     from idfer.objectives.va import correlations
     from idfer.objectives.weights import decorrelation_weights
 
-    own = table.align(val)
-    # an attribute's last level is one minus the others
-    free = np.concatenate([own.posterior(name)[:, :-1] for name in own.levels], axis=1)
-    weights = decorrelation_weights(val.targets, free, val.subjects, seed=seed)
+    weights = decorrelation_weights(val.targets, table.align(val).free, val.subjects, seed=seed)
     guess, target = torch.from_numpy(found.valence_arousal), torch.from_numpy(val.targets).double()
     plain = correlations(guess, target)[1]
     weighted = correlations(guess, target, torch.from_numpy(weights.values).double())[1]

@@ -55,7 +55,6 @@ METHODS: Mapping[str, Entry] = {
         network={"form": "residual_post", "retrieval": "hard", "head": "bottleneck"},
         terms={
             "information": 0.0,
-            "separation": 0.0,
             "rate": 0.0,
             "attach": 0.0,
             "beta": 0.02,

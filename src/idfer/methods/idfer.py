@@ -3,11 +3,9 @@ r"""The idfer method: expression features rich in emotion and blind to identity,
     maximise  I(z_exp; y | identity)  `conditional_information`: no gain from a shortcut through identity
     maximise  I(r[a]; c[a])           `infonce`: identity features know their attribute
     minimise  I(z_exp; image)         `budget`: the rate bounds all that a sampled feature can tell, in nats
-    minimise  I(f; c | y)             `separation`: no dependence on attributes, given the label
     minimise  I(z_exp; c[a])          any estimator of `methods/leakage.py`; off by default
 
-    L = v L_VA(f(μ), y; w) - i Î(z; y | id) + s Σ_d R²_d(f(μ); c | y) + b rate(z)
-        - α mean_a I_NCE(r[a]; c[a]) + β Σ_a Î(z; c[a])
+    L = v L_VA(f(μ), y; w) - i Î(z; y | id) + b rate(z) - α mean_a I_NCE(r[a]; c[a]) + β Σ_a Î(z; c[a])
 
 with z ~ N(μ, σ²) the sampled expression feature and f the head. Retrieval by CLIP, expression and identity
 features by residual modules, and the MI perspective are the paper's (Kim, Kim, Song 2024) [paper]; the terms
@@ -15,11 +13,11 @@ and their weights are ours [ours], chosen on development people (docs/method.md)
 
 - L_VA reads the mean feature: the noise belongs to the certificate, and a correlation of noisy predictions
   would pay for it twice.
-- identity in p(y | id) is what CLIP retrieved and, with `person`, the labels of the person's other faces.
+- identity in p(y | id) is what CLIP retrieved and, with `person`, the labels of the person's other faces;
+  `prior_power` > 1 sharpens it, since retrieval is noisy and features can read identity better than it does.
 - w = ŵ^τ(t), ŵ the decorrelation weights. τ rises over [ramp_from, ramp_to] of the steps: features form
   from all faces first, for weights cost most of the effective sample (deferral: Cao et al. 2019,
   arXiv:1906.07413).
-  Separation begins at `separation_from`, when there is a prediction to separate; earlier it prevents one.
 - each sample leaves each attribute attached with probability `attach`, so that every mask of run time has
   been seen; the leakage term counts detached samples only.
 """
@@ -38,14 +36,13 @@ from idfer.errors import UsageError
 from idfer.methods.common import Setup, descend, numbers, optimiser, terms_of
 from idfer.methods.critic import learn
 from idfer.methods.knobs import within
-from idfer.methods.leakage import leakage_term
+from idfer.methods.leakage import Leakage, leakage_term
 from idfer.methods.levels import Levels
 from idfer.methods.whitening import Whitening
 from idfer.objectives.budget import rate
 from idfer.objectives.conditional_information import conditional_information
 from idfer.objectives.infonce import InfoNCE
 from idfer.objectives.label_prior import label_prior
-from idfer.objectives.separation import Separation
 from idfer.objectives.va import va_loss
 from idfer.types import Batch, Prediction, Stateful
 
@@ -62,8 +59,7 @@ class Idfer:
             va_late: v at the end of the ramp.
             information: i, weight of I(z_exp; y | identity).
             person: whether identity includes the labels of a person's other faces.
-            separation: s, weight of the separation.
-            separation_from: share of the steps at which it begins.
+            prior_power: sharpening t of p(y | identity) (`objectives/label_prior.py`).
             rate: b, weight of the information budget (networks with a code).
             rate_to: share of the steps over which b rises from 0.
             alpha: α, weight of InfoNCE between identity features and retrieved ID vectors.
@@ -79,8 +75,7 @@ class Idfer:
         va_late: float = 0.5
         information: float = 1.0
         person: bool = True
-        separation: float = 0.5
-        separation_from: float = 0.5
+        prior_power: float = 1.4
         rate: float = 0.03
         rate_to: float = 0.3
         alpha: float = 0.1
@@ -92,8 +87,8 @@ class Idfer:
         critic_steps: int = 2
 
         def __post_init__(self) -> None:
-            within(self, 0, inf, "va", "va_late", "information", "separation", "rate", "alpha", "beta")
-            within(self, 0, 1, "separation_from", "rate_to", "attach", "ramp_from", "ramp_to")
+            within(self, 0, inf, "va", "va_late", "information", "prior_power", "rate", "alpha", "beta")
+            within(self, 0, 1, "rate_to", "attach", "ramp_from", "ramp_to")
             within(self, 1, inf, "critic_steps")
             if not self.va and not self.information:
                 raise UsageError("--terms.va and --terms.information are both 0: nothing would be learned.")
@@ -114,28 +109,27 @@ class Idfer:
         self.network = fabric.setup_module(network)
         self.own.to(fabric.device)
         self.adam: Any = fabric.setup_optimizers(adam)
-        self.separation = Separation(self.given.shape[1]).to(fabric.device)
-        self.leakage = leakage_term(self.terms.estimator, network.dim, self.whitening, self.levels)
-        self.leakage.term.to(fabric.device)
-        critic = list(self.leakage.term.parameters()) if self.terms.beta else []
-        self.critic = torch.optim.Adam(critic, lr=self.budget.lr) if critic else None
+        self.leakage: Leakage | None = None
+        self.critic: torch.optim.Optimizer | None = None
+        if self.terms.beta:
+            self.leakage = leakage_term(self.terms.estimator, network.dim, self.whitening, self.levels)
+            critic = list(self.leakage.term.to(fabric.device).parameters())
+            self.critic = torch.optim.Adam(critic, lr=self.budget.lr) if critic else None
 
     def _prior(self, setup: Setup) -> None:
-        """p(y | identity), and what the separation holds predictions against: (n, k) of unit variance."""
-        facts, terms = setup.facts, self.terms
-        ends = torch.tensor([len(names) for names in facts.levels.values()]).cumsum(0) - 1
-        free = facts.posterior[:, [k for k in range(facts.posterior.shape[1]) if k not in ends.tolist()]]
-        self.given = (free - free.mean(0)) / free.std(0).clamp_min(1e-6)
-        if not terms.information and not terms.separation:
+        """p(y | identity) of every training face, on the device."""
+        if not self.terms.information:
             return
-        prior = label_prior(facts.target.numpy(), free.numpy(), facts.subject.numpy(), by_person=terms.person)
-        self.log_p, self.grid = (
-            torch.from_numpy(prior.log_p),
-            torch.from_numpy(prior.grid).to(setup.fabric.device),
+        facts = setup.facts
+        prior = label_prior(
+            facts.target.numpy(),
+            self.levels.free(facts.posterior).numpy(),
+            facts.subject.numpy(),
+            by_person=self.terms.person,
+            power=self.terms.prior_power,
         )
-        mean = torch.from_numpy(prior.mean)
-        mean = (mean - mean.mean(0)) / mean.std(0).clamp_min(1e-6)
-        self.given = torch.cat([self.given, mean], dim=1)
+        self.log_p = torch.from_numpy(prior.log_p).to(self.fabric.device)
+        self.grid = torch.from_numpy(prior.grid).to(self.fabric.device)
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs the loss, its terms (nats where they are information) and how often guards acted."""
@@ -152,22 +146,18 @@ class Idfer:
         loss = (terms.va + strength * (terms.va_late - terms.va)) * va - terms.alpha * nce
         logged = {"va": va, "nce": nce}
         if terms.information:
-            known = self.log_p[batch.row.cpu()].to(sampled.device)
+            known = self.log_p[batch.row.to(self.log_p.device)]
             information = conditional_information(
                 sampled, batch.target, known, self.grid, self.log_sigma
             ).mean()
             loss, logged["information"] = loss - terms.information * information, information
-        if terms.separation:
-            given = self.given[batch.row.cpu()].to(clear.device)
-            share = self.separation(clear, given, batch.target).sum()
-            begun = self._ramp(terms.separation_from, min(1.0, terms.separation_from + 0.1))
-            loss, logged["separation"] = loss + terms.separation * begun * share, share
         if prediction.log_variance is not None:
             nats = rate(prediction.mean.float(), prediction.log_variance).mean()
             loss, logged["rate"] = loss + terms.rate * self._ramp(0, terms.rate_to) * nats, nats
         guards: dict[str, float] = {}
-        if terms.beta:
-            leak, critic = self._leak(prediction.expression.float(), batch, detached * weight[:, None])
+        if self.leakage is not None:
+            keep = detached * weight[:, None]
+            leak, critic = self._leak(self.leakage, prediction.expression.float(), batch, keep)
             loss = loss + terms.beta * strength * leak
             logged |= {"leak": leak, "critic": critic}
             guards = {f"guard_{k}": float(v) for k, v in self.leakage.term.pop_guards().items()}
@@ -192,9 +182,11 @@ class Idfer:
             else min(1.0, max(0.0, (done - start) / max(full - start, 1e-9)))
         )
 
-    def _leak(self, expression: Tensor, batch: Batch, keep: Tensor) -> tuple[Tensor, Tensor]:
+    def _leak(
+        self, leakage: Leakage, expression: Tensor, batch: Batch, keep: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The leakage term and its critic's last loss, after the critic's steps on detached features."""
-        term, attributes, mask = self.leakage
+        term, attributes, mask = leakage
         c, y = attributes(batch), batch.target
         fitted = expression.new_zeros(())
         for _ in range(self.terms.critic_steps if self.critic is not None else 0):
@@ -207,9 +199,9 @@ class Idfer:
         return leak, fitted
 
     def modules(self) -> dict[str, nn.Module]:
-        """The network, what learns with it, the moments, and the leakage term's critic."""
-        found = {"network": self.network.module, "own": self.own, "separation": self.separation}
-        return found | {"leakage": self.leakage.term}
+        """The network, what learns with it, and the leakage term's critic."""
+        leakage = {} if self.leakage is None else {"leakage": self.leakage.term}
+        return {"network": self.network.module, "own": self.own} | leakage
 
     def optimizers(self) -> dict[str, Stateful]:
         """AdamW and its schedule, and the critic's Adam."""

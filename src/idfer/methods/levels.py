@@ -37,6 +37,12 @@ class Levels:
             device
         )
         self.mask = exists.float().to(device)
+        last = set((ends - 1).tolist())
+        self._free = [k for k in range(int(ends[-1])) if k not in last]
+
+    def free(self, posterior: Tensor) -> Tensor:
+        """(B, ΣK - A): all levels but each attribute's last, which is one minus the others."""
+        return posterior[:, self._free]
 
     def __call__(self, posterior: Tensor) -> Tensor:
         """One row of level posteriors per attribute, (B, A, max K)."""

@@ -115,6 +115,8 @@ def fit(
 
     if network["form"] not in FORMS:
         raise unknown("residual form", str(network["form"]), list(FORMS))
+    if network["form"] != NETWORK["form"] and not entry.splits:
+        raise UsageError(f"--form {network['form']}: the method {method!r} has no residual modules.")
     settings["decorrelate"] = entry.weights if decorrelate is None else decorrelate
     settings["retrieval"] = network.pop("retrieval")
     settings["terms"] = {**entry.terms, **(terms or {})}

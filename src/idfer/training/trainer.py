@@ -128,10 +128,8 @@ class Trainer:
         self.method = self._method()
 
     def _weights(self, train: Manifest, table: AttributeTable, rows: np.ndarray) -> Tensor:
-        # an attribute's last level is one minus the others
-        free = np.concatenate([table.posterior(name)[:, :-1] for name in table.levels], axis=1)
         found = decorrelation_weights(
-            train.targets[rows], free[rows], train.subjects[rows], seed=self.config["seed"]
+            train.targets[rows], table.free[rows], train.subjects[rows], seed=self.config["seed"]
         )
         self.config["weights"] = {
             "effective_sample_size": round(found.effective, 1),

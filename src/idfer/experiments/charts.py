@@ -10,7 +10,7 @@ import numpy as np
 
 from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Rows, estimate
 from idfer.files import atomic
-from idfer.reporting.figures import _FAINT, _INK, _SOFT, COLOURS, MARKERS, _grid, _handle, _styled, _text
+from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +24,7 @@ _SPLITS = {
 _REFERENCES = ("erm", "oracle")
 
 
-@_styled
+@styled
 def shift_chart(rows: Rows) -> Figure:
     """A row per method, best on `reversed` at the top: accuracy, leakage and drift, with 95 % intervals."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -45,9 +45,9 @@ def shift_chart(rows: Rows) -> Figure:
     accuracy.set_ylim(len(order) - 0.4, -0.6)
     for label in accuracy.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == "idfer" else "normal")
-        label.set_color(_SOFT if label.get_text() == "oracle" else _INK)
+        label.set_color(SOFT if label.get_text() == "oracle" else INK)
     for axis in (accuracy, leaks, drift):
-        _grid(axis)
+        grid(axis)
         for k, method in enumerate(order):
             if method == "idfer":
                 axis.axhspan(k - 0.5, k + 0.5, color="#eef3f8", zorder=0)
@@ -55,7 +55,7 @@ def shift_chart(rows: Rows) -> Figure:
 
 
 def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
-    shades = (_SOFT, COLOURS[0], COLOURS[1])
+    shades = (SOFT, COLOURS[0], COLOURS[1])
     for j, measure in enumerate(CCCS):
         for k, method in enumerate(order):
             found = estimate(rows, method, measure)
@@ -66,7 +66,7 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
             )
             if measure == "reversed_ccc":
                 edge = found.high if np.isfinite(found.high) else found.value
-                axis.text(edge + 0.012, at, _text(found.value), va="center", fontsize=8, color=shades[j])
+                axis.text(edge + 0.012, at, text(found.value), va="center", fontsize=8, color=shades[j])
     for method, style in zip(_REFERENCES, (":", "--"), strict=True):
         if method in order:
             axis.axvline(
@@ -74,12 +74,12 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
                 alpha=0.8, zorder=1,
             )  # fmt: skip
     axis.set_title("agreement with the labels (CCC), higher is better")
-    handles = [_handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)]
+    handles = [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)]
     axis.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=3, frameon=False,
         fontsize=8.5, handletextpad=0.1, columnspacing=1,
     )  # fmt: skip
-    axis.set_xlabel("lines: ERM (dotted) and oracle (dashed), shortcut reversed", fontsize=8, color=_SOFT)
+    axis.set_xlabel("lines: ERM (dotted) and oracle (dashed), shortcut reversed", fontsize=8, color=SOFT)
 
 
 def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
@@ -93,10 +93,10 @@ def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
             axis.plot([found.low, found.high], [at, at], color=COLOURS[2 + j], linewidth=2, alpha=0.4)
             axis.plot(found.value, at, MARKERS[j], color=COLOURS[2 + j], markersize=5.5, zorder=3)
     axis.set_xlim(-0.04, 1.04)
-    axis.axvline(0, color=_INK, linewidth=1)
+    axis.axvline(0, color=INK, linewidth=1)
     axis.set_title("what a probe reads from the feature")
-    axis.set_xlabel("0 chance · 1 read perfectly; hollow: mean of a sampled feature", fontsize=8, color=_SOFT)
-    handles = [_handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
+    axis.set_xlabel("0 chance · 1 read perfectly; hollow: mean of a sampled feature", fontsize=8, color=SOFT)
+    handles = [handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
     axis.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=4, frameon=False,
         fontsize=8.5, handletextpad=0.1, columnspacing=1,
@@ -106,19 +106,19 @@ def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
 def _drift(axis: Axes, rows: Rows, order: list[str]) -> None:
     for k, method in enumerate(order):
         found = estimate(rows, method, "drift")
-        axis.barh(k, found.value, height=0.55, color=_FAINT if method in _REFERENCES else COLOURS[5])
-        axis.plot([found.low, found.high], [k, k], color=_INK, linewidth=1)
+        axis.barh(k, found.value, height=0.55, color=FAINT if method in _REFERENCES else COLOURS[5])
+        axis.plot([found.low, found.high], [k, k], color=INK, linewidth=1)
         edge = found.high if np.isfinite(found.high) else found.value
-        axis.text(edge, k, f" {found.value:.3f}", va="center", fontsize=8, color=_INK)
+        axis.text(edge, k, f" {found.value:.3f}", va="center", fontsize=8, color=INK)
     axis.set_title("drift")
-    axis.set_xlabel("change of valence and arousal\nwhen only the person changes", fontsize=8, color=_SOFT)
+    axis.set_xlabel("change of valence and arousal\nwhen only the person changes", fontsize=8, color=SOFT)
     axis.set_xlim(0, 1.25 * axis.get_xlim()[1])
 
 
 _SCALES = {"ccc": 0.05, "leak": 0.1, "drift": 0.01}  # colours are full at the largest difference, or this
 
 
-@_styled
+@styled
 def ablation_chart(
     rows: Rows, groups: Mapping[str, str], differences: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> Figure:
@@ -150,7 +150,7 @@ def ablation_chart(
             axis.add_patch(_cell(j, i, shades(0.5 + 0.42 * float(np.clip(gain, -1, 1)))))
             digits = 3 if measure == "drift" else 2
             text = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-            axis.text(j, i, text, ha="center", va="center", color=_INK, weight="bold" if sure else "normal")
+            axis.text(j, i, text, ha="center", va="center", color=INK, weight="bold" if sure else "normal")
     _group_lines(axis, names, groups)
     titles = [
         ("CCC\n" if m in CCCS else "leak\n" if m in LEAKS else "\n")
@@ -167,7 +167,7 @@ def ablation_chart(
     for side in ("left", "bottom"):
         axis.spines[side].set_visible(False)
     ends = {"worse than the base": 0.08, "better": 0.92}
-    handles = [_handle(to_hex(shades(at)), "s", word) for word, at in ends.items()]
+    handles = [handle(to_hex(shades(at)), "s", word) for word, at in ends.items()]
     note = "numbers: means over seeds; bold: the 95 % interval of the paired difference leaves 0 out"
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2, frameon=False, title=note, title_fontsize=8.5
@@ -199,10 +199,10 @@ def _group_lines(axis: Axes, names: list[str], groups: Mapping[str, str]) -> Non
     """A line above each question, and its name at the right."""
     for i, name in enumerate(names):
         if i and groups[name] != groups[names[i - 1]]:
-            axis.axhline(i - 0.5, color=_INK, linewidth=0.8)
+            axis.axhline(i - 0.5, color=INK, linewidth=0.8)
         if i and (groups[name] != groups[names[i - 1]]):
             axis.text(
-                1.01, i, groups[name], transform=axis.get_yaxis_transform(), va="center", color=_SOFT,
+                1.01, i, groups[name], transform=axis.get_yaxis_transform(), va="center", color=SOFT,
                 fontsize=9, style="italic",
             )  # fmt: skip
 

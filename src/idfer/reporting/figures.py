@@ -1,38 +1,22 @@
-"""The report's figures: each draws one tidy table, as SVG or PNG bytes, without any global plotting state.
-
-Colours are Okabe and Ito's, told apart with any colour vision, and never the only carrier: series are also
-named directly and differ in marker. Figures have their own light ground, so they read on a dark page and in
-print alike.
-"""
+"""The report's figures: each draws one tidy table, as SVG or PNG bytes, without any global plotting state."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled, text
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "D", "^", "v", "P")
-_INK, _SOFT, _FAINT = "#1f2328", "#646c76", "#d5d9de"
-_STYLE: dict[str, Any] = {
-    "font.size": 9.5, "font.family": "sans-serif", "text.color": _INK, "axes.labelcolor": _INK,
-    "axes.edgecolor": _SOFT, "xtick.color": _SOFT, "ytick.color": _INK, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.titlesize": 10.5, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "svg.fonttype": "path", "svg.hashsalt": "idfer",
-}  # fmt: skip
 _WORDS = (
     ("excited, happy", 1, 1),
     ("afraid, angry", -1, 1),
@@ -41,21 +25,7 @@ _WORDS = (
 )
 
 
-def _styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Run a function under the report's style, leaving matplotlib's settings as they were."""
-
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> R:
-        import matplotlib
-
-        style: Any = _STYLE
-        with matplotlib.rc_context(style):
-            return draw(*args, **kwargs)
-
-    return styled
-
-
-@_styled
+@styled
 def accuracy(table: pd.DataFrame, metric: str = "ccc") -> Figure:
     """Points with 95 % intervals: a panel per dimension, a row per split, a colour per model.
 
@@ -79,16 +49,16 @@ def accuracy(table: pd.DataFrame, metric: str = "ccc") -> Figure:
         axis.set_title({"mean": "mean of both"}.get(dimension, dimension))
         axis.set_yticks(range(len(splits)), splits)
         axis.set_ylim(len(splits) - 0.45, -0.55)
-        axis.axvline(0, color=_SOFT, linewidth=0.8)
+        axis.axvline(0, color=SOFT, linewidth=0.8)
         low = np.nanmin([0.0, table["low"].min(), table["value"].min()])
         axis.set_xlim(low - 0.05, 1.0)
         axis.set_xlabel(metric.upper())
-        _grid(axis)
+        grid(axis)
     _legend(figure, models)
     return figure
 
 
-@_styled
+@styled
 def leakage(table: pd.DataFrame) -> Figure:
     """Bars of leakage with 95 % intervals: a panel per model, rows are target and features.
 
@@ -119,25 +89,25 @@ def leakage(table: pd.DataFrame) -> Figure:
                 at, line["score"], height=0.92 * thick, color=colour, alpha=0.35 if control else 0.95,
                 edgecolor=colour, linewidth=0.8,
             )  # fmt: skip
-            axis.plot([line["low"], line["high"]], [at, at], color=_INK, linewidth=1)
+            axis.plot([line["low"], line["high"]], [at, at], color=INK, linewidth=1)
             if line["kind"] != "linear":
                 axis.text(
-                    1.02, row, _text(line["score"]), va="center", fontsize=8.5, color=_INK,
+                    1.02, row, text(line["score"]), va="center", fontsize=8.5, color=INK,
                     transform=axis.get_yaxis_transform(),
                 )  # fmt: skip
-        axis.axvline(0, color=_INK, linewidth=1)
+        axis.axvline(0, color=INK, linewidth=1)
         axis.set_title(model)
         axis.set_yticks(list(place.values()), [f for _, f in place])
         for i, target in enumerate(targets):
             axis.text(
                 0.99, i * (len(features) + 0.8) - 0.62, target, ha="right", va="bottom", weight="bold",
-                transform=axis.get_yaxis_transform(), color=_INK,
+                transform=axis.get_yaxis_transform(), color=INK,
             )  # fmt: skip
         axis.set_ylim(max(place.values()) + 0.7, -1.6)
         axis.set_xlim(min(-0.08, float(table["low"].min()) - 0.03), 1.0)
         axis.set_xlabel("0 = chance    ·    1 = read perfectly")
-        _grid(axis)
-    handles = [_handle(COLOURS[2 + i], "s", _PROBES[k]) for i, k in enumerate(kinds)]
+        grid(axis)
+    handles = [handle(COLOURS[2 + i], "s", _PROBES[k]) for i, k in enumerate(kinds)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
 
@@ -149,7 +119,7 @@ _PROBES = {
 }
 
 
-@_styled
+@styled
 def circumplex(table: pd.DataFrame, most: int = 400) -> Figure:
     """True against predicted valence and arousal on the plane, a panel per model.
 
@@ -172,7 +142,7 @@ def circumplex(table: pd.DataFrame, most: int = 400) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def detached(table: pd.DataFrame, faces: Mapping[int, NDArray[np.uint8]]) -> Figure:
     """Where a face's prediction goes as each attribute is detached: a panel per face.
 
@@ -200,13 +170,13 @@ def detached(table: pd.DataFrame, faces: Mapping[int, NDArray[np.uint8]]) -> Fig
                 point["valence"], point["arousal"], MARKERS[i % len(MARKERS)], color=_shade(name, i),
                 markersize=6.5, markeredgecolor="white", markeredgewidth=0.7, zorder=4,
             )  # fmt: skip
-        axis.plot(start["label_valence"], start["label_arousal"], "*", color=_INK, markersize=11, zorder=5)
+        axis.plot(start["label_valence"], start["label_arousal"], "*", color=INK, markersize=11, zorder=5)
         if row in faces:
             image = OffsetImage(faces[row], zoom=30 / faces[row].shape[0])
             axis.add_artist(AnnotationBbox(image, (-0.95, 0.95), frameon=False, pad=0, zorder=2))
             axis.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
-    handles = [_handle(_shade(n, i), MARKERS[i % len(MARKERS)], n) for i, n in enumerate(settings)]
-    handles.append(_handle(_INK, "*", "the label"))
+    handles = [handle(_shade(n, i), MARKERS[i % len(MARKERS)], n) for i, n in enumerate(settings)]
+    handles.append(handle(INK, "*", "the label"))
     figure.legend(
         handles=handles, loc="outside lower center", ncols=min(len(handles), 8), frameon=False,
         title="detached:", title_fontsize=9.5,
@@ -218,9 +188,9 @@ def plane(axis: Axes, words: bool = True) -> None:
     """Draw the empty valence-arousal plane: unit circle, axes, and a word for each quadrant."""
     from matplotlib.patches import Circle
 
-    axis.add_patch(Circle((0, 0), 1, fill=False, edgecolor=_SOFT, linewidth=0.9))
-    axis.axhline(0, color=_FAINT, linewidth=0.9, zorder=0)
-    axis.axvline(0, color=_FAINT, linewidth=0.9, zorder=0)
+    axis.add_patch(Circle((0, 0), 1, fill=False, edgecolor=SOFT, linewidth=0.9))
+    axis.axhline(0, color=FAINT, linewidth=0.9, zorder=0)
+    axis.axvline(0, color=FAINT, linewidth=0.9, zorder=0)
     axis.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
     axis.set_xlabel("valence", labelpad=0)
     axis.set_ylabel("arousal", labelpad=-4)
@@ -237,7 +207,7 @@ def plane(axis: Axes, words: bool = True) -> None:
     axis.set_ylim(-1.3, 1.3)
 
 
-@_styled
+@styled
 def svg(figure: Figure) -> str:
     """The figure as SVG markup, deterministic."""
     buffer = BytesIO()
@@ -280,33 +250,17 @@ def _interval(axis: Axes, height: float, value: float, low: float, high: float, 
         value, height, MARKERS[series % 6], color=COLOURS[series % 6], markersize=6, markeredgecolor="white"
     )
     axis.text(
-        high + 0.02 if np.isfinite(high) else value + 0.04, height, _text(value), va="center", fontsize=8,
-        color=_INK,
+        high + 0.02 if np.isfinite(high) else value + 0.04, height, text(value), va="center", fontsize=8,
+        color=INK,
     )  # fmt: skip
-
-
-def _text(value: float) -> str:
-    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def _offset(series: int, count: int) -> float:
     return (series - (count - 1) / 2) * min(0.3, 0.7 / count)
 
 
-def _grid(axis: Axes) -> None:
-    axis.grid(axis="x", color=_FAINT, linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.tick_params(length=0)
-
-
-def _handle(colour: str, marker: str, label: str) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], color=colour, marker=marker, linestyle="none", label=label)
-
-
 def _legend(figure: Figure, names: Sequence[str]) -> None:
-    handles = [_handle(COLOURS[i % 6], MARKERS[i % 6], name) for i, name in enumerate(names)]
+    handles = [handle(COLOURS[i % 6], MARKERS[i % 6], name) for i, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(names), frameon=False)
 
 
@@ -316,4 +270,4 @@ def _quadrant(valence: NDArray[Any], arousal: NDArray[Any]) -> NDArray[np.intp]:
 
 
 def _shade(name: str, series: int) -> str:
-    return {"none": _SOFT, "all": COLOURS[0]}.get(name, COLOURS[1 + (series - 1) % 5])
+    return {"none": SOFT, "all": COLOURS[0]}.get(name, COLOURS[1 + (series - 1) % 5])

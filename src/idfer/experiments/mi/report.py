@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.experiments.mi.fit import LOWER, UPPER
-from idfer.reporting.figures import _FAINT, _INK, _SOFT, COLOURS, MARKERS, _grid, _handle, _styled
+from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,7 +160,7 @@ _FINDINGS: list[Callable[[list[Row], int], str]] = [
 ]  # fmt: skip
 
 
-@_styled
+@styled
 def figure(rows: list[Row], batch_size: int) -> Figure:
     """Estimate against truth: a panel per estimator, a colour per dimension.
 
@@ -184,10 +184,10 @@ def figure(rows: list[Row], batch_size: int) -> Figure:
         _panel(axis, _of(rows, name), dims, most)
         axis.set_title(_NAMES[name], loc="left")
         kind = "lower bound" if name in LOWER else "upper bound"
-        axis.set_title(kind, loc="right", fontsize=8.5, color=_SOFT, fontweight="normal")
+        axis.set_title(kind, loc="right", fontsize=8.5, color=SOFT, fontweight="normal")
         if name == "infonce" and math.log(batch_size) < 1.4 * most:
-            axis.axhline(math.log(batch_size), color=_SOFT, linewidth=1, linestyle=":")
-            axis.text(0, math.log(batch_size) + 0.15, f"log {batch_size}", color=_SOFT, fontsize=8.5)
+            axis.axhline(math.log(batch_size), color=SOFT, linewidth=1, linestyle=":")
+            axis.text(0, math.log(batch_size) + 0.15, f"log {batch_size}", color=SOFT, fontsize=8.5)
     for axis in axes[len(names) :]:
         axis.set_visible(False)
     for axis in axes[max(0, len(names) - columns) : len(names)]:
@@ -195,7 +195,7 @@ def figure(rows: list[Row], batch_size: int) -> Figure:
         axis.tick_params(labelbottom=True)  # the last row may be a short one
     drawn.supylabel("estimate (nats)", fontsize=9.5)
     handles = [
-        _handle(COLOURS[i % 6], MARKERS[i % 6], f"{d} dimension{'s' * (d > 1)}") for i, d in enumerate(dims)
+        handle(COLOURS[i % 6], MARKERS[i % 6], f"{d} dimension{'s' * (d > 1)}") for i, d in enumerate(dims)
     ]
     drawn.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, title_fontsize=9,
@@ -207,7 +207,7 @@ def figure(rows: list[Row], batch_size: int) -> Figure:
 def _panel(axis: Axes, rows: list[Row], dims: list[int], most: float) -> None:
     transforms = _ordered(rows, "transform")
     low, top = -0.18 * most, 1.42 * most
-    axis.plot([0, most], [0, most], color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=2)
+    axis.plot([0, most], [0, most], color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=2)
     for i, d in enumerate(dims):
         for transform in reversed(transforms):
             part = [r for r in rows if (r["d"], r["transform"]) == (d, transform)]
@@ -220,8 +220,8 @@ def _panel(axis: Axes, rows: list[Row], dims: list[int], most: float) -> None:
                 markeredgecolor="white", markeredgewidth=0.5, zorder=4 if strong else 3,
             )  # fmt: skip
     axis.set(xlim=(-0.03 * most, 1.03 * most), ylim=(low, top))
-    axis.axhline(0, color=_FAINT, linewidth=0.8, zorder=0)
-    _grid(axis)
+    axis.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
+    grid(axis)
 
 
 def _ordered(rows: list[Row], key: str) -> list[Any]:

@@ -126,7 +126,7 @@ def test_the_report_says_what_the_numbers_say() -> None:
     settings = resolve(BASE_SETTINGS)
     variants = [
         {"name": name, "group": group, "given": given, "settings": settings}
-        for name, group, given in ((BASE, BASE, {}), ("less", "why", {"lr": 0.1}))
+        for name, group, given in ((BASE, BASE, {}), ("less", "why", {"lr": 0.1, "terms": {"alpha": 0.0}}))
     ]
     content = {
         "command": "idfer ablate g.yaml", "seeds": [1, 2, 3], "variants": variants, "rows": rows,
@@ -135,6 +135,7 @@ def test_the_report_says_what_the_numbers_say() -> None:
     text = markdown(content, "ablation")
     assert "`idfer ablate g.yaml`" in text
     assert "## why: difference to the base" in text
-    line = next(line for line in text.splitlines() if line.startswith("| less | lr: 0.1 |"))
+    start = "| less | lr: 0.1, terms: {alpha: 0.0} |"
+    line = next(line for line in text.splitlines() if line.startswith(start))
     assert line.count("worse") == 1
     assert "-0.200 [-0.200, -0.200], p < 0.001, **worse**" in line

@@ -92,7 +92,7 @@ def markdown(whole: Mapping[str, Any], name: str) -> str:
         table = [["variant", "changes", *(MEASURES[m].title for m in (*CCCS, "drift"))]]
         for one in variants:
             if one["group"] == group and one["name"] != BASE:
-                changes = json.dumps(one["given"]).strip("{}").replace('"', "")
+                changes = json.dumps(one["given"])[1:-1].replace('"', "")
                 cells = [
                     _difference(whole["comparisons"][one["name"]][m], MEASURES[m].higher)
                     for m in (*CCCS, "drift")

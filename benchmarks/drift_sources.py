@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from idfer.data.manifest import Manifest
-from idfer.experiments.jobs import Job
-from idfer.experiments.protocol import CHANGED, SHIFTED
-from idfer.experiments.trial import TRIAL, world
+from idfer.experiments.protocol import CHANGED, SHIFTED, Protocol
+from idfer.experiments.trial import job, world
 from idfer.synthetic.factors import IDENTITY, Factors
 from idfer.synthetic.render import render
 from idfer.training.checkpoint import Checkpoint, load_checkpoint
@@ -105,10 +104,7 @@ def run_of(bench: dict[str, Any], runs: Path, method: str, seed: int) -> Path:
     """The run that the benchmark reports for a method and seed."""
     settings = next(one["settings"] for one in bench["tuning"][method] if one["chosen"])
     data = "oracle" if method == "oracle" else SHIFTED
-    arguments = {
-        "protocol": bench["protocol"], "seed": seed, "data": data, "settings": settings, "device": "cpu",
-    }  # fmt: skip
-    return runs / "runs" / Job("", TRIAL, arguments).key
+    return runs / "runs" / job("", Protocol(**bench["protocol"]), seed, data, settings).key
 
 
 def draw(factors: Factors, size: int, batch: int = 250) -> torch.Tensor:

@@ -9,7 +9,16 @@ from typing import Any
 
 from idfer.experiments.ablate import BASE
 from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Rows, compare, estimate
-from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes, verdict
+from idfer.experiments.tables import (
+    bracket,
+    columns,
+    flat,
+    interval_text,
+    p_text,
+    pipes,
+    settings_text,
+    verdict,
+)
 from idfer.files import atomic
 
 SHOWN = (*CCCS, *LEAKS, "drift")
@@ -92,7 +101,7 @@ def markdown(whole: Mapping[str, Any], name: str) -> str:
         table = [["variant", "changes", *(MEASURES[m].title for m in (*CCCS, "drift"))]]
         for one in variants:
             if one["group"] == group and one["name"] != BASE:
-                changes = json.dumps(one["given"])[1:-1].replace('"', "")
+                changes = settings_text(one["given"])
                 cells = [
                     _difference(whole["comparisons"][one["name"]][m], MEASURES[m].higher)
                     for m in (*CCCS, "drift")

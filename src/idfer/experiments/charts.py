@@ -149,8 +149,8 @@ def ablation_chart(
                 sure = bool(one["low"] > 0 or one["high"] < 0)
             axis.add_patch(_cell(j, i, shades(0.5 + 0.42 * float(np.clip(gain, -1, 1)))))
             digits = 3 if measure == "drift" else 2
-            text = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-            axis.text(j, i, text, ha="center", va="center", color=INK, weight="bold" if sure else "normal")
+            shown = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+            axis.text(j, i, shown, ha="center", va="center", color=INK, weight="bold" if sure else "normal")
     _group_lines(axis, names, groups)
     titles = [
         ("CCC\n" if m in CCCS else "leak\n" if m in LEAKS else "\n")
@@ -200,7 +200,6 @@ def _group_lines(axis: Axes, names: list[str], groups: Mapping[str, str]) -> Non
     for i, name in enumerate(names):
         if i and groups[name] != groups[names[i - 1]]:
             axis.axhline(i - 0.5, color=INK, linewidth=0.8)
-        if i and (groups[name] != groups[names[i - 1]]):
             axis.text(
                 1.01, i, groups[name], transform=axis.get_yaxis_transform(), va="center", color=SOFT,
                 fontsize=9, style="italic",

@@ -18,7 +18,16 @@ from idfer.experiments.measures import (
     values,
 )
 from idfer.experiments.statistics import best
-from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes, verdict
+from idfer.experiments.tables import (
+    bracket,
+    columns,
+    flat,
+    interval_text,
+    p_text,
+    pipes,
+    settings_text,
+    verdict,
+)
 from idfer.experiments.trial import ATTRIBUTES
 from idfer.files import atomic
 
@@ -255,7 +264,7 @@ def _tuning(tuning: Mapping[str, Any]) -> list[str]:
     table = [head]
     for method, tried in tuning.items():
         for one in tried:
-            given = json.dumps(one["given"])[1:-1].replace('"', "")
+            given = settings_text(one["given"])
             scores = [f"{one[k]:.3f}" for k in ("selection", "val_ccc")] + [f"{one['val_effective']:.2f}"]
             table.append([method, given, *scores, "chosen" if one["chosen"] else ""])
     return pipes(table)

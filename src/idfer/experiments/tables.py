@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,11 @@ def interval_text(found: Estimate, digits: int = 3, sign: str = "") -> str:
     if not np.isfinite(found.low):
         return text
     return f"{text} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
+
+
+def settings_text(given: Mapping[str, Any]) -> str:
+    """`lr: 0.1, terms: {alpha: 0.0}`: settings as they stand in a YAML file, without the outer braces."""
+    return json.dumps(given)[1:-1].replace('"', "")
 
 
 def flat(found: Paired) -> dict[str, Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 REQUIRED = ("path", "valence", "arousal")
 DEFAULTS: dict[str, str | int] = {"frame": -1, "subject": "", "source": "", "split": "", "label_source": ""}
 LABELS = ("valence", "arousal")
+DRAWN = "idfer-synthetic"  # `source` of faces that idfer drew
 FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source knows them
 
 
@@ -143,6 +144,11 @@ class Manifest:
     def subjects(self) -> np.ndarray:
         """(N,) subject names; a row without one is its own subject (its path)."""
         return np.where(self.frame["subject"] == "", self.frame["path"], self.frame["subject"]).astype(str)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether every face was drawn by `idfer synth`: no photograph, so no person behind it."""
+        return bool((self.frame["source"] == DRAWN).all())
 
     def box(self, row: int) -> tuple[float, float, float, float] | None:
         """Face box (x, y, width, height) in pixels of one row, or None where the image is the face."""

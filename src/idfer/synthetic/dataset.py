@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from idfer.progress import Bar
     from idfer.synthetic.factors import Factors
 
-SOURCE = "idfer-synthetic"
 MANIFEST = "manifest.parquet"
 CAPTIONS = "captions.txt"
 SHEET = "sheet.png"
@@ -161,6 +160,8 @@ def counterfactual(
 
 def _table(faces: Factors, split: str) -> pd.DataFrame:
     """Manifest rows of one split: contract columns and factors."""
+    from idfer.data.manifest import DRAWN
+
     table = faces.frame()
     cohort, person = faces.cohort.int().tolist(), faces.identity.int().tolist()
     subjects = [f"s{c}-{p:05d}" for c, p in zip(cohort, person, strict=True)]
@@ -168,7 +169,7 @@ def _table(faces: Factors, split: str) -> pd.DataFrame:
     number = table.groupby("subject").cumcount()
     paths = [f"{IMAGES}/{split}/{s}/{n:04d}.png" for s, n in zip(subjects, number, strict=True)]
     table.insert(0, "path", paths)
-    table = table.assign(source=SOURCE, split=split, label_source="synthetic", frame=-1)
+    table = table.assign(source=DRAWN, split=split, label_source="synthetic", frame=-1)
     return table.assign(valence=faces.valence.numpy(), arousal=faces.arousal.numpy())
 
 

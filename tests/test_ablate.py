@@ -10,12 +10,14 @@ import yaml
 
 from idfer import cli
 from idfer.errors import IdferError, UsageError
-from idfer.experiments.ablate import BASE, Grid
 from idfer.experiments.ablate_report import comparisons, markdown
+from idfer.experiments.grid import BASE, Grid, Variant
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
-from idfer.experiments.trial import job, resolve
+from idfer.experiments.scores import Row, Score
+from idfer.experiments.trial import job
 from idfer.methods.leakage import ESTIMATORS
+from idfer.training.settings import Settings
 
 BASE_SETTINGS = {"method": "idfer", "backbone": "conv4", "size": 64, "terms": {"attach": 0.1}}
 SHIPPED = Path(__file__).parent.parent / "ablations" / "default.yaml"
@@ -34,27 +36,29 @@ def test_variants_change_the_base_term_by_term(tmp_path: Path) -> None:
             "plain": {"method": "erm"}, "no weights": {"decorrelate": False}, "wide": {"terms": {"alpha": 0}},
         },
     }  # fmt: skip
-    found = Grid.read(grid(tmp_path, seeds="3,1", variants=variants))
-    assert found.seeds == [1, 3]
-    assert list(found.variants) == [BASE, "age alone", "without age", "plain", "no weights", "wide"]
-    assert found.groups["wide"] == "training"
-    base = found.variants[BASE]
-    assert base["terms"]["attach"] == 0.1
-    assert base["decorrelate"] is True
-    assert found.variants["without age"] == base | {"use": ["gender", "skin"]}
-    assert found.variants["wide"] == base | {"terms": base["terms"] | {"alpha": 0.0}}
-    assert found.variants["plain"]["terms"] == resolve({"method": "erm"})["terms"]  # not the base's
+    read = Grid.read(grid(tmp_path, seeds="3,1", variants=variants))
+    assert read.seeds == [1, 3]
+    by_name = {variant.name: variant for variant in read.variants}
+    assert list(by_name) == [BASE, "age alone", "without age", "plain", "no weights", "wide"]
+    assert by_name["wide"].group == "training"
+    base = by_name[BASE].settings
+    assert base.terms["attach"] == 0.1
+    assert base.decorrelate is True
+    assert by_name["without age"].settings == base.changed(use=("gender", "skin"))
+    assert by_name["wide"].settings == base.changed(terms={**base.terms, "alpha": 0.0})
+    assert by_name["plain"].settings.terms == Settings.of(method="erm").terms  # not the base's
 
 
 def test_a_default_written_out_is_the_same_trial_and_anything_else_another() -> None:
-    short, said = resolve(BASE_SETTINGS), resolve(BASE_SETTINGS | {"retrieval": "soft", "form": "distilled"})
+    short = Settings.of(**BASE_SETTINGS)
+    said = Settings.of(**BASE_SETTINGS, retrieval="soft", form="distilled")
     assert said == short
     keys = {
         job("x", Protocol(), 1, "shifted", short).key,
         job("x", Protocol(), 2, "shifted", short).key,
         job("x", Protocol(), 1, "oracle", short).key,
         job("x", Protocol(size=32), 1, "shifted", short).key,
-        job("x", Protocol(), 1, "shifted", resolve(BASE_SETTINGS | {"lr": 0.002})).key,
+        job("x", Protocol(), 1, "shifted", Settings.of(**BASE_SETTINGS, lr=0.002)).key,
     }
     assert len(keys) == 5
     assert job("y", Protocol(), 1, "shifted", said).key in keys
@@ -99,38 +103,41 @@ def test_a_grid_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_shipped_grid_is_valid_and_asks_what_it_should() -> None:
-    given = list(Grid.read(SHIPPED).given.values())
-    used = [sorted(one["use"]) for one in given if "use" in one]
+    given = [variant.given for variant in Grid.read(SHIPPED).variants]
+    used = [sorted(changes["use"]) for changes in given if "use" in changes]
     for alone in ("age", "gender", "skin"):
         assert [alone] in used
         assert sorted({"age", "gender", "skin"} - {alone}) in used
-    assert {"hard", "truth"} <= {one.get("retrieval") for one in given}
-    assert {"simple", "residual_post", "residual_prev"} <= {one.get("form") for one in given}
-    added = [one["terms"] for one in given if one.get("terms", {}).get("beta")]
+    assert {"hard", "truth"} <= {changes.get("retrieval") for changes in given}
+    assert {"simple", "residual_post", "residual_prev"} <= {changes.get("form") for changes in given}
+    added = [changes["terms"] for changes in given if changes.get("terms", {}).get("beta")]
     assert {terms["estimator"] for terms in added} == set(ESTIMATORS)
-    assert len({one["backbone"] for one in given if "backbone" in one}) >= 2
-    assert any(one.get("decorrelate") is False for one in given)
+    assert len({changes["backbone"] for changes in given if "backbone" in changes}) >= 2
+    assert any(changes.get("decorrelate") is False for changes in given)
 
 
 def test_the_report_says_what_the_numbers_say() -> None:
-    keys = {one.key for one in MEASURES.values()}
+    wanted = [measure.score for name, measure in MEASURES.items() if name not in ("rate", "reversed_ccc")]
     rows = [
-        {"name": name, "seed": seed, **dict.fromkeys(keys, 0.5), "rate": None}
-        | {"reversed_ccc": score + 0.01 * seed}
+        Row(
+            name, seed,
+            [Score(value=0.5, **where) for where in wanted]
+            + [Score("ccc", score + 0.01 * seed, "reversed", "mean"), Score("rate", None)],
+        )
         for name, score in ((BASE, 0.5), ("less", 0.3))
         for seed in (1, 2, 3)
     ]  # fmt: skip
-    found = comparisons(rows)
-    assert found["less"]["reversed_ccc"]["difference"] == pytest.approx(-0.2)
-    assert found["less"]["drift"]["p"] == 1.0
-    settings = resolve(BASE_SETTINGS)
+    differences = comparisons(rows)
+    assert differences["less"]["reversed_ccc"]["difference"] == pytest.approx(-0.2)
+    assert differences["less"]["drift"]["p"] == 1.0
+    settings = Settings.of(**BASE_SETTINGS)
     variants = [
-        {"name": name, "group": group, "given": given, "settings": settings}
+        Variant(name, group, given, settings)
         for name, group, given in ((BASE, BASE, {}), ("less", "why", {"lr": 0.1, "terms": {"alpha": 0.0}}))
     ]
     content = {
         "command": "idfer ablate g.yaml", "seeds": [1, 2, 3], "variants": variants, "rows": rows,
-        "comparisons": found, "source": ["abc"],
+        "comparisons": differences, "source": ["abc"],
     }  # fmt: skip
     text = markdown(content, "ablation")
     assert "`idfer ablate g.yaml`" in text

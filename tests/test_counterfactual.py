@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from idfer.evaluation.outputs import outputs
 
 from idfer.data.images import Preprocess
 from idfer.data.loader import FaceDataset
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.counterfactual import check_pairs, drift, drift_of, other_people
-from idfer.evaluation.outputs import outputs
 from idfer.experiments.protocol import CHANGED, ORACLE, SHIFTED, Protocol, write, write_world
 from idfer.models.network import Network
 from idfer.objectives.budget import rate

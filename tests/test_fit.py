@@ -50,12 +50,14 @@ def test_training_learns_and_a_run_holds_all_that_using_it_needs(
     model = load_checkpoint(run)
     assert model.network.attributes == (("tint", "group") if method == "idfer" else ())
     assert model.preprocess.size == 32
-    assert model.config["method"] == method
-    assert {"backbone", "seed", "data", "versions"} <= set(model.config)
+    assert model.record.settings.method == method
+    assert model.record.settings.backbone == BACKBONE
+    assert model.record.data["rows"] == 72
+    assert "torch" in model.record.versions
     assert not (run / "state.safetensors").exists()
     if method == "idfer":
         assert history[-1]["nce"] > history[0]["nce"]
-        assert model.config["weights"]["effective_sample_size"] > 0
+        assert model.record.sample_weights["effective_sample_size"] > 0
 
 
 def test_kill_nine_in_the_middle_then_the_same_command_gives_the_uninterrupted_weights(
@@ -244,7 +246,7 @@ def test_checkpoints_of_another_version_or_damaged_ones_are_named(squares: Manif
     (run / "config.yaml").write_text(yaml.safe_dump(config | {"format_version": 99}))
     with pytest.raises(IdferError, match="format 99"):
         load_checkpoint(run)
-    (run / "config.yaml").write_text(yaml.safe_dump(config | {"dim": 17}))
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"settings": config["settings"] | {"dim": 17}}))
     with pytest.raises(IdferError, match="does not fit its"):
         load_checkpoint(run)
     (run / "config.yaml").write_text(yaml.safe_dump(config))

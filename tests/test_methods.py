@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from idfer.methods.catalogue import METHODS
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,7 +22,6 @@ import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.methods import avce, caf, common, dice, elim, groupdro
 from idfer.methods.adversarial import Adversarial
-from idfer.methods.catalogue import METHODS
 from idfer.methods.common import Budget, Facts, Setup
 from idfer.methods.erm import ERM
 from idfer.methods.hsic import HSICPenalty

@@ -16,8 +16,12 @@ import pytest
 import yaml
 
 from idfer import cli
-from idfer.errors import IdferError, UsageError
-from idfer.experiments.shift import METHODS, PLAN, Plan, numbers
+from idfer.catalogue import METHODS, MethodEntry
+from idfer.errors import UsageError
+from idfer.experiments.grid import Plan, contenders
+from idfer.experiments.scores import Row, Score
+from idfer.experiments.seeds import numbers
+from idfer.experiments.shift import PLAN, select
 from idfer.experiments.shift_report import comparisons
 from idfer.experiments.tables import verdict
 
@@ -89,13 +93,16 @@ def _check_files(results: Path) -> None:
         assert method in ("erm", "oracle", "idfer")
         assert set(numbers_of) == wanted
         assert numbers_of["seeds"] == 2
-        own = [row for row in found["rows"] if row["name"] == method]
-        assert [row["seed"] for row in own] == [1, 2]
-        assert numbers_of["reversed_ccc"] == pytest.approx(np.mean([row["reversed_ccc"] for row in own]))
-        assert own[0]["reversed_ccc"] == pytest.approx(
-            (own[0]["reversed_ccc_valence"] + own[0]["reversed_ccc_arousal"]) / 2, abs=1e-5
-        )
+        rows = [Row.of(**row) for row in _as_arguments(found["rows"]) if row["name"] == method]
+        assert [row.seed for row in rows] == [1, 2]
+        of_mean = [row.value("ccc", "reversed", "mean") for row in rows]
+        assert numbers_of["reversed_ccc"] == pytest.approx(np.mean(of_mean))
+        both = [rows[0].value("ccc", "reversed", dimension) for dimension in ("valence", "arousal")]
+        assert of_mean[0] == pytest.approx(np.mean(both), abs=1e-5)
     for tried in found["tuning"].values():
+        assert all(
+            one["settings"]["epochs"] == 1 for one in tried
+        )  # the tiny budget
         best = max(tried, key=lambda one: one["selection"])
         assert best["chosen"]
         assert sum(one["chosen"] for one in tried) == 1
@@ -103,6 +110,10 @@ def _check_files(results: Path) -> None:
     assert f"`{found['command']}`" in text
     assert found["rule"] in text
     assert (results / "shift.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _as_arguments(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": row["name"], "seed": row["seed"], "result": row} for row in rows]
 
 
 @pytest.mark.slow
@@ -124,27 +135,36 @@ def test_a_trial_that_fails_is_named_and_the_others_finish(
 
 def test_the_shipped_plan_gives_every_method_the_same_search() -> None:
     plan = Plan.read(PLAN)
-    assert set(plan.grid) == set(METHODS)
-    assert len({len(settings) for settings in plan.grid.values()}) == 1
-    assert plan.grid["oracle"] == plan.grid["erm"]
-    for method in METHODS:
-        found = plan.settings(method)
-        assert len({json.dumps(one, sort_keys=True) for one in found}) == len(found)  # none is tried twice
-        shared = set(plan.budget) - set().union(*plan.grid[method])
-        assert all(one[name] == plan.budget[name] for one in found for name in shared)
+    plan.check_equal(contenders())
+    assert plan.search("oracle") == plan.search("erm")
+    for method in contenders():
+        settings = plan.settings(method)
+        assert len({setting.digest for setting in settings}) == len(settings)  # none is tried twice
+        shared = set(plan.budget) - set().union(*plan.search(method))
+        assert all(getattr(setting, name) == plan.budget[name] for setting in settings for name in shared)
 
 
 def test_a_plan_with_unequal_searches_or_an_unknown_term_is_refused(tmp_path: Path) -> None:
-    def read(grid: Any) -> Plan:
-        (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"budget": {}, "grid": grid}))
+    def read(content: Any) -> Plan:
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump(content))
         return Plan.read(tmp_path / "plan.yaml")
 
-    with pytest.raises(IdferError, match="equally many settings: erm 1, idfer 2"):
-        read({"erm": [{}], "idfer": [{}, {"lr": 0.1}]})
+    with pytest.raises(UsageError, match="equally many settings: erm 1, idfer 2"):
+        read({"grid": {"erm": [{}], "idfer": [{}, {"lr": 0.1}]}}).check_equal(["erm", "idfer"])
     with pytest.raises(UsageError, match="plan, idfer, setting 1: unknown term 'beat'"):
-        read({"idfer": [{"terms": {"beat": 1.0}}]}).settings("idfer")
-    with pytest.raises(IdferError, match="is no plan"):
-        read(None)
+        read({"grid": {"idfer": [{"terms": {"beat": 1.0}}]}}).settings("idfer")
+    with pytest.raises(UsageError, match="is no plan"):
+        read({"grid": {"idfer": 3}})
+    with pytest.raises(UsageError, match=r"unknown key in .* 'grids'\. Did you mean 'grid'"):
+        read({"grids": {}})
+
+
+def test_the_rule_takes_the_best_mean_and_the_first_of_equals() -> None:
+    assert select([[0.5, 0.7], [0.9, 0.4], [0.6, 0.6]]) == 1
+    assert select([[0.5, 0.5], [0.5, 0.5]]) == 0
+    assert (
+        select([[float("nan"), 0.9], [0.1, 0.1]]) == 1
+    )  # not defined on a seed: the model is constant there
 
 
 def test_seeds_as_people_type_them() -> None:
@@ -154,24 +174,47 @@ def test_seeds_as_people_type_them() -> None:
             numbers("seeds", bad)
 
 
-def test_the_runner_up_is_the_best_baseline_of_each_measure_and_never_the_oracle() -> None:
-    keys = {"matched_ccc", "balanced_ccc", "drift", "leak_sampled_identity"}
-    keys |= {f"leak_sampled_{name}_mlp" for name in ("gender", "age", "skin")}
-    level = {"erm": 0.3, "oracle": 0.9, "idfer": 0.6, "hsic": 0.4}
-    rows = [
-        {"name": name, "seed": seed, **dict.fromkeys(keys, value)}
-        | {"reversed_ccc": value * (1 + 0.001 * seed)}
-        for name, value in level.items()
+def scored(levels: dict[str, float]) -> list[Row]:
+    """Rows of three seeds in which every measure of a method has one value, `reversed` nearly so."""
+    leaks = [("gender", "mlp"), ("age", "mlp"), ("skin", "mlp"), ("identity", "verification")]
+    return [
+        Row(
+            name, seed,
+            [Score("ccc", value, split, "mean") for split in ("matched", "balanced")]
+            + [Score("ccc", value * (1 + 0.001 * seed), "reversed", "mean"), Score("drift", value)]
+            + [Score("leak", value, of=of, feature="sampled", probe=probe) for of, probe in leaks],
+        )
+        for name, value in levels.items()
         for seed in (1, 2, 3)
     ]  # fmt: skip
-    found = comparisons(rows)
-    second = {one["measure"]: one["second"] for one in found["runner_up"]}
+
+
+def test_the_runner_up_is_the_best_baseline_of_each_measure_and_never_the_oracle() -> None:
+    compared = comparisons(scored({"erm": 0.3, "oracle": 0.9, "idfer": 0.6, "hsic": 0.4}))
+    second = {line["measure"]: line["second"] for line in compared["runner_up"]}
     assert second["reversed_ccc"] == "hsic"
     assert second["drift"] == second["leak_age"] == "erm"  # lower is better
-    one = next(one for one in found["runner_up"] if one["measure"] == "reversed_ccc")
-    assert one["relative"] == pytest.approx(0.5)
-    assert verdict(one, higher_is_better=True) == "better"
-    assert verdict(one, higher_is_better=False) == "worse"
-    assert verdict(one | {"low": -0.1}, higher_is_better=True) == "not told apart"
-    assert verdict(one | {"low": np.nan, "high": np.nan}, higher_is_better=True) == "not told apart"
-    assert {o["first"] for o in found["against_idfer"]} == {"erm", "oracle", "hsic"}
+    line = next(line for line in compared["runner_up"] if line["measure"] == "reversed_ccc")
+    assert line["relative"] == pytest.approx(0.5)
+    assert verdict(line, higher_is_better=True) == "better"
+    assert verdict(line, higher_is_better=False) == "worse"
+    assert verdict(line | {"low": -0.1}, higher_is_better=True) == "not told apart"
+    assert verdict(line | {"low": np.nan, "high": np.nan}, higher_is_better=True) == "not told apart"
+    assert {against["first"] for against in compared["against_idfer"]} == {"erm", "oracle", "hsic"}
+
+
+def test_a_method_is_a_baseline_by_its_row_in_the_catalogue(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_new = {**METHODS, "mine": MethodEntry("idfer.methods.erm:ERM", "a new one")}
+    for module in ("idfer.catalogue", "idfer.experiments.grid"):
+        monkeypatch.setattr(f"{module}.METHODS", with_new)
+    compared = comparisons(scored({"erm": 0.3, "idfer": 0.6, "mine": 0.69}))
+    second = {line["measure"]: line["second"] for line in compared["runner_up"]}
+    assert second["reversed_ccc"] == "mine"
+    assert "mine" in contenders()
+    assert len(Plan.read(PLAN).settings("mine")) == len(Plan.read(PLAN).settings("erm"))
+    names = ", ".join(METHODS)
+    with pytest.raises(SystemExit):
+        cli.main(["fit", "--help"])
+    assert names.split(", ")[-1] in capsys.readouterr().out

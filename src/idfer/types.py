@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 
@@ -55,6 +58,62 @@ class Prediction(NamedTuple):
     backbone: Tensor
     mean: Tensor
     log_variance: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of B faces, as arrays: all that evaluation ever sees of a model.
+
+    Attributes:
+        valence_arousal: (B, 2) *perceived* valence and arousal in [-1, 1].
+        features: (B, D) arrays by name, to be probed for identity; "expression" is what the prediction was
+            made from. Empty where a model shows none.
+        rate: (B,) nats about the image that a sampled "expression" carries, or None without such a bound.
+        spread: (B, D) standard deviation of the sampled "expression" about its mean, which `features` holds;
+            None where nothing is sampled.
+    """
+
+    valence_arousal: NDArray[np.floating[Any]]
+    features: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    rate: NDArray[np.floating[Any]] | None = None
+    spread: NDArray[np.floating[Any]] | None = None
+
+
+class Preprocessing(Protocol):
+    """How a model wants its faces; `idfer.data.images.Preprocess` is one."""
+
+    @property
+    def size(self) -> int:
+        """Side S of the square crops, pixels."""
+
+    def crop(self, image: np.ndarray, box: Sequence[float] | None = None) -> np.ndarray:
+        """The face in an image (H, W, 3) uint8 RGB as (S, S, 3) uint8; without a box all of the image."""
+
+
+@runtime_checkable
+class FaceModel(Protocol):
+    """Any valence-arousal model: a run of `idfer fit`, an ONNX file, somebody else's network."""
+
+    @property
+    def name(self) -> str:
+        """For tables and reports."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Identity attributes that `strength` may name; () where there are none."""
+
+    @property
+    def preprocess(self) -> Preprocessing:
+        """How faces are cut for it."""
+
+    def predict(self, crops: NDArray[np.uint8], strength: Mapping[str, float] | None = None, /) -> Outputs:
+        """Say what B crops show.
+
+        Args:
+            crops: (B, S, S, 3) uint8, RGB, as `preprocess.crop` makes them.
+            strength: how far each attribute is detached: 1 takes it out, 0 leaves it in. None is the model's
+                own way (all detached, where it can); ignored by a model without attributes.
+        """
 
 
 class Stateful(Protocol):

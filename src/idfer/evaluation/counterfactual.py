@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
     from idfer.synthetic.factors import Factors
-    from idfer.training.checkpoint import Checkpoint
+    from idfer.types import FaceModel
 
 
 def other_people(faces: Factors, seed: int = 0) -> Factors:
@@ -81,7 +81,7 @@ def drift_of(
 
 
 def drift(
-    run: str | Path | Checkpoint,
+    model: str | Path | FaceModel,
     faces: Manifest,
     changed: Manifest,
     table: AttributeTable | None = None,
@@ -93,7 +93,7 @@ def drift(
     """Counterfactual drift of a model.
 
     Args:
-        run: a run's folder, a shipped model's name, or an opened checkpoint.
+        model: a run's folder, a shipped model's name, or any `idfer.types.FaceModel`.
         faces: N faces.
         changed: N faces, row by row the same expression on another person's face (see `other_people`).
         table: attributes retrieved for both; needed by residual forms that read ID vectors.
@@ -104,12 +104,15 @@ def drift(
     Raises:
         IdferError: the two manifests are not aligned, or a face cannot be read.
     """
-    from idfer.evaluation.outputs import outputs
-    from idfer.training.checkpoint import Checkpoint, load_checkpoint
+    from idfer.evaluation.forward import Pass
+    from idfer.evaluation.models import open_model, vectors_of
 
     check_pairs(faces, changed)
-    checkpoint = run if isinstance(run, Checkpoint) else load_checkpoint(run, device)
-    first, second = (outputs(checkpoint, m, table).valence_arousal for m in (faces, changed))
+    opened = open_model(model, device)
+    first, second = (
+        Pass(strict=True).run(opened, manifest, vectors_of(opened, manifest, table)).valence_arousal
+        for manifest in (faces, changed)
+    )
     return drift_of(first, second, faces.subjects, replicates=replicates, seed=seed)
 
 

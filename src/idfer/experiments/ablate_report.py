@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from idfer.experiments.ablate import BASE
+from idfer.experiments.grid import BASE, Variant
 from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Rows, compare, estimate
+from idfer.experiments.scores import names_of
 from idfer.experiments.tables import (
     bracket,
     columns,
@@ -19,7 +19,7 @@ from idfer.experiments.tables import (
     settings_text,
     verdict,
 )
-from idfer.files import atomic
+from idfer.experiments.writer import write_results
 
 SHOWN = (*CCCS, *LEAKS, "drift")
 
@@ -35,51 +35,44 @@ def write(content: Mapping[str, Any], name: str, out: Path) -> str:
     Raises:
         IdferError: a file cannot be written.
     """
-    from idfer.evaluation.suite import environment, json_ready
-    from idfer.experiments.charts import ablation_chart, save
+    from idfer.experiments.charts import ablation_chart
 
     rows = content["rows"]
     whole = {
         **{key: value for key, value in content.items() if key != "rows"},
         "summary": summary(rows),
         "comparisons": comparisons(rows),
-        "environment": environment(),
         "rows": rows,
     }
-    text = json.dumps(json_ready(whole), indent=1) + "\n"
-    for end, written in (("json", text), ("md", markdown(whole, name))):
-        with atomic(out / f"{name}.{end}") as temporary:
-            temporary.write_text(written, encoding="utf-8")
-    groups = {one["name"]: one["group"] for one in content["variants"]}
-    save(ablation_chart(rows, groups, whole["comparisons"]), out / f"{name}.png")
+    groups = {variant.name: variant.group for variant in content["variants"]}
+    figure = ablation_chart(rows, groups, whole["comparisons"])
+    files = write_results(out, name, whole, markdown(whole, name), figure)
+    return f"{columns(_numbers(rows, content['variants']))}\n\n{files}"
+
+
+def _numbers(rows: Rows, variants: Sequence[Variant]) -> list[list[str]]:
+    """All measures with their intervals, a row per variant."""
     table = [["variant", *(MEASURES[m].title for m in SHOWN)]]
-    table += [
-        [v["name"], *(interval_text(estimate(rows, v["name"], m)) for m in SHOWN)]
-        for v in content["variants"]
-    ]
-    files = {"tables": "md", "numbers": "json", "figure": "png"}
-    listed = "\n".join(f"{key:<9}{out / f'{name}.{end}'}" for key, end in files.items())
-    return f"{columns(table)}\n\n{listed}"
+    return table + [[v.name, *(interval_text(estimate(rows, v.name, m)) for m in SHOWN)] for v in variants]
 
 
 def summary(rows: Rows) -> dict[str, dict[str, float]]:
     """Means over seeds per variant, named as in shift.json."""
-    names = dict.fromkeys(row["name"] for row in rows)
-    return {name: {m: estimate(rows, name, m).value for m in MEASURES} for name in names}
+    return {name: {m: estimate(rows, name, m).value for m in MEASURES} for name in names_of(rows)}
 
 
 def comparisons(rows: Rows) -> dict[str, dict[str, dict[str, Any]]]:
     """{variant: {measure: variant minus base, seed by seed}}."""
-    names = [name for name in dict.fromkeys(row["name"] for row in rows) if name != BASE]
+    names = [name for name in names_of(rows) if name != BASE]
     return {name: {m: flat(compare(rows, name, BASE, m)) for m in SHOWN} for name in names}
 
 
 def markdown(whole: Mapping[str, Any], name: str) -> str:
     """The whole report, naming its command."""
     rows, variants = whole["rows"], whole["variants"]
-    settings = variants[0]["settings"]
-    base = ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None and k != "terms")
-    terms = ", ".join(f"{k} {v}" for k, v in settings["terms"].items())
+    base = variants[0].settings.to_dict()
+    terms = ", ".join(f"{k} {v}" for k, v in base.pop("terms").items())
+    settings = ", ".join(f"{k} {v}" for k, v in base.items() if v is not None)
     lines = [
         "# Ablation", "", f"`{whole['command']}`", "",
         "Each variant changes the base in one respect; protocol and measures are those of "
@@ -88,31 +81,23 @@ def markdown(whole: Mapping[str, Any], name: str) -> str:
         "differences. `better` and `worse`: the interval of the difference to the base leaves 0 out; with so "
         "few seeds much that is real stays `not told apart`, and with so many comparisons one in forty is "
         "called either by chance. Settings are not tuned again per variant.", "",
-        f"Base: {base}. Terms: {terms}.", "",
+        f"Base: {settings}. Terms: {terms}.", "",
         f"![heat map]({name}.png)", "", "## All numbers", "",
-        *pipes(
-            [["variant", *(MEASURES[m].title for m in SHOWN)]]
-            + [
-                [v["name"], *(interval_text(estimate(rows, v["name"], m)) for m in SHOWN)] for v in variants
-            ]
-        ), "",
+        *pipes(_numbers(rows, variants)), "",
     ]  # fmt: skip
-    for group in dict.fromkeys(v["group"] for v in variants if v["name"] != BASE):
+    for group in dict.fromkeys(variant.group for variant in variants if variant.name != BASE):
         table = [["variant", "changes", *(MEASURES[m].title for m in (*CCCS, "drift"))]]
-        for one in variants:
-            if one["group"] == group and one["name"] != BASE:
-                changes = settings_text(one["given"])
-                cells = [
-                    _difference(whole["comparisons"][one["name"]][m], MEASURES[m].higher)
-                    for m in (*CCCS, "drift")
-                ]
-                table.append([one["name"], changes, *cells])
+        for variant in variants:
+            if variant.group == group and variant.name != BASE:
+                against = whole["comparisons"][variant.name]
+                cells = [_difference(against[m], MEASURES[m].higher) for m in (*CCCS, "drift")]
+                table.append([variant.name, settings_text(variant.given), *cells])
         lines += [f"## {group}: difference to the base", "", *pipes(table), ""]
     lines.append(f"Source of the trials: {', '.join(whole['source'])}.")
     return "\n".join(lines) + "\n"
 
 
-def _difference(one: Mapping[str, Any], higher_is_better: bool) -> str:
-    said = verdict(one, higher_is_better)
+def _difference(compared: Mapping[str, Any], higher_is_better: bool) -> str:
+    said = verdict(compared, higher_is_better)
     shown = "" if said == "not told apart" else f", **{said}**"
-    return f"{bracket(one, 'difference', 'low', 'high', '+.3f')}, p {p_text(one['p'])}{shown}"
+    return f"{bracket(compared, 'difference', 'low', 'high', '+.3f')}, p {p_text(compared['p'])}{shown}"

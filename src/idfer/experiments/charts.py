@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Rows, estimate
-from idfer.files import atomic
+from idfer.experiments.scores import names_of
 from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled, text
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def shift_chart(rows: Rows) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    methods = list(dict.fromkeys(row["name"] for row in rows))
+    methods = names_of(rows)
     score = {m: estimate(rows, m, "reversed_ccc").value for m in methods}
     order = sorted(methods, key=lambda m: (m != "oracle", -score[m]))
     height = 1.9 + 0.46 * len(order)
@@ -204,9 +203,3 @@ def _group_lines(axis: Axes, names: list[str], groups: Mapping[str, str]) -> Non
                 1.01, i, groups[name], transform=axis.get_yaxis_transform(), va="center", color=SOFT,
                 fontsize=9, style="italic",
             )  # fmt: skip
-
-
-def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
-    with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")

@@ -12,7 +12,7 @@ from idfer.experiments.protocol import TESTS, Protocol
 
 if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
-    from idfer.evaluation.suite import Evaluation
+    from idfer.evaluation.evaluation import Evaluation
 
 # One budget for both methods [ours]: that of `idfer benchmark shift` (shift.yaml)
 BUDGET: dict[str, Any] = {"backbone": "conv4", "lr": 2.5e-3, "epochs": 8, "batch_size": 64}

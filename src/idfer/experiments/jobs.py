@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,7 @@ from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.progress import bar
 
-FORMAT = 1  # raised whenever an older result would not be computed again as it was
+FORMAT = 2  # raised whenever an older result would not be computed again as it was
 JOBS = "jobs"
 
 
@@ -36,7 +36,7 @@ class Job:
     Attributes:
         name: for people; no part of the hash.
         function: MODULE:NAME of `f(out: Path, **arguments) -> dict`.
-        arguments: all that the result depends on, fit for JSON.
+        arguments: all that the result depends on: JSON's own types, or records (dataclasses) of them.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Job:
     @cached_property
     def key(self) -> str:
         """Hash of the function, its arguments and `FORMAT`: 16 hex digits."""
-        content = json.dumps([FORMAT, self.function, self.arguments], sort_keys=True)
+        content = json.dumps([FORMAT, self.function, self.arguments], sort_keys=True, default=_plain)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def file(self, out: Path) -> Path:
@@ -252,12 +252,27 @@ def execute(job: Job, out: Path) -> str:
         "result": result,
     }
     with atomic(job.file(out)) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=1, default=_plain) + "\n", encoding="utf-8")
     failure.unlink(missing_ok=True)
     return ""
 
 
-_MATTERS = ("attributes", "data", "evaluation", "methods", "models", "objectives", "synthetic", "training")
+def _plain(record: Any) -> Any:
+    """A record as JSON takes it, for the hash and for people; jobs run with the record itself."""
+    return record.to_dict() if hasattr(record, "to_dict") else asdict(record)
+
+
+_MATTERS = (
+    "attributes",
+    "data",
+    "evaluation",
+    "methods",
+    "models",
+    "objectives",
+    "statistics",
+    "synthetic",
+    "training",
+)
 
 
 @cache

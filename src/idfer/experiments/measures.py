@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idfer.evaluation.bootstrap import Estimate
+from idfer.experiments.protocol import TESTS
+from idfer.experiments.scores import Row, names_of, rows_of
 from idfer.experiments.statistics import Paired, mean_interval, paired, ratio
 from idfer.experiments.trial import ATTRIBUTES
 
@@ -19,42 +20,44 @@ class Measure:
     """One reported number.
 
     Attributes:
-        key: where a trial has it.
         title: for tables and figures.
         higher: whether higher is better.
+        score: which score of a trial it is: the arguments of `Row.value`.
         clip: leakage below chance counts as chance.
     """
 
-    key: str
     title: str
     higher: bool
+    score: Mapping[str, str]
     clip: bool = False
 
 
-_LEAKS = {name: f"{name}_mlp" for name in ATTRIBUTES} | {"identity": "identity"}
-MEASURES: Mapping[str, Measure] = {
-    **{f"{s}_ccc": Measure(f"{s}_ccc", f"CCC {s}", True) for s in ("matched", "balanced", "reversed")},
-    **{f"leak_{n}": Measure(f"leak_sampled_{k}", f"leak {n}", False, True) for n, k in _LEAKS.items()},
-    **{
-        f"leak_mean_{n}": Measure(f"leak_mean_{k}", f"leak {n} (mean)", False, True)
-        for n, k in _LEAKS.items()
-    },
-    "rate": Measure("rate", "rate (nats)", False),
-    "drift": Measure("drift", "drift", False),
-}
-CCCS = ("matched_ccc", "balanced_ccc", "reversed_ccc")
-LEAKS = tuple(f"leak_{name}" for name in _LEAKS)
+def _leak(target: str, feature: str) -> Measure:
+    title = f"leak {target}" + (" (mean)" if feature == "mean" else "")
+    probe = "verification" if target == "identity" else "mlp"
+    return Measure(title, False, {"measure": "leak", "of": target, "feature": feature, "probe": probe}, True)
 
-Rows = Sequence[Mapping[str, Any]]
+
+_LEAKING = (*ATTRIBUTES, "identity")
+MEASURES: Mapping[str, Measure] = {
+    **{f"{s}_ccc": Measure(f"CCC {s}", True, {"measure": "ccc", "split": s, "of": "mean"}) for s in TESTS},
+    **{f"leak_{name}": _leak(name, "sampled") for name in _LEAKING},
+    **{f"leak_mean_{name}": _leak(name, "mean") for name in _LEAKING},
+    "rate": Measure("rate (nats)", False, {"measure": "rate"}),
+    "drift": Measure("drift", False, {"measure": "drift"}),
+}
+CCCS = tuple(f"{split}_ccc" for split in TESTS)
+LEAKS = tuple(f"leak_{name}" for name in _LEAKING)
+
+Rows = Sequence[Row]
 Array = NDArray[np.float64]
 
 
 def values(rows: Rows, name: str, measure: str) -> Array:
     """(seeds,) one measure of one method or variant, seeds in ascending order; nan where not measured."""
     of = MEASURES[measure]
-    own = sorted((row for row in rows if row["name"] == name), key=lambda row: row["seed"])
-    found = np.array([np.nan if row[of.key] is None else row[of.key] for row in own], np.float64)
-    return np.maximum(found, 0.0) if of.clip else found
+    scores = np.array([row.value(**of.score) for row in rows_of(rows, name)], np.float64)
+    return np.maximum(scores, 0.0) if of.clip else scores
 
 
 def estimate(rows: Rows, name: str, measure: str) -> Estimate:
@@ -69,11 +72,10 @@ def compare(rows: Rows, first: str, second: str, measure: str) -> Paired:
 
 def gap_closed(rows: Rows, name: str, measure: str = "reversed_ccc") -> Estimate:
     """(method - ERM) / (oracle - ERM) on means over seeds; nan where ERM or the oracle was not run."""
-    have = {row["name"] for row in rows}
-    if not {"erm", "oracle"} <= have:
+    if not {"erm", "oracle"} <= set(names_of(rows)):
         return Estimate(np.nan, np.nan, np.nan)
-    own, erm, oracle = (values(rows, one, measure) for one in (name, "erm", "oracle"))
+    method, erm, oracle = (values(rows, each, measure) for each in (name, "erm", "oracle"))
     if name in ("erm", "oracle"):
         exact = float(name == "oracle")
         return Estimate(exact, exact, exact)
-    return ratio(own - erm, oracle - erm)
+    return ratio(method - erm, oracle - erm)

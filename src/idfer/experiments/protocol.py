@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
@@ -36,6 +36,17 @@ class Protocol:
     val: tuple[int, int] = (30, 10)
     test: tuple[int, int] = (100, 10)
     size: int = 64
+
+
+def sized(size: str) -> tuple[Protocol, dict[str, Any]]:
+    """The protocol of a size, "full" or "tiny", and what it changes in the budget.
+
+    Held-out people are many, for they choose between settings.
+    """
+    if size == "tiny":
+        protocol = Protocol(train=(24, 8), val=(16, 5), test=(16, 5), size=32)
+        return protocol, {"epochs": 1, "batch_size": 32, "size": 32}
+    return Protocol(val=(60, 20)), {}
 
 
 def correlation(rho: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from idfer.catalogue import DEFAULT_METHOD as OURS
+from idfer.catalogue import method_entry
 from idfer.experiments.measures import (
     CCCS,
     LEAKS,
@@ -17,6 +18,9 @@ from idfer.experiments.measures import (
     gap_closed,
     values,
 )
+from idfer.experiments.protocol import ORACLE, TESTS
+from idfer.experiments.scores import names_of, rows_of
+from idfer.experiments.shift import Tried
 from idfer.experiments.statistics import best
 from idfer.experiments.tables import (
     bracket,
@@ -29,10 +33,8 @@ from idfer.experiments.tables import (
     verdict,
 )
 from idfer.experiments.trial import ATTRIBUTES
-from idfer.files import atomic
+from idfer.experiments.writer import write_results
 
-OURS = "idfer"
-BASELINES = ("erm", "lineage", "adversarial", "hsic", "groupdro", "caf", "avce", "elim", "dice")
 COMPARED = (*CCCS, *LEAKS, "drift")
 
 
@@ -47,8 +49,7 @@ def write(content: Mapping[str, Any], out: Path) -> str:
     Raises:
         IdferError: a file cannot be written.
     """
-    from idfer.evaluation.suite import environment, json_ready
-    from idfer.experiments.charts import save, shift_chart
+    from idfer.experiments.charts import shift_chart
 
     rows = content["rows"]
     whole = {
@@ -56,24 +57,15 @@ def write(content: Mapping[str, Any], out: Path) -> str:
         "summary": summary(rows),
         "intervals": intervals(rows),
         "comparisons": comparisons(rows),
-        "environment": environment(),
         "rows": rows,
     }
-    text = json.dumps(json_ready(whole), indent=1) + "\n"
-    for name, written in (("shift.json", text), ("shift.md", markdown(whole))):
-        with atomic(out / name) as temporary:
-            temporary.write_text(written, encoding="utf-8")
-    save(shift_chart(rows), out / "shift.png")
-    files = "\n".join(f"{name:<9}{out / f'shift.{end}'}" for name, end in _FILES.items())
+    files = write_results(out, "shift", whole, markdown(whole), shift_chart(rows))
     return f"{columns(accuracy_table(rows))}\n\n{files}"
 
 
-_FILES = {"tables": "md", "numbers": "json", "figure": "png"}
-
-
-def methods_of(rows: Rows) -> list[str]:
-    """Methods in the order they were run."""
-    return list(dict.fromkeys(row["name"] for row in rows))
+def baselines_of(rows: Rows) -> list[str]:
+    """Every method that the catalogue, or its own class, does not call ours; the oracle is a yardstick."""
+    return [name for name in names_of(rows) if name != ORACLE and method_entry(name).role == "baseline"]
 
 
 def summary(rows: Rows) -> dict[str, dict[str, float]]:
@@ -81,18 +73,18 @@ def summary(rows: Rows) -> dict[str, dict[str, float]]:
     return {
         method: {measure: estimate(rows, method, measure).value for measure in MEASURES}
         | {"gap_closed": gap_closed(rows, method).value, "seeds": len(values(rows, method, "drift"))}
-        for method in methods_of(rows)
+        for method in names_of(rows)
     }
 
 
 def intervals(rows: Rows) -> dict[str, dict[str, list[float]]]:
     """95 % intervals of what `summary` holds, [low, high]."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for method in methods_of(rows):
+    ends: dict[str, dict[str, list[float]]] = {}
+    for method in names_of(rows):
         estimates = {measure: estimate(rows, method, measure) for measure in MEASURES}
         estimates["gap_closed"] = gap_closed(rows, method)
-        found[method] = {name: [one.low, one.high] for name, one in estimates.items()}
-    return found
+        ends[method] = {name: [estimated.low, estimated.high] for name, estimated in estimates.items()}
+    return ends
 
 
 def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
@@ -101,7 +93,7 @@ def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
     The runner-up of a measure is the baseline that is best on it, by its mean on the same test data: choosing
     it with hindsight favours the baseline.
     """
-    methods = methods_of(rows)
+    methods = names_of(rows)
     if OURS not in methods:
         return {"against_idfer": [], "runner_up": []}
     against = [
@@ -110,7 +102,7 @@ def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
         for method in methods
         if method != OURS
     ]
-    baselines = [method for method in methods if method in BASELINES]
+    baselines = baselines_of(rows)
     leaders = (
         {m: best({b: values(rows, b, m).tolist() for b in baselines}, MEASURES[m].higher) for m in COMPARED}
         if baselines
@@ -126,7 +118,7 @@ def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
 def accuracy_table(rows: Rows) -> list[list[str]]:
     """Mean CCC per split, gap closed, drift; a row per method."""
     table = [["method", "matched", "balanced", "reversed", "gap closed", "drift"]]
-    for method in methods_of(rows):
+    for method in names_of(rows):
         cells = [interval_text(estimate(rows, method, measure)) for measure in CCCS]
         gap = "-" if method in ("erm", "oracle") else interval_text(gap_closed(rows, method), 2)
         table.append([method, *cells, gap, interval_text(estimate(rows, method, "drift"))])
@@ -137,44 +129,41 @@ def leakage_table(rows: Rows) -> list[list[str]]:
     """Scores of both probes on both features, a row per method; the last is chance."""
     heads = [f"{name}: linear, MLP" for name in ATTRIBUTES]
     table = [["method", "feature", *heads, "identity", "rate (nats)"]]
-    for method in methods_of(rows):
-        own = [row for row in rows if row["name"] == method]
-        budget = own[0]["rate"] is not None
+    for method in names_of(rows):
+        of_method = rows_of(rows, method)
+        budget = of_method[0].value("rate") == of_method[0].value("rate")  # not NaN
         for feature in ("sampled", "mean") if budget else ("mean",):
             rate = interval_text(estimate(rows, method, "rate"), 2) if feature == "sampled" else ""
             shown = feature if budget else "the only one"
-            table.append([method, shown, *_leak_cells(own, "leak", feature), rate])
-    shuffled = [
-        row for row in rows if row["name"] == ("erm" if "erm" in methods_of(rows) else rows[0]["name"])
-    ]
+            table.append([method, shown, *_leak_cells(of_method, "leak", feature), rate])
+    shuffled = rows_of(rows, "erm" if "erm" in names_of(rows) else rows[0].name)
     table.append(["chance", "labels shuffled", *_leak_cells(shuffled, "chance", "mean"), ""])
     return table
 
 
-def _leak_cells(own: Rows, kind: str, feature: str) -> list[str]:
+def _leak_cells(rows: Rows, measure: str, feature: str) -> list[str]:
     """Mean scores over seeds, unclipped."""
     import numpy as np
 
-    def mean(key: str) -> str:
-        found = [row[f"{kind}_{feature}_{key}"] for row in own]
-        return "-" if None in found else f"{np.mean(found):.2f}"
+    def mean(target: str, probe: str) -> str:
+        scores = [row.value(measure, of=target, feature=feature, probe=probe) for row in rows]
+        return "-" if np.isnan(scores).any() else f"{np.mean(scores):.2f}"
 
-    cells = [f"{mean(f'{name}_linear')}, {mean(f'{name}_mlp')}" for name in ATTRIBUTES]
-    return [*cells, mean("identity")]
+    cells = [f"{mean(name, 'linear')}, {mean(name, 'mlp')}" for name in ATTRIBUTES]
+    return [*cells, mean("identity", "verification")]
 
 
 def dimension_table(rows: Rows) -> list[list[str]]:
     """CCC and RMSE of valence and arousal per split, a row per method."""
     import numpy as np
 
-    splits = ("matched", "balanced", "reversed")
-    table = [["method", *(f"{s} {d}: CCC, RMSE" for s in splits for d in ("valence", "arousal"))]]
-    for method in methods_of(rows):
-        own = [row for row in rows if row["name"] == method]
+    places = [(split, dimension) for split in TESTS for dimension in ("valence", "arousal")]
+    table = [["method", *(f"{split} {dimension}: CCC, RMSE" for split, dimension in places)]]
+    for method in names_of(rows):
+        of_method = rows_of(rows, method)
         cells = [
-            ", ".join(f"{np.mean([r[f'{s}_{m}_{d}'] for r in own]):.3f}" for m in ("ccc", "rmse"))
-            for s in splits
-            for d in ("valence", "arousal")
+            ", ".join(f"{np.mean([row.value(m, *place) for row in of_method]):.3f}" for m in ("ccc", "rmse"))
+            for place in places
         ]
         table.append([method, *cells])
     return table
@@ -186,8 +175,13 @@ def markdown(whole: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, whole["seeds"]))
     tuned = ", ".join(map(str, whole["tune_seeds"]))
     protocol, budget = whole["protocol"], whole["budget"]
-    people = ", ".join(
-        f"{name} {protocol[name][0]} people × {protocol[name][1]}" for name in ("train", "val", "test")
+    sizes = ", ".join(
+        f"{name} {people} people × {images}"
+        for name, (people, images) in (
+            ("train", protocol.train),
+            ("val", protocol.val),
+            ("test", protocol.test),
+        )
     )
     trials = max((len(t) for t in whole["tuning"].values()), default=0)
     given = ", ".join(f"{name} {value}" for name, value in budget.items())
@@ -197,7 +191,7 @@ def markdown(whole: Mapping[str, Any]) -> str:
         "Rendered faces. In training, older faces show lower valence and more masculine faces higher "
         "arousal (ρ = 0.7). The same unseen people are tested where that holds (matched), vanishes "
         "(balanced) and is turned round (reversed). `oracle` is ERM trained without the shortcut: what the "
-        f"budget allows, not a competitor. {people}; {protocol['size']} px.", "",
+        f"budget allows, not a competitor. {sizes}; {protocol.size} px.", "",
         f"Seeds {seeds}: each of people, photographs, weights and order, shared by all methods. Budget of "
         f"all: {given}. Settings: {trials} per method, tried on seed {tuned}, which is not reported.", "",
         f"Choice of settings: {whole['rule']}", "",
@@ -223,18 +217,19 @@ def markdown(whole: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _runner_up(found: Mapping[str, Any]) -> list[str]:
+def _runner_up(comparison: Mapping[str, Any]) -> list[str]:
     """A line per measure: idfer, the best baseline on it, the difference, and in words who is better."""
-    if not found["runner_up"]:
+    if not comparison["runner_up"]:
         return ["idfer or every baseline is missing from this run."]
     table = [["measure", "runner-up", "idfer minus runner-up", "relative", "p", "seeds higher", "verdict"]]
-    for one in found["runner_up"]:
-        measure = MEASURES[one["measure"]]
+    for compared in comparison["runner_up"]:
+        measure = MEASURES[compared["measure"]]
         table.append(
             [
-                measure.title + ("" if measure.higher else " (lower is better)"), one["second"],
-                bracket(one, "difference", "low", "high", "+.3f"), _percent(one), p_text(one["p"]),
-                f"{one['higher']} of {one['seeds']}", verdict(one, measure.higher),
+                measure.title + ("" if measure.higher else " (lower is better)"), compared["second"],
+                bracket(compared, "difference", "low", "high", "+.3f"), _percent(compared),
+                p_text(compared["p"]), f"{compared['higher']} of {compared['seeds']}",
+                verdict(compared, measure.higher),
             ]
         )  # fmt: skip
     note = (
@@ -245,34 +240,33 @@ def _runner_up(found: Mapping[str, Any]) -> list[str]:
     return [note, "", *pipes(table)]
 
 
-def _against(found: Mapping[str, Any]) -> list[str]:
-    if not found["against_idfer"]:
+def _against(comparison: Mapping[str, Any]) -> list[str]:
+    if not comparison["against_idfer"]:
         return ["idfer is missing from this run."]
     table = [["method minus idfer", *(MEASURES[m].title for m in (*CCCS, "drift"))]]
-    for method in dict.fromkeys(one["first"] for one in found["against_idfer"]):
-        own = {one["measure"]: one for one in found["against_idfer"] if one["first"] == method}
+    for method in dict.fromkeys(compared["first"] for compared in comparison["against_idfer"]):
+        by_measure = {c["measure"]: c for c in comparison["against_idfer"] if c["first"] == method}
         cells = [
-            f"{bracket(own[m], 'difference', 'low', 'high', '+.3f')}, p {p_text(own[m]['p'])}"
+            f"{bracket(by_measure[m], 'difference', 'low', 'high', '+.3f')}, p {p_text(by_measure[m]['p'])}"
             for m in (*CCCS, "drift")
         ]
         table.append([method, *cells])
     return pipes(table)
 
 
-def _tuning(tuning: Mapping[str, Any]) -> list[str]:
+def _tuning(tuning: Mapping[str, Sequence[Tried]]) -> list[str]:
     head = ["method", "setting", "weighted val CCC (chosen by)", "val CCC", "effective share of val", ""]
     table = [head]
-    for method, tried in tuning.items():
-        for one in tried:
-            given = settings_text(one["given"])
-            scores = [f"{one[k]:.3f}" for k in ("selection", "val_ccc")] + [f"{one['val_effective']:.2f}"]
-            table.append([method, given, *scores, "chosen" if one["chosen"] else ""])
+    for method, settings in tuning.items():
+        for tried in settings:
+            scores = [f"{tried.selection:.3f}", f"{tried.val_ccc:.3f}", f"{tried.val_effective:.2f}"]
+            table.append([method, settings_text(tried.given), *scores, "chosen" if tried.chosen else ""])
     return pipes(table)
 
 
-def _percent(one: Mapping[str, Any]) -> str:
+def _percent(compared: Mapping[str, Any]) -> str:
     """Relative difference in percent; its interval only where it is bounded."""
-    if one["relative"] != one["relative"]:
+    if compared["relative"] != compared["relative"]:
         return "-"
-    scaled = {name: 100 * one[name] for name in ("relative", "relative_low", "relative_high")}
+    scaled = {name: 100 * compared[name] for name in ("relative", "relative_low", "relative_high")}
     return bracket(scaled, "relative", "relative_low", "relative_high", "+.0f") + " %"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from idfer.data.manifest import Manifest
-    from idfer.evaluation.suite import Evaluation
+    from idfer.evaluation.evaluation import Evaluation
 
 METRICS, PREDICTIONS, REPORT = "metrics.json", "predictions.parquet", "report.html"
 _TEMPLATE = "report.html.jinja"
@@ -80,7 +80,7 @@ def write_metrics(evaluations: Sequence[Evaluation], path: str | Path) -> Path:
 
     Undefined values are null; the file never holds NaN.
     """
-    from idfer.evaluation.suite import json_ready
+    from idfer.results import json_ready
 
     if len(evaluations) == 1:
         content: dict[str, Any] = evaluations[0].metrics

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from idfer.training.checkpoint import Checkpoint
 
 RETRIEVALS = ("soft", "hard", "truth")
-_SOURCE = ("clip", "clip_fingerprint", "scale", "vocabulary", "vocabulary_fingerprint")
+_SOURCE = ("clip", "clip_fingerprint", "scale", "vocabulary", "vocabulary_fingerprint", "drawn", "warning")
 
 
 def aligned(table: AttributeTable, faces: Manifest, retrieval: str) -> AttributeTable:
@@ -40,7 +40,7 @@ def vectors(table: AttributeTable, retrieval: str) -> np.ndarray:
     return found
 
 
-def record(table: AttributeTable) -> dict[str, Any]:
+def retrieval_record(table: AttributeTable) -> dict[str, Any]:
     """Which CLIP and vocabulary made a table, for a run's configuration."""
     return {key: table.source[key] for key in _SOURCE if key in table.source}
 
@@ -60,45 +60,28 @@ def vectors_for(checkpoint: Checkpoint, faces: Manifest, table: AttributeTable |
         UsageError: there is no table, or it lacks an attribute.
         IdferError: it lacks a face, or was made by another CLIP or vocabulary.
     """
-    network, config = checkpoint.network, checkpoint.config
-    if not network.residual.needs_retrieved:
+    network, record, text = checkpoint.network, checkpoint.record, checkpoint.text
+    if not network.residual.needs_retrieved or text is None:
         return None
-    text, levels = text_of(checkpoint), {name: config["levels"][name] for name in network.attributes}
-    sizes = [len(of) for of in levels.values()]
-    if config["retrieval"] == "truth":
+    levels = {name: list(record.levels[name]) for name in network.attributes}
+    sizes = [len(names) for names in levels.values()]
+    if record.settings.retrieval == "truth":
         from idfer.attributes.truth import true_posteriors
 
         return id_vectors(true_posteriors(levels, faces)[0], text, sizes, "hard")
+    clip, vocabulary = (record.retrieved.get(key, "unknown") for key in ("clip", "vocabulary"))
     if table is None:
         raise UsageError(
             f"{checkpoint.path}: its residual form {network.residual.form!r} reads retrieved ID vectors, so "
             "it needs an attribute table of these faces: run `idfer retrieve MANIFEST -o attributes.parquet` "
-            f"with --clip {_said(config, 'clip')} and give --attributes attributes.parquet."
+            f"with --clip {clip} and give --attributes attributes.parquet."
         )
     chosen = table.select(network.attributes)
     same = chosen.levels == levels and chosen.text.shape == text.shape
     if not same or not np.allclose(chosen.text, text, atol=2e-3):
         raise IdferError(
-            f"{checkpoint.path}: was trained on ID vectors of CLIP {_said(config, 'clip')} and vocabulary "
-            f"{_said(config, 'vocabulary')}; the attribute table is of {table.source.get('clip', 'another')} "
-            f"and {table.source.get('vocabulary', 'another')}: retrieve these faces with the former."
+            f"{checkpoint.path}: was trained on ID vectors of CLIP {clip} and vocabulary {vocabulary}; the "
+            f"attribute table is of {table.source.get('clip', 'another')} and "
+            f"{table.source.get('vocabulary', 'another')}: retrieve these faces with the former."
         )
-    return chosen.align(faces).retrieved(config["retrieval"])
-
-
-def text_of(checkpoint: Checkpoint) -> np.ndarray:
-    """(K, E) text embeddings of the levels that a run was trained with, which its ID vectors are made of.
-
-    Raises:
-        IdferError: the run's files lack them.
-    """
-    if checkpoint.text is None:
-        raise IdferError(
-            f"{checkpoint.path}: holds no text embeddings, which its residual form "
-            f"{checkpoint.network.residual.form!r} reads; train it again with this version of idfer."
-        )
-    return checkpoint.text
-
-
-def _said(config: dict[str, Any], key: str) -> str:
-    return str(config.get("retrieved", {}).get(key, "unknown"))
+    return chosen.align(faces).retrieved("hard" if record.settings.retrieval == "hard" else "soft")

@@ -1,0 +1,144 @@
+"""What exists by name: methods, leakage penalties, protocols. The only lists; nothing heavy is imported.
+
+Help texts, validation, searches, report and figure read them here, so a method is a file, a row of `METHODS`
+and a test. A class of a user's own goes by `module:Class` wherever a name is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+
+from idfer.errors import UsageError, unknown
+from idfer.names import is_path, load_object
+
+Search = Sequence[Mapping[str, Any]]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+LEARNING_RATES: Search = ({"lr": 0.0025}, {"lr": 0.005}, {"lr": 0.00125})
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method: where it lives, what it needs, how it is searched and shown.
+
+    Attributes:
+        path: MODULE:CLASS.
+        title: a few words for tables and help.
+        role: "ours" or "baseline": what it is in a comparison.
+        attributes: whether it learns from retrieved attributes.
+        splits: whether its network has residual modules, so that attributes can be detached at run time.
+        sample_weights: whether decorrelation weights are on unless a user says otherwise.
+        network: defaults of `form`, `retrieval`, `code` and `head` that differ from `NETWORK`.
+        terms: defaults that differ from those of the class's `Terms` (a preset of another method).
+        people_per_batch: batches hold several faces each of about so many people; 0: drawn at random.
+        search: settings tried by a benchmark; as many for every method. By default the learning rate, for
+            methods without a strength of their own.
+    """
+
+    path: str
+    title: str = ""
+    role: Literal["ours", "baseline"] = "baseline"
+    attributes: bool = False
+    splits: bool = False
+    sample_weights: bool = False
+    network: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    terms: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    people_per_batch: int = 0
+    search: Search = LEARNING_RATES
+
+    def load(self) -> Any:
+        """Import the class (loads torch).
+
+        Raises:
+            UsageError: there is no such module or class.
+        """
+        return load_object(self.path, "method")
+
+
+NETWORK: Mapping[str, Any] = MappingProxyType(
+    {"form": "distilled", "retrieval": "soft", "code": 0, "head": "mlp"}
+)
+"""What a network is unless its method or a user says otherwise."""
+
+
+def _terms(name: str, *values: float | bool, **fixed: float) -> Search:
+    return tuple({"terms": {**fixed, name: value}} for value in values)
+
+
+METHODS: Mapping[str, MethodEntry] = {
+    "erm": MethodEntry("idfer.methods.erm:ERM", "plain regression"),
+    "idfer": MethodEntry(
+        "idfer.methods.idfer:Idfer", "information given identity, with a budget", "ours", attributes=True,
+        splits=True, sample_weights=True, network={"code": 8},
+        search=({}, {"terms": {"prior_power": 1.7}}, {"terms": {"information": 2.0}}),
+    ),
+    "lineage": MethodEntry(
+        "idfer.methods.idfer:Idfer", "the lineage's residual modules and CLUB", attributes=True, splits=True,
+        network={"form": "residual_post", "retrieval": "hard", "head": "bottleneck"},
+        terms={
+            "information": 0.0, "rate": 0.0, "attach": 0.0, "beta": 0.02, "estimator": "club_categorical",
+            "ramp_from": 0.0, "ramp_to": 0.2,
+        },
+        search=({}, {"terms": {"beta": 0.1}}, {"terms": {"beta": 0.5}}),
+    ),
+    "adversarial": MethodEntry(
+        "idfer.methods.adversarial:Adversarial", "gradient reversal", attributes=True,
+        search=_terms("weight", 0.03, 0.1, 0.3),
+    ),
+    "hsic": MethodEntry(
+        "idfer.methods.hsic:HSICPenalty", "kernel independence", attributes=True,
+        search=_terms("weight", 0.1, 0.5, 2.0),
+    ),
+    "groupdro": MethodEntry(
+        "idfer.methods.groupdro:GroupDRO", "worst group first", attributes=True,
+        search=(*_terms("eta", 0.01, 0.03), {"terms": {"eta": 0.01, "quadrants": False}}),
+    ),
+    "caf": MethodEntry("idfer.methods.caf:CAF", "AAAI 2021", search=_terms("weight", 0.03, 0.1, 0.3)),
+    "avce": MethodEntry("idfer.methods.avce:AVCE", "ECCV 2022", search=_terms("weight", 0.0001, 0.01, 0.1)),
+    "elim": MethodEntry(
+        "idfer.methods.elim:ELIM", "NeurIPS 2022", people_per_batch=16,
+        search=_terms("weight", 0.05, 0.15, 0.5),
+    ),
+    "dice": MethodEntry(
+        "idfer.methods.dice:DICE", "CVPRW 2025",
+        search=tuple({"terms": {"alpha": a, "beta": b}} for a, b in ((0.05, 0.05), (0.05, 0.2), (0.2, 0.05))),
+    ),
+}  # fmt: skip
+
+DEFAULT_METHOD = "idfer"
+RETRIEVALS = ("soft", "hard", "truth")
+HEADS = ("mlp", "bottleneck")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+
+
+def method_entry(name: str) -> MethodEntry:
+    """The entry of a method, or of a class given as `module:Class`.
+
+    A class may say what it needs in a class attribute `entry`, a `MethodEntry` (its path is ignored).
+
+    Raises:
+        UsageError: no such method, module or class.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    if not is_path(name):
+        raise unknown("method", name, list(METHODS), "Or give a class of your own as module:Class.")
+    declared = getattr(load_object(name, "method"), "entry", None)
+    if declared is None:
+        return MethodEntry(name, name)
+    if not isinstance(declared, MethodEntry):
+        raise UsageError(f"{name}: its class attribute `entry` must be an idfer.catalogue.MethodEntry.")
+    return replace(declared, path=name, title=declared.title or name)
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def names_filled_in(function: F) -> F:
+    """Put the names of the catalogue into a docstring: `{methods}`, `{retrievals}`, `{forms}`."""
+    for key, names in (("methods", METHODS), ("retrievals", RETRIEVALS)):
+        listed = ", ".join(names)
+        function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)
+    return function

@@ -1,0 +1,70 @@
+"""What faces are, whatever their files are called: keys of content, to compare runs and find faces again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idfer.data.manifest import Manifest
+
+_HEAD, _TAIL = 1 << 14, 1 << 12  # bytes read of a file; a photograph's first 16 KB are its own
+
+
+def image_keys(manifest: Manifest) -> NDArray[np.int64]:
+    """(N,) a number per row that names the image's content: size, first 16 KB and last 4 KB of its file.
+
+    Equal content has equal keys under any name and in any folder. A file that cannot be read is named by its
+    path, so that nothing fails here: reading it as an image will say what is wrong.
+    """
+    files = manifest.files
+    frames = manifest.frame["frame"].tolist()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        keys = list(pool.map(_image_key, files, frames, chunksize=64))
+    return np.array(keys, np.int64)
+
+
+def person_keys(manifest: Manifest) -> NDArray[np.int64]:
+    """(N,) a number per row that names its person within its source; 0 where the person is not known."""
+    pairs = list(zip(manifest.frame["source"], manifest.frame["subject"], strict=True))
+    named = {pair: _number("\0".join(pair).encode()) if pair[1] else 0 for pair in set(pairs)}
+    return np.array([named[pair] for pair in pairs], np.int64)
+
+
+def content_digest(manifest: Manifest, keys: NDArray[np.int64]) -> str:
+    """16 hex digits of faces in their order: images, boxes, labels and who is whom.
+
+    Args:
+        manifest: N faces.
+        keys: (N,) of `image_keys`.
+    """
+    digest = hashlib.sha256(keys.tobytes())
+    digest.update(manifest.targets.tobytes())
+    digest.update("\0".join(manifest.frame["subject"]).encode())
+    digest.update(str([manifest.box(row) for row in range(len(manifest))]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _image_key(file: Path, frame: int) -> int:
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would never end
+            return _number(str(file).encode())
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD)
+            if status.st_size > _HEAD:
+                stream.seek(max(_HEAD, status.st_size - _TAIL))
+                head += stream.read(_TAIL)
+    except (OSError, ValueError):
+        return _number(str(file).encode("utf-8", "surrogateescape"))
+    return _number(f"{status.st_size}|{frame}|".encode() + head)
+
+
+def _number(content: bytes) -> int:
+    """A 63-bit number, never 0."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big") >> 1 or 1

@@ -1,0 +1,190 @@
+"""What is run: a benchmark's plan (equal searches for every method) and an ablation's grid, from YAML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idfer.catalogue import METHODS, Search, method_entry
+from idfer.errors import IdferError, UsageError, unknown
+from idfer.experiments.protocol import ORACLE
+from idfer.experiments.seeds import numbers
+from idfer.files import read_yaml
+from idfer.training.settings import Settings
+
+BASE = "base"
+_PLAN_KEYS = ("budget", "grid")
+_GRID_KEYS = ("name", "seeds", "base", "variants")
+
+
+def contenders() -> list[str]:
+    """All methods of a comparison: the catalogue's, and the oracle, ERM trained without the shortcut."""
+    names = list(METHODS)
+    return [*names[:1], ORACLE, *names[1:]]
+
+
+def trained_as(name: str) -> str:
+    """The method that a contender is trained with."""
+    return "erm" if name == ORACLE else name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every method is given, and where each is searched.
+
+    Attributes:
+        budget: settings common to all.
+        grid: settings tried per method, in place of the catalogue's.
+    """
+
+    budget: Mapping[str, Any]
+    grid: Mapping[str, Search]
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Read a plan.
+
+        Raises:
+            IdferError: it cannot be read.
+            UsageError: it is no plan.
+        """
+        content = read_yaml(path)
+        for key in content:
+            if key not in _PLAN_KEYS:
+                raise unknown(f"key in {path}", str(key), list(_PLAN_KEYS))
+        budget, grid = content.get("budget") or {}, content.get("grid") or {}
+        lists = isinstance(grid, dict) and all(
+            isinstance(tried, list) and tried and all(isinstance(changes, dict) for changes in tried)
+            for tried in grid.values()
+        )
+        if not isinstance(budget, dict) or not lists:
+            raise UsageError(
+                f"{path}: is no plan; `budget` maps settings, `grid` methods to lists of settings."
+            )
+        return cls(budget, grid)
+
+    def search(self, method: str) -> Search:
+        """What is changed in each setting tried for a method."""
+        searched = self.grid.get(method, self.grid.get(trained_as(method)))
+        return method_entry(trained_as(method)).search if searched is None else searched
+
+    def settings(self, method: str) -> list[Settings]:
+        """All settings tried for a method.
+
+        Raises:
+            UsageError: a setting that does not exist; the message says which.
+        """
+        tried = []
+        for number, changes in enumerate(self.search(method), start=1):
+            try:
+                tried.append(Settings.of(**{**self.budget, **changes, "method": trained_as(method)}))
+            except IdferError as error:
+                raise type(error)(f"plan, {method}, setting {number}: {error}") from error
+        return tried
+
+    def check_equal(self, methods: Sequence[str]) -> None:
+        """Refuse a comparison in which some are searched more than others."""
+        counts = {method: len(self.search(method)) for method in methods}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{method} {count}" for method, count in counts.items())
+            raise UsageError(f"the plan: methods must have equally many settings: {listed}.")
+
+    def shortened(self, changes: Mapping[str, Any], methods: Sequence[str], count: int) -> Plan:
+        """The same with a smaller budget and only the first settings of each method."""
+        return Plan({**self.budget, **changes}, {method: self.search(method)[:count] for method in methods})
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A run of an ablation.
+
+    Attributes:
+        name: for tables.
+        group: the question it belongs to; "base" for the base.
+        given: what the file says of it.
+        settings: what that makes of the base.
+    """
+
+    name: str
+    group: str
+    given: Mapping[str, Any]
+    settings: Settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        told = {"name": self.name, "group": self.group, "given": dict(self.given)}
+        return told | {"settings": self.settings.to_dict()}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is varied.
+
+    Attributes:
+        name: of the files written.
+        seeds: of people, weights and order.
+        variants: the base first.
+    """
+
+    name: str
+    seeds: list[int]
+    variants: list[Variant]
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Grid:
+        """Read a grid: `base`, and `variants` {question: {name: changed settings}}.
+
+        Args:
+            path: the YAML file.
+            overrides: settings that replace the base's.
+
+        Raises:
+            IdferError: no such file, or not YAML.
+            UsageError: a key, setting, term, attribute, estimator or form that does not exist, or a variant
+                named twice; the message says where.
+        """
+        content = read_yaml(Path(path))
+        for key in content:
+            if key not in _GRID_KEYS:
+                raise unknown(f"key in {path}", str(key), list(_GRID_KEYS))
+        base = _mapping(content.get("base"), f"{path}: base") | dict(overrides or {})
+        variants = {BASE: Variant(BASE, BASE, {}, _resolved(base, {}, f"{path}: base"))}
+        for group, members in _mapping(content.get("variants"), f"{path}: variants").items():
+            for name, changes in _mapping(members, f"{path}: {group}").items():
+                where = f"{path}: {group}: {name}"
+                if name in variants:
+                    raise UsageError(f"{where}: there is another variant of this name; rename one.")
+                given = _mapping(changes, where)
+                variants[name] = Variant(str(name), str(group), given, _resolved(base, given, where))
+        seeds = numbers("seeds", content.get("seeds", [1, 2, 3]))
+        return cls(str(content.get("name", "ablation")), seeds, list(variants.values()))
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    """A mapping that is not empty."""
+    if not isinstance(value, dict) or not value:
+        raise UsageError(f"{where}: is {json.dumps(value, default=str)}; a mapping is needed, name: value.")
+    return value
+
+
+def _resolved(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> Settings:
+    """The base with a variant's changes; terms change key by key, unless the method is another."""
+    from idfer.attributes.vocabulary import Vocabulary
+
+    method = changes.get("method", base.get("method"))
+    terms = dict(base.get("terms") or {}) if method == base.get("method") else {}
+    changed_terms = changes.get("terms") or {}
+    if not isinstance(changed_terms, Mapping):
+        raise UsageError(f"{where}: terms is {changed_terms!r}; give a mapping of term names to values.")
+    try:
+        settings = Settings.of(**{**base, **changes, "terms": terms | dict(changed_terms)})
+        known = list(Vocabulary.load("default").levels)  # what the protocol's faces are retrieved with
+        for attribute in settings.use or ():
+            if attribute not in known:
+                raise unknown("attribute", attribute, known)
+    except IdferError as error:
+        raise type(error)(f"{where}: {error}") from error
+    return settings

@@ -1,0 +1,21 @@
+"""Seeds as people type them."""
+
+from __future__ import annotations
+
+from idfer.errors import UsageError
+from idfer.names import split_names
+
+
+def numbers(name: str, given: list[int] | str) -> list[int]:
+    """Distinct seeds, ascending.
+
+    Raises:
+        UsageError: none, or one that is not a whole number from 0 to 2³² - 1.
+    """
+    parts = (split_names(given) or []) if isinstance(given, str) else [str(seed) for seed in given]
+    for part in parts:
+        if not part.isdecimal() or int(part) >= 2**32:
+            raise UsageError(f"--{name}: {part!r} is not a seed; give whole numbers, e.g. 1,2,3.")
+    if not parts:
+        raise UsageError(f"--{name} is empty; give at least one.")
+    return sorted({int(part) for part in parts})

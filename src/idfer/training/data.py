@@ -1,0 +1,126 @@
+"""What a run trains on: faces, labels, retrieved attributes and sample weights, row by row."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from idfer.data.images import Preprocess
+from idfer.data.loader import FaceDataset
+from idfer.data.manifest import Manifest
+from idfer.errors import IdferError
+from idfer.methods.common import Facts
+from idfer.objectives.weights import decorrelation_weights
+from idfer.training.retrieval import vectors
+from idfer.training.settings import Settings
+
+if TYPE_CHECKING:
+    from idfer.attributes.table import AttributeTable
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The training faces with everything that is known of them, row by row.
+
+    Attributes:
+        faces: N faces, in memory or read as they are needed.
+        rows: (n,) the rows that can be trained on, n <= N.
+        target: (N, 2) valence and arousal.
+        retrieved: (N, A, E) ID vectors; A = 0 for a method that uses none.
+        posterior: (N, K) level posteriors; K = 0 for a method that uses none.
+        weight: (N,) sample weights.
+        subject: (N,) number of the person.
+        place: (N,) place of each row among `rows`.
+        sample_weights: effective sample size, clipping and correlations of `weight`; {} where all are 1.
+    """
+
+    faces: FaceDataset
+    rows: np.ndarray
+    target: Tensor
+    retrieved: Tensor
+    posterior: Tensor
+    weight: Tensor
+    subject: Tensor
+    place: Tensor
+    sample_weights: Mapping[str, Any]
+
+    def facts(self, levels: Mapping[str, list[str]]) -> Facts:
+        """What a method is told of the n faces beforehand."""
+        kept = torch.from_numpy(self.rows)
+        return Facts(
+            self.target[kept], self.retrieved[kept], self.posterior[kept], levels, self.subject[kept]
+        )
+
+
+def training_data(
+    settings: Settings,
+    train: Manifest,
+    table: AttributeTable | None,
+    preprocess: Preprocess,
+    unusable: Mapping[int, str],
+    progress: bool,
+) -> TrainingData:
+    """Read the faces, look up and weigh their attributes.
+
+    Args:
+        settings: of the run.
+        train: N faces.
+        table: attributes retrieved for them, row by row; None for a method that needs none.
+        preprocess: how faces are cut.
+        unusable: rows known to be unusable, and why.
+        progress: show a bar.
+
+    Raises:
+        IdferError: fewer than two faces can be used.
+    """
+    faces = FaceDataset(train, preprocess)
+    if faces.fits():
+        faces.load(progress)
+    count = len(train)
+    errors = {**faces.errors, **unusable}
+    retrieved, posterior, weight = torch.zeros(count, 0, 1), torch.zeros(count, 0), torch.ones(count)
+    if table is not None:
+        failed = np.flatnonzero(table.errors != "")
+        errors |= {int(row): f"row {row}: {table.errors[row]}" for row in failed if row not in errors}
+        retrieved = torch.from_numpy(vectors(table, settings.retrieval))
+        posterior = torch.from_numpy(np.nan_to_num(table.posteriors))
+    rows = np.setdiff1d(np.arange(count), list(errors))
+    if errors:
+        print(
+            f"left out {len(errors)} of {count} training faces; the first: {errors[min(errors)]}",
+            file=sys.stderr,
+        )
+    if len(rows) < 2:
+        raise IdferError("fewer than two training faces can be used; mend the paths in the manifest.")
+    described: dict[str, Any] = {}
+    if settings.decorrelate and table is not None:
+        sample_weights = decorrelation_weights(
+            train.targets[rows], table.free[rows], train.subjects[rows], seed=settings.seed
+        )
+        weight[rows] = torch.from_numpy(sample_weights.values)
+        described = {
+            "effective_sample_size": round(sample_weights.effective, 1),
+            "clipped": round(sample_weights.clipped, 4),
+            "largest_correlation": [round(v, 4) for v in sample_weights.correlation],
+        }
+    if not settings.entry.attributes:
+        retrieved, posterior = retrieved[:, :0], posterior[:, :0]
+    place = torch.zeros(count, dtype=torch.long)
+    place[rows] = torch.arange(len(rows))
+    return TrainingData(
+        faces=faces,
+        rows=rows,
+        target=torch.from_numpy(train.targets),
+        retrieved=retrieved,
+        posterior=posterior,
+        weight=weight,
+        subject=torch.from_numpy(np.unique(train.subjects, return_inverse=True)[1]),
+        place=place,
+        sample_weights=described,
+    )

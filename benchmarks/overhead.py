@@ -21,7 +21,8 @@ import torch
 from lightning_fabric import Fabric
 
 from idfer.methods.catalogue import METHODS, NETWORK
-from idfer.methods.common import Budget, Facts, Setup
+from idfer.methods.common import Facts, Setup
+from idfer.methods.optimise import Budget
 from idfer.models.network import Network
 from idfer.types import Batch
 

@@ -67,7 +67,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     from idfer.attributes.vocabulary import Vocabulary
     from idfer.methods.catalogue import METHODS, NETWORK
     from idfer.methods.common import terms_of
-    from idfer.methods.leakage import ESTIMATORS
+    from idfer.methods.penalty import ESTIMATORS
     from idfer.models.residual import FORMS
     from idfer.training.fit import fit
     from idfer.training.retrieval import RETRIEVALS
@@ -214,7 +214,7 @@ def _selection(found: Outputs, val: Manifest, table: AttributeTable, seed: int) 
     import torch
 
     from idfer.objectives.va import correlations
-    from idfer.objectives.weights import decorrelation_weights
+    from idfer.statistics.decorrelation import decorrelation_weights
 
     weights = decorrelation_weights(val.targets, table.align(val).free, val.subjects, seed=seed)
     guess, target = torch.from_numpy(found.valence_arousal), torch.from_numpy(val.targets).double()

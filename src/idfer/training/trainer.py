@@ -22,12 +22,13 @@ from idfer.device import resolve_device
 from idfer.errors import IdferError
 from idfer.files import atomic
 from idfer.methods.catalogue import METHODS
-from idfer.methods.common import Budget, Facts, Setup
+from idfer.methods.common import Facts, Setup
+from idfer.methods.optimise import Budget
 from idfer.models.backbone import create_backbone, data_config
 from idfer.models.network import Network, network_of
 from idfer.objectives.va import correlations
-from idfer.objectives.weights import decorrelation_weights
 from idfer.progress import bar
+from idfer.statistics.decorrelation import decorrelation_weights
 from idfer.training.augment import augment
 from idfer.training.checkpoint import load_state, save_state
 from idfer.training.order import by_person

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from idfer.methods.catalogue import METHODS, NETWORK
-from idfer.methods.common import Budget, Facts, Setup
+from idfer.catalogue import METHODS, NETWORK
+from idfer.methods.common import Facts, Setup
+from idfer.methods.optimise import Budget
 from idfer.models.network import Network
 from idfer.types import Batch
 

@@ -16,7 +16,7 @@ from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
 from idfer.experiments.scores import Row, Score
 from idfer.experiments.trial import job
-from idfer.methods.leakage import ESTIMATORS
+from idfer.methods.penalty import ESTIMATORS
 from idfer.training.settings import Settings
 
 BASE_SETTINGS = {"method": "idfer", "backbone": "conv4", "size": 64, "terms": {"attach": 0.1}}

@@ -10,7 +10,7 @@ import torch
 
 from idfer.errors import IdferError
 from idfer.objectives.conditional_information import conditional_information
-from idfer.objectives.label_prior import LabelPrior, label_prior
+from idfer.statistics.label_prior import LabelPrior, label_prior
 
 
 def confounded(

@@ -11,7 +11,7 @@ import pytest
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
-from idfer.methods.leakage import ESTIMATORS
+from idfer.methods.penalty import ESTIMATORS
 
 OPTIONS: dict[str, Any] = {
     "backbone": "conv4", "size": 32, "batch_size": 24, "dim": 16, "device": "cpu", "lr": 3e-3,
@@ -41,9 +41,9 @@ def test_every_estimator_can_be_added_and_its_guards_are_logged(
 ) -> None:
     terms = {"beta": 0.1, "estimator": estimator, "ramp_from": 0.0, "ramp_to": 0.1}
     log = fit(squares, squares_table, tmp_path / "run", terms=terms)
-    assert np.isfinite([line[k] for line in log for k in ("loss", "leak", "critic")]).all()
+    assert np.isfinite([line[k] for line in log for k in ("loss", "penalty", "critic")]).all()
     assert log[-1]["guard_non_finite"] == 0
-    assert log[-1]["leak"] >= 0
+    assert log[-1]["penalty"] >= 0
 
 
 def test_rows_meet_their_own_attributes_wherever_train_stands_in_the_manifest(

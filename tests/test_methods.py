@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from idfer.methods.catalogue import METHODS
+from idfer.catalogue import METHODS
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
@@ -22,11 +22,12 @@ import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.methods import avce, caf, common, dice, elim, groupdro
 from idfer.methods.adversarial import Adversarial
-from idfer.methods.common import Budget, Facts, Setup
+from idfer.methods.attribute_targets import LevelPosteriors
+from idfer.catalogue import METHODS
+from idfer.methods.common import Facts, Setup
 from idfer.methods.erm import ERM
 from idfer.methods.hsic import HSICPenalty
-from idfer.methods.knobs import ramp
-from idfer.methods.levels import Levels
+from idfer.methods.optimise import Budget, ramp
 from idfer.models.network import Network
 from idfer.objectives.hsic import HSIC
 from idfer.objectives.mine import MINE
@@ -85,12 +86,12 @@ def finite(method: Any) -> bool:
 
 
 def test_posteriors_get_a_row_per_attribute() -> None:
-    levels = Levels(LEVELS, torch.device("cpu"))
+    levels = LevelPosteriors(LEVELS, torch.device("cpu"))
     rows = levels(torch.tensor([[0.9, 0.1, 0.2, 0.3, 0.5]]))
     assert rows.tolist() == [[pytest.approx([0.9, 0.1, 0.0]), pytest.approx([0.2, 0.3, 0.5])]]
     assert levels.mask.tolist() == [[1, 1, 0], [1, 1, 1]]
     with pytest.raises(UsageError, match="at least one attribute"):
-        Levels({}, torch.device("cpu"))
+        LevelPosteriors({}, torch.device("cpu"))
 
 
 def test_the_ramp_rises_from_nothing_to_all() -> None:

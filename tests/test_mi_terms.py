@@ -24,9 +24,9 @@ from idfer.objectives.l1out import L1Out
 from idfer.objectives.level_decoder import LevelDecoder
 from idfer.objectives.mine import MINE
 from idfer.objectives.nwj import NWJ
+from idfer.objectives.penalty_term import PenaltyTerm
 from idfer.objectives.separable_critic import SeparableCritic
 from idfer.objectives.smile import SMILE
-from idfer.objectives.term import Term
 
 DECODERS = [BarberAgakov, CLUB, ClubSampled, L1Out, ConditionalCLUB]
 CRITICS = [NWJ, MINE, JSD, SMILE]
@@ -36,7 +36,7 @@ A, B, X, C = 2, 7, 6, 3
 MASK = torch.tensor([[1.0, 1, 1], [1, 1, 0]], dtype=torch.double)
 
 
-def made(kind: type[Term], seed: int = 0) -> Term:
+def made(kind: type[PenaltyTerm], seed: int = 0) -> PenaltyTerm:
     """A term with parameters far from their start, in float64."""
     torch.manual_seed(seed)
     term = kind(A, X, C).double()
@@ -45,7 +45,7 @@ def made(kind: type[Term], seed: int = 0) -> Term:
     return term
 
 
-def batch(kind: type[Term], count: int = B, seed: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def batch(kind: type[PenaltyTerm], count: int = B, seed: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x, c (posteriors where the term wants them; padded), keep and y."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randn(count, X, generator=g, dtype=torch.double)
@@ -58,7 +58,7 @@ def batch(kind: type[Term], count: int = B, seed: int = 1) -> tuple[Tensor, Tens
     return x, c * MASK, keep, y
 
 
-def expected(term: Term, x: Tensor, c: Tensor, y: Tensor) -> Tensor:
+def expected(term: PenaltyTerm, x: Tensor, c: Tensor, y: Tensor) -> Tensor:
     """Each estimate by a loop over attributes and samples, (A, B)."""
     count = len(x)
     rows = torch.zeros(A, count, dtype=torch.double)
@@ -106,7 +106,7 @@ def expected(term: Term, x: Tensor, c: Tensor, y: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", [k for k in TERMS if k not in (HSIC, ClubSampled)])
-def test_estimates_equal_a_loop(kind: type[Term]) -> None:
+def test_estimates_equal_a_loop(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, _, y = batch(kind)
     with torch.no_grad():
@@ -179,7 +179,7 @@ def test_hsic_takes_hard_levels_and_calls_a_constant_independent() -> None:
 
 
 @pytest.mark.parametrize("kind", TERMS)
-def test_the_order_of_a_batch_does_not_matter(kind: type[Term]) -> None:
+def test_the_order_of_a_batch_does_not_matter(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, keep, y = batch(kind)
     order = torch.randperm(B, generator=torch.Generator().manual_seed(5))
@@ -193,7 +193,7 @@ def test_the_order_of_a_batch_does_not_matter(kind: type[Term]) -> None:
 
 
 @pytest.mark.parametrize("kind", TERMS)
-def test_gradients_are_those_of_the_value(kind: type[Term]) -> None:
+def test_gradients_are_those_of_the_value(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, _, y = batch(kind, 5)
 
@@ -210,7 +210,7 @@ def test_gradients_are_those_of_the_value(kind: type[Term]) -> None:
 
 
 @pytest.mark.parametrize("kind", TERMS)
-def test_features_of_each_attribute_may_differ_or_be_shared(kind: type[Term]) -> None:
+def test_features_of_each_attribute_may_differ_or_be_shared(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, _, y = batch(kind)
     own = x[:, None].expand(-1, A, -1)
@@ -227,7 +227,7 @@ def test_features_of_each_attribute_may_differ_or_be_shared(kind: type[Term]) ->
 
 
 @pytest.mark.parametrize("kind", TERMS)
-def test_padding_is_ignored_whatever_it_holds(kind: type[Term]) -> None:
+def test_padding_is_ignored_whatever_it_holds(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, keep, y = batch(kind)
     padded = c.clone()
@@ -240,7 +240,7 @@ def test_padding_is_ignored_whatever_it_holds(kind: type[Term]) -> None:
 
 
 @pytest.mark.parametrize("kind", [k for k in TERMS if k is not ClubSampled])
-def test_a_sample_without_weight_counts_as_a_negative_only(kind: type[Term]) -> None:
+def test_a_sample_without_weight_counts_as_a_negative_only(kind: type[PenaltyTerm]) -> None:
     """`keep` weighs the positives; equal weights are no weights; no weight at all is worth 0."""
     term = made(kind)
     x, c, keep, y = batch(kind)
@@ -263,7 +263,9 @@ def test_a_sample_without_weight_counts_as_a_negative_only(kind: type[Term]) -> 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
 @pytest.mark.parametrize("where", ["x", "c"])
 @pytest.mark.parametrize("kind", TERMS)
-def test_what_cannot_be_computed_sits_out_and_leaves_no_nan(kind: type[Term], where: str, bad: float) -> None:
+def test_what_cannot_be_computed_sits_out_and_leaves_no_nan(
+    kind: type[PenaltyTerm], where: str, bad: float
+) -> None:
     """In c it costs that attribute; in a shared x all of them. The rest goes on, and is counted."""
     term = made(kind).float()
     x, c, keep, y = (v.float() for v in batch(kind))
@@ -292,7 +294,7 @@ def test_what_cannot_be_computed_sits_out_and_leaves_no_nan(kind: type[Term], wh
 
 
 @pytest.mark.parametrize("kind", [*DECODERS, *CRITICS, *LEVELS])
-def test_a_broken_critic_does_not_reach_the_encoder(kind: type[Term]) -> None:
+def test_a_broken_critic_does_not_reach_the_encoder(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, keep, y = batch(kind)
     x.requires_grad_(True)
@@ -314,7 +316,7 @@ def test_a_gradient_that_is_not_finite_is_stopped_and_others_pass() -> None:
 
 
 @pytest.mark.parametrize("kind", [*DECODERS, *CRITICS, *LEVELS, HSIC])
-def test_a_constant_attribute_is_worth_nothing(kind: type[Term]) -> None:
+def test_a_constant_attribute_is_worth_nothing(kind: type[PenaltyTerm]) -> None:
     """After fitting: a level or vector that never varies is found to carry no information."""
     torch.manual_seed(0)
     term = kind(1, 4, 2)
@@ -336,7 +338,7 @@ def test_a_constant_attribute_is_worth_nothing(kind: type[Term]) -> None:
 
 
 @pytest.mark.parametrize("kind", [k for k in TERMS if k is not InfoNCE])
-def test_too_small_a_batch_is_refused_by_name(kind: type[Term]) -> None:
+def test_too_small_a_batch_is_refused_by_name(kind: type[PenaltyTerm]) -> None:
     x, c, keep, y = batch(kind)
     term = made(kind)
     for call in (
@@ -365,7 +367,7 @@ def test_label_neighbours_are_near_never_oneself_and_sum_to_one() -> None:
 
 
 @pytest.mark.parametrize("kind", TERMS)
-def test_only_the_critic_learns_from_its_loss(kind: type[Term]) -> None:
+def test_only_the_critic_learns_from_its_loss(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, _, y = batch(kind)
     x.requires_grad_(True)
@@ -377,7 +379,7 @@ def test_only_the_critic_learns_from_its_loss(kind: type[Term]) -> None:
 
 
 @pytest.mark.parametrize("kind", [k for k in TERMS if k is not HSIC])
-def test_shrinking_the_features_gains_nothing(kind: type[Term]) -> None:
+def test_shrinking_the_features_gains_nothing(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, _, y = batch(kind)
     torch.manual_seed(3)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from idfer.data.images import Preprocess
 from idfer.errors import IdferError, UsageError
-from idfer.methods.whitening import Whitening
+from idfer.methods.attribute_targets import WhitenedVectors
 from idfer.models.backbone import create_backbone, data_config, feature_width
 from idfer.models.network import Network
 from idfer.models.residual import FORMS, ResidualModules
@@ -305,7 +305,7 @@ def test_whitening_gives_unit_uncorrelated_coordinates_and_masks_the_rest() -> N
     posterior[:, 0, 2] = 0
     posterior[:, 0] /= posterior[:, 0].sum(-1, keepdim=True)
     retrieved = torch.einsum("nak,ake->nae", posterior, torch.randn(2, 3, 16))
-    white = Whitening(retrieved, {"gender": 2, "age": 3})
+    white = WhitenedVectors(retrieved, {"gender": 2, "age": 3})
     found = white(retrieved)
     assert white.mask.tolist() == [[1, 0], [1, 1]]
     torch.testing.assert_close(found[:, 1].T @ found[:, 1] / 200, torch.eye(2), atol=1e-4, rtol=0)
@@ -315,4 +315,4 @@ def test_whitening_gives_unit_uncorrelated_coordinates_and_masks_the_rest() -> N
 def test_an_attribute_that_never_varies_is_named() -> None:
     retrieved = torch.ones(10, 1, 4)
     with pytest.raises(IdferError, match="'view' is the same"):
-        Whitening(retrieved, {"view": 2})
+        WhitenedVectors(retrieved, {"view": 2})

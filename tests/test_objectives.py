@@ -12,7 +12,7 @@ from idfer.errors import IdferError, UsageError
 from idfer.objectives.club import CLUB
 from idfer.objectives.infonce import InfoNCE
 from idfer.objectives.va import correlations, va_loss
-from idfer.objectives.weights import decorrelation_weights
+from idfer.statistics.decorrelation import decorrelation_weights
 
 
 def gaussian_pair(
@@ -52,7 +52,7 @@ def test_club_is_an_upper_bound_near_what_theory_says(rho: float) -> None:
 def test_club_equals_the_loop_over_all_negatives() -> None:
     torch.manual_seed(3)
     club = CLUB(2, 8, 3)
-    torch.nn.init.normal_(club.heads.out, std=0.3)
+    torch.nn.init.normal_(club.mlps.out, std=0.3)
     x, c, mask = torch.randn(5, 8), torch.randn(5, 2, 3), torch.tensor([[1.0, 1, 1], [1, 1, 0]])
     mean, log_variance = club.gaussian(x)
     expected = torch.zeros(2, 5)

@@ -163,7 +163,7 @@ def _selection(said: Answers, val: Manifest, table: AttributeTable, seed: int) -
     import torch
 
     from idfer.objectives.va import correlations
-    from idfer.objectives.weights import decorrelation_weights
+    from idfer.statistics.decorrelation import decorrelation_weights
 
     weights = decorrelation_weights(val.targets, table.align(val).free, val.subjects, seed=seed)
     predicted, target = torch.from_numpy(said.valence_arousal), torch.from_numpy(val.targets).double()

@@ -20,10 +20,9 @@ from math import inf
 import torch
 from torch import nn
 
+from idfer.methods.attribute_targets import LevelPosteriors
 from idfer.methods.common import Plain, Setup, numbers, terms_of
-from idfer.methods.critic import learn
-from idfer.methods.knobs import ramp, within
-from idfer.methods.levels import Levels
+from idfer.methods.optimise import learn_critic, ramp, within
 from idfer.objectives.gradient_reversal import Adversary
 from idfer.objectives.va import va_loss
 from idfer.types import Batch, Stateful
@@ -59,7 +58,7 @@ class Adversarial(Plain):
         super().__init__(setup)
         self.terms = terms_of(self.Terms, setup.terms)
         device = setup.fabric.device
-        self.levels = Levels(setup.facts.levels, device)
+        self.levels = LevelPosteriors(setup.facts.levels, device)
         count, width = self.levels.mask.shape
         self.adversary = Adversary(count, setup.network.dim, width, self.terms.hidden).to(device)
         self.adversary_adam = torch.optim.Adam(self.adversary.parameters(), lr=self.terms.critic_lr)
@@ -75,7 +74,7 @@ class Adversarial(Plain):
         )
         for _ in range(self.terms.critic_steps):
             error = self.adversary.learning_loss(feature, posterior, mask)
-            learn(self.adversary, self.adversary_adam, error, self.budget.clip)
+            learn_critic(self.adversary, self.adversary_adam, error, self.budget.clip)
         strength = self.terms.weight * ramp(self.schedule.last_epoch, self.budget.steps, self.terms.ramp)
         self.adversary.requires_grad_(False)
         entropy = self.adversary.reversed_loss(feature, posterior, mask, strength)

@@ -26,9 +26,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from idfer.methods.beside import Beside
 from idfer.methods.common import Plain, Setup, numbers, terms_of
-from idfer.methods.knobs import within
+from idfer.methods.optimise import Companion, within
 from idfer.objectives.va import va_loss
 from idfer.types import Batch, Stateful
 
@@ -107,7 +106,7 @@ class AVCE(Plain):
         super().__init__(setup)
         self.terms = terms_of(self.Terms, setup.terms)
         self.views = Views(setup.network.dim, self.terms.width)
-        self.beside = Beside("views", self.views, setup)
+        self.companion = Companion("views", self.views, self.fabric, self.budget)
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs the loss, L_VA, AVCE, R and the means of both similarities."""
@@ -119,17 +118,17 @@ class AVCE(Plain):
         avce, margin = contrast(alike, unlike), margin_loss(alike, unlike, self.terms.margin)
         va = va_loss(said, batch.target, batch.weight)
         loss = va + self.terms.weight * (margin - avce)
-        self.beside.clear()
+        self.companion.clear()
         self.descend(loss)  # its backward pass reaches the views too
-        self.beside.step()
+        self.companion.step()
         return numbers(
             loss=loss, va=va, avce=avce, margin=margin, positive=alike.mean(), negative=unlike.mean()
         )
 
     def modules(self) -> dict[str, nn.Module]:
         """The network and the views."""
-        return super().modules() | self.beside.modules()
+        return super().modules() | self.companion.modules()
 
     def optimizers(self) -> dict[str, Stateful]:
         """AdamW and schedule of both."""
-        return super().optimizers() | self.beside.optimizers()
+        return super().optimizers() | self.companion.optimizers()

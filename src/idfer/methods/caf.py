@@ -29,8 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from idfer.methods.common import Plain, Setup, numbers, terms_of
-from idfer.methods.critic import learn
-from idfer.methods.knobs import within
+from idfer.methods.optimise import learn_critic, within
 from idfer.objectives.va import va_loss
 from idfer.types import Batch, Stateful
 
@@ -137,7 +136,7 @@ class CAF(Plain):
             self.terms.margin,
             self.terms.rho,
         )
-        learn(self.critic, self.critic_adam, judged, self.budget.clip)
+        learn_critic(self.critic, self.critic_adam, judged, self.budget.clip)
         self.critic.multiplier.add_(self.terms.rho * c)
         self.critic.requires_grad_(False)
         weak = weak_score(self.critic(expression), strong)

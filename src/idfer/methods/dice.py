@@ -31,10 +31,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from idfer.methods.beside import Beside
 from idfer.methods.common import Plain, Setup, numbers, terms_of
-from idfer.methods.critic import learn
-from idfer.methods.knobs import ramp, within
+from idfer.methods.optimise import Companion, learn_critic, ramp, within
 from idfer.objectives.guards import shares
 from idfer.objectives.mine import MINE
 from idfer.objectives.va import va_loss
@@ -137,7 +135,7 @@ class DICE(Plain):
         self.terms = terms_of(self.Terms, setup.terms)
         backbone, expression, width = setup.network.dim_backbone, setup.network.dim, self.terms.identity
         self.identity = nn.Sequential(nn.Linear(backbone, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-        self.beside = Beside("identity", self.identity, setup)
+        self.companion = Companion("identity", self.identity, self.fabric, self.budget)
         self.critics = Critics(backbone, expression, width, self.terms.bound).to(setup.fabric.device)
         self.critics_adam = torch.optim.Adam(self.critics.parameters(), lr=self.terms.critic_lr)
 
@@ -149,22 +147,22 @@ class DICE(Plain):
         e = self.identity(z.detach())
         pairs = partners(batch.target, batch.subject, self.terms.radius)
         found = torch.stack(self.critics(z.detach(), s.detach(), e.detach(), *pairs))
-        learn(self.critics, self.critics_adam, -found.sum(), self.budget.clip)
+        learn_critic(self.critics, self.critics_adam, -found.sum(), self.budget.clip)
         self.critics.requires_grad_(False)
         swapped, own, leak = self.critics(z, s, e, *pairs)
         self.critics.requires_grad_(True)
         strength = self.terms.beta * ramp(self.schedule.last_epoch, self.budget.steps, self.terms.ramp)
         loss = va - self.terms.alpha * (swapped + own) + strength * F.relu(leak)
-        self.beside.clear()
+        self.companion.clear()
         self.descend(loss)  # its backward pass reaches the identity code too
-        self.beside.step()
+        self.companion.step()
         paired = pairs[1].float().mean()
         return numbers(loss=loss, va=va, swapped=swapped, own=own, leak=leak, paired=paired)
 
     def modules(self) -> dict[str, nn.Module]:
         """The network, the identity code and the critics."""
-        return super().modules() | self.beside.modules() | {"critics": self.critics}
+        return super().modules() | self.companion.modules() | {"critics": self.critics}
 
     def optimizers(self) -> dict[str, Stateful]:
         """AdamW and schedule of network and identity code, and the critics' Adam."""
-        return super().optimizers() | self.beside.optimizers() | {"critics": self.critics_adam}
+        return super().optimizers() | self.companion.optimizers() | {"critics": self.critics_adam}

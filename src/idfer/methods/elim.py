@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from idfer.errors import IdferError
-from idfer.methods.common import Plain, Setup, descend, numbers, terms_of
-from idfer.methods.knobs import ramp, within
+from idfer.methods.common import Plain, Setup, numbers, terms_of
+from idfer.methods.optimise import descend, ramp, within
 from idfer.objectives.va import va_loss
 from idfer.types import Batch
 

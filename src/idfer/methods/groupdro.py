@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from idfer.methods.attribute_targets import LevelPosteriors
 from idfer.methods.common import Plain, Setup, numbers, terms_of
-from idfer.methods.knobs import within
-from idfer.methods.levels import Levels
+from idfer.methods.optimise import within
 from idfer.objectives.va import va_loss
 from idfer.types import Batch
 
@@ -96,7 +96,7 @@ class GroupDRO(Plain):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         self.terms = terms_of(self.Terms, setup.terms)
-        groups = int(Levels(setup.facts.levels, setup.fabric.device).mask.sum())
+        groups = int(LevelPosteriors(setup.facts.levels, setup.fabric.device).mask.sum())
         self.q = GroupWeights(groups * (4 if self.terms.quadrants else 1)).to(setup.fabric.device)
 
     def step(self, batch: Batch) -> dict[str, float]:

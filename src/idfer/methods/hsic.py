@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from math import inf
 
 from idfer.errors import UsageError
+from idfer.methods.attribute_targets import LevelPosteriors
 from idfer.methods.common import Plain, Setup, numbers, terms_of
-from idfer.methods.knobs import ramp, within
-from idfer.methods.levels import Levels
+from idfer.methods.optimise import ramp, within
 from idfer.objectives.hsic import HSIC
 from idfer.objectives.va import va_loss
 from idfer.types import Batch
@@ -44,7 +44,7 @@ class HSICPenalty(Plain):
     def __init__(self, setup: Setup):
         super().__init__(setup)
         self.terms = terms_of(self.Terms, setup.terms)
-        self.levels = Levels(setup.facts.levels, setup.fabric.device)
+        self.levels = LevelPosteriors(setup.facts.levels, setup.fabric.device)
         count, width = self.levels.mask.shape
         self.hsic = HSIC(count, setup.network.dim, width)
 

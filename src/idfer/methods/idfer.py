@@ -3,7 +3,7 @@ r"""The idfer method: expression features rich in emotion and blind to identity,
     maximise  I(z_exp; y | identity)  `conditional_information`: no gain from a shortcut through identity
     maximise  I(r[a]; c[a])           `infonce`: identity features know their attribute
     minimise  I(z_exp; image)         `budget`: the rate bounds all that a sampled feature can tell, in nats
-    minimise  I(z_exp; c[a])          any estimator of `methods/leakage.py`; off by default
+    minimise  I(z_exp; c[a])          any estimator of `methods/penalty.py`; off by default
 
     L = v L_VA(f(μ), y; w) - i Î(z; y | id) + b rate(z) - α mean_a I_NCE(r[a]; c[a]) + β Σ_a Î(z; c[a])
 
@@ -19,7 +19,7 @@ and their weights are ours [ours], chosen on development people (docs/method.md)
   from all faces first, for weights cost most of the effective sample (deferral: Cao et al. 2019,
   arXiv:1906.07413).
 - each sample leaves each attribute attached with probability `attach`, so that every mask of run time has
-  been seen; the leakage term counts detached samples only.
+  been seen; the penalty counts detached samples only.
 """
 
 from __future__ import annotations
@@ -33,17 +33,15 @@ import torch
 from torch import Tensor, nn
 
 from idfer.errors import UsageError
-from idfer.methods.common import Setup, descend, numbers, optimiser, terms_of
-from idfer.methods.critic import learn
-from idfer.methods.knobs import within
-from idfer.methods.leakage import Leakage, leakage_term
-from idfer.methods.levels import Levels
-from idfer.methods.whitening import Whitening
+from idfer.methods.attribute_targets import LevelPosteriors, WhitenedVectors
+from idfer.methods.common import Setup, numbers, terms_of
+from idfer.methods.optimise import descend, learn_critic, optimiser, within
+from idfer.methods.penalty import Penalty, penalty_term
 from idfer.objectives.budget import rate
 from idfer.objectives.conditional_information import conditional_information
 from idfer.objectives.infonce import InfoNCE
-from idfer.objectives.label_prior import label_prior
 from idfer.objectives.va import va_loss
+from idfer.statistics.label_prior import label_prior
 from idfer.types import Batch, Prediction, Stateful
 
 
@@ -59,14 +57,14 @@ class Idfer:
             va_late: v at the end of the ramp.
             information: i, weight of I(z_exp; y | identity).
             person: whether identity includes the labels of a person's other faces.
-            prior_power: sharpening t of p(y | identity) (`objectives/label_prior.py`).
+            prior_power: sharpening t of p(y | identity) (`statistics/label_prior.py`).
             rate: b, weight of the information budget (networks with a code).
             rate_to: share of the steps over which b rises from 0.
             alpha: α, weight of InfoNCE between identity features and retrieved ID vectors.
-            beta: β, weight of the leakage term between z_exp and retrieved attributes.
-            estimator: of that term, a name of `idfer.methods.leakage.ESTIMATORS`.
+            beta: β, weight of the penalty between z_exp and retrieved attributes.
+            estimator: of that term, a name of `idfer.methods.penalty.ESTIMATORS`.
             attach: probability that an attribute stays attached in a training sample.
-            ramp_from: share of the steps at which weights and the leakage term begin and v moves.
+            ramp_from: share of the steps at which weights and the penalty begin and v moves.
             ramp_to: share at which they are at full strength.
             critic_steps: steps of the estimator's critic per batch.
         """
@@ -98,10 +96,10 @@ class Idfer:
         self.fabric, self.budget = fabric, setup.budget
         self.terms = terms_of(self.Terms, setup.terms)
         levels = {name: len(found) for name, found in facts.levels.items()}
-        self.whitening = Whitening(facts.retrieved, levels).to(fabric.device)
-        self.levels = Levels(facts.levels, fabric.device)
+        self.vectors = WhitenedVectors(facts.retrieved, levels).to(fabric.device)
+        self.levels = LevelPosteriors(facts.levels, fabric.device)
         self._prior(setup)
-        count, width = self.whitening.mask.shape
+        count, width = self.vectors.mask.shape
         self.own = nn.ModuleDict({"nce": InfoNCE(count, network.residual.dim, width)})
         self.log_sigma = nn.Parameter(torch.full((2,), math.log(0.3)))
         self.own.register_parameter("log_sigma", self.log_sigma)
@@ -109,11 +107,11 @@ class Idfer:
         self.network = fabric.setup_module(network)
         self.own.to(fabric.device)
         self.adam: Any = fabric.setup_optimizers(adam)
-        self.leakage: Leakage | None = None
+        self.penalty: Penalty | None = None
         self.critic: torch.optim.Optimizer | None = None
         if self.terms.beta:
-            self.leakage = leakage_term(self.terms.estimator, network.dim, self.whitening, self.levels)
-            critic = list(self.leakage.term.to(fabric.device).parameters())
+            self.penalty = penalty_term(self.terms.estimator, network.dim, self.vectors, self.levels)
+            critic = list(self.penalty.term.to(fabric.device).parameters())
             self.critic = torch.optim.Adam(critic, lr=self.budget.lr) if critic else None
 
     def _prior(self, setup: Setup) -> None:
@@ -134,14 +132,14 @@ class Idfer:
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs the loss, its terms (nats where they are information) and how often guards acted."""
         terms = self.terms
-        count = len(self.whitening.mask)
+        count = len(self.vectors.mask)
         detached = (torch.rand(len(batch), count, device=batch.target.device) >= terms.attach).float()
         prediction: Prediction = self.network(batch.image, strength=detached, retrieved=batch.retrieved)
         strength = self._ramp(terms.ramp_from, terms.ramp_to)
         weight = batch.weight**strength
         sampled, clear = self._predictions(prediction)
         va = va_loss(clear, batch.target, weight)
-        target = self.whitening(batch.retrieved)
+        target = self.vectors(batch.retrieved)
         nce = self.own["nce"](prediction.identity.float(), target).mean()
         loss = (terms.va + strength * (terms.va_late - terms.va)) * va - terms.alpha * nce
         logged = {"va": va, "nce": nce}
@@ -155,12 +153,12 @@ class Idfer:
             nats = rate(prediction.mean.float(), prediction.log_variance).mean()
             loss, logged["rate"] = loss + terms.rate * self._ramp(0, terms.rate_to) * nats, nats
         guards: dict[str, float] = {}
-        if self.leakage is not None:
+        if self.penalty is not None:
             keep = detached * weight[:, None]
-            leak, critic = self._leak(self.leakage, prediction.expression.float(), batch, keep)
-            loss = loss + terms.beta * strength * leak
-            logged |= {"leak": leak, "critic": critic}
-            guards = {f"guard_{k}": float(v) for k, v in self.leakage.term.pop_guards().items()}
+            value, critic = self._penalty(self.penalty, prediction.expression.float(), batch, keep)
+            loss = loss + terms.beta * strength * value
+            logged |= {"penalty": value, "critic": critic}
+            guards = {f"guard_{k}": float(v) for k, v in self.penalty.term.pop_guards().items()}
         descend(self.fabric, loss, self.network, self.adam, self.budget.clip)
         self.schedule.step()
         return numbers(loss=loss, **logged) | guards
@@ -182,26 +180,26 @@ class Idfer:
             else min(1.0, max(0.0, (done - start) / max(full - start, 1e-9)))
         )
 
-    def _leak(
-        self, leakage: Leakage, expression: Tensor, batch: Batch, keep: Tensor
+    def _penalty(
+        self, penalty: Penalty, expression: Tensor, batch: Batch, keep: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The leakage term and its critic's last loss, after the critic's steps on detached features."""
-        term, attributes, mask = leakage
+        """The penalty and its critic's last loss, after the critic's steps on detached features."""
+        term, attributes, mask = penalty
         c, y = attributes(batch), batch.target
         fitted = expression.new_zeros(())
         for _ in range(self.terms.critic_steps if self.critic is not None else 0):
             fitted = term.learning_loss(expression, c, mask, y=y)
             assert self.critic is not None
-            learn(term, self.critic, fitted, self.budget.clip)
+            learn_critic(term, self.critic, fitted, self.budget.clip)
         term.requires_grad_(False)
-        leak = term.guarded(expression, c, mask, keep, y=y)
+        value = term.guarded(expression, c, mask, keep, y=y)
         term.requires_grad_(True)
-        return leak, fitted
+        return value, fitted
 
     def modules(self) -> dict[str, nn.Module]:
-        """The network, what learns with it, and the leakage term's critic."""
-        leakage = {} if self.leakage is None else {"leakage": self.leakage.term}
-        return {"network": self.network.module, "own": self.own} | leakage
+        """The network, what learns with it, and the penalty's critic."""
+        penalty = {} if self.penalty is None else {"penalty": self.penalty.term}
+        return {"network": self.network.module, "own": self.own} | penalty
 
     def optimizers(self) -> dict[str, Stateful]:
         """AdamW and its schedule, and the critic's Adam."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from idfer.models.weights import published, read_weights
+from idfer.models.parameters import published, read_parameters
 
 LAST = "classifier.6."
 
@@ -30,7 +30,7 @@ class AlexNet(nn.Module):
         whole.classifier[6] = nn.Identity()
         if pretrained:
             state = (
-                read_weights(pretrained)
+                read_parameters(pretrained)
                 if isinstance(pretrained, str)
                 else published(AlexNet_Weights.DEFAULT.url)
             )

@@ -63,11 +63,11 @@ def _own(name: str, pretrained: bool | str) -> nn.Module:
 
         return AlexNet(pretrained)
     from idfer.models.conv4 import Conv4
-    from idfer.models.weights import read_weights
+    from idfer.models.parameters import read_parameters
 
     model = Conv4()
     if isinstance(pretrained, str):
-        model.load_state_dict(read_weights(pretrained))
+        model.load_state_dict(read_parameters(pretrained))
     return model
 
 

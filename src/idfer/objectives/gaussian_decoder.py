@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idfer.objectives.heads import Heads
-from idfer.objectives.term import Term, normal
+from idfer.objectives.attribute_mlps import AttributeMLPs
+from idfer.objectives.penalty_term import PenaltyTerm, normal
 
 
-class GaussianDecoder(Term):
+class GaussianDecoder(PenaltyTerm):
     """A Gaussian q(c|x) for A attributes; a subclass gives `values`.
 
     Args:
@@ -41,11 +41,11 @@ class GaussianDecoder(Term):
         super().__init__()
         self.attributes, self.dim_y = attributes, dim_y
         self.log_variance, self.normalise = log_variance, normalise
-        self.heads = Heads(attributes, dim_x + self.extra, 2 * dim_y, hidden)
+        self.mlps = AttributeMLPs(attributes, dim_x + self.extra, 2 * dim_y, hidden)
 
     def gaussian(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(c|x), each (A, B, dim_y)."""
-        mean, raw = self.heads(self.inputs(x, y)).chunk(2, dim=-1)
+        mean, raw = self.mlps(self.inputs(x, y)).chunk(2, dim=-1)
         return mean, self.log_variance * torch.tanh(raw / self.log_variance)
 
     def inputs(self, x: Tensor, y: Tensor | None) -> Tensor:

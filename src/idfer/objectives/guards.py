@@ -1,4 +1,4 @@
-r"""What keeps an estimate that fails from reaching the encoder, shared by all leakage terms [ours].
+r"""What keeps an estimate that fails from reaching the encoder, shared by all penalty terms [ours].
 
 Minimising an estimate of I(x; c[a]) goes wrong in ways that are known, and each has a guard that is counted:
 

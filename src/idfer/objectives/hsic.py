@@ -20,12 +20,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idfer.objectives.term import Term
+from idfer.objectives.penalty_term import PenaltyTerm
 
 _CONSTANT = 1e-7  # below this HSIC(c, c) a variable is constant in the batch: dependence is defined as 0
 
 
-class HSIC(Term):
+class HSIC(PenaltyTerm):
     """HSIC for A attributes in one batched operation; it has no parameters.
 
     Args:

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from idfer.objectives.heads import Heads
+from idfer.objectives.attribute_mlps import AttributeMLPs
+from idfer.objectives.penalty_term import PenaltyTerm
 from idfer.objectives.separable_critic import pairs
-from idfer.objectives.term import Term
 
 
-class InfoNCE(Term):
+class InfoNCE(PenaltyTerm):
     """InfoNCE for A attributes in one batched operation.
 
     Args:
@@ -48,11 +48,11 @@ class InfoNCE(Term):
         embed: int = 64,
     ):
         super().__init__()
-        self.from_x: Heads | None = None
-        self.from_c: Heads | None = None
+        self.from_x: AttributeMLPs | None = None
+        self.from_c: AttributeMLPs | None = None
         if hidden:
-            self.from_x = Heads(attributes, dim_x, embed, hidden, scale=1.0)
-            self.from_c = Heads(attributes, dim_y, embed, hidden, scale=1.0)
+            self.from_x = AttributeMLPs(attributes, dim_x, embed, hidden, scale=1.0)
+            self.from_c = AttributeMLPs(attributes, dim_y, embed, hidden, scale=1.0)
         else:
             self.project = nn.Parameter(torch.randn(attributes, dim_x, dim_y) / math.sqrt(dim_x))
         self.log_scale = nn.Parameter(torch.full((attributes,), -math.log(temperature)))

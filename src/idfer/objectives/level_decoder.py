@@ -11,13 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from idfer.objectives.heads import Heads
-from idfer.objectives.term import Term, normal
+from idfer.objectives.attribute_mlps import AttributeMLPs
+from idfer.objectives.penalty_term import PenaltyTerm, normal
 
 _NEVER = -1e4  # logit of a padded level: exp is 0, and 0 times it is not NaN
 
 
-class LevelDecoder(Term):
+class LevelDecoder(PenaltyTerm):
     """A categorical q for A attributes; a subclass gives `values`.
 
     Args:
@@ -40,14 +40,14 @@ class LevelDecoder(Term):
     ):
         super().__init__()
         self.attributes, self.logit, self.normalise = attributes, logit, normalise
-        self.heads = Heads(attributes, dim_x, dim_y, hidden)
+        self.mlps = AttributeMLPs(attributes, dim_x, dim_y, hidden)
 
     def log_levels(self, x: Tensor, mask: Tensor) -> Tensor:
         """log q(level|x), (A, B, dim_y) in nats, for mask (A, dim_y)."""
         return self._log_softmax(self._logits(x), mask)
 
     def _logits(self, x: Tensor) -> Tensor:
-        return self.logit * torch.tanh(self.heads(normal(x, self.normalise)) / self.logit)
+        return self.logit * torch.tanh(self.mlps(normal(x, self.normalise)) / self.logit)
 
     def _log_softmax(self, logits: Tensor, mask: Tensor) -> Tensor:
         return logits.masked_fill(mask[:, None] == 0, _NEVER).log_softmax(-1)

@@ -23,11 +23,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from idfer.objectives.heads import Heads
-from idfer.objectives.term import Term, normal
+from idfer.objectives.attribute_mlps import AttributeMLPs
+from idfer.objectives.penalty_term import PenaltyTerm, normal
 
 
-class SeparableCritic(Term):
+class SeparableCritic(PenaltyTerm):
     """A critic for A attributes in one batched operation; a subclass gives `values`.
 
     Args:
@@ -52,8 +52,8 @@ class SeparableCritic(Term):
     ):
         super().__init__()
         self.attributes, self.embed, self.bound, self.normalise = attributes, embed, bound, normalise
-        self.from_x = Heads(attributes, dim_x, embed + 1, hidden, scale=1.0)
-        self.from_c = Heads(attributes, dim_y, embed + 1, hidden, scale=1.0)
+        self.from_x = AttributeMLPs(attributes, dim_x, embed + 1, hidden, scale=1.0)
+        self.from_c = AttributeMLPs(attributes, dim_y, embed + 1, hidden, scale=1.0)
         self.bilinear = nn.Parameter(torch.zeros(attributes, dim_x, dim_y))
         self.log_scale = nn.Parameter(torch.zeros(attributes))
 

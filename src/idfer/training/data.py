@@ -16,7 +16,7 @@ from idfer.data.loader import FaceDataset
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 from idfer.methods.common import Facts
-from idfer.objectives.weights import decorrelation_weights
+from idfer.statistics.decorrelation import decorrelation_weights
 from idfer.training.retrieval import vectors
 from idfer.training.settings import Settings
 

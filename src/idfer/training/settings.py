@@ -215,7 +215,7 @@ class NoTerms:
 def _resolved_terms(entry: MethodEntry, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Every term with its value, the entry's presets under what a user gave."""
     from idfer.methods.common import terms_of
-    from idfer.methods.leakage import ESTIMATORS
+    from idfer.methods.penalty import ESTIMATORS
 
     kind = getattr(entry.load(), "Terms", NoTerms)
     resolved = asdict(terms_of(kind, {**entry.terms, **given}))

@@ -16,7 +16,8 @@ from torch import Tensor
 from idfer.data.images import Preprocess
 from idfer.device import resolve_device
 from idfer.files import atomic
-from idfer.methods.common import Budget, Setup
+from idfer.methods.common import Setup
+from idfer.methods.optimise import Budget
 from idfer.models.network import Network
 from idfer.progress import bar
 from idfer.training.augment import augment

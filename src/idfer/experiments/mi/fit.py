@@ -22,10 +22,10 @@ from idfer.objectives.jsd import JSD
 from idfer.objectives.l1out import L1Out
 from idfer.objectives.mine import MINE
 from idfer.objectives.nwj import NWJ
+from idfer.objectives.penalty_term import PenaltyTerm
 from idfer.objectives.smile import SMILE
-from idfer.objectives.term import Term
 
-LOWER: dict[str, type[Term]] = {
+LOWER: dict[str, type[PenaltyTerm]] = {
     "barber_agakov": BarberAgakov,
     "infonce": InfoNCE,
     "nwj": NWJ,
@@ -33,7 +33,7 @@ LOWER: dict[str, type[Term]] = {
     "jsd": JSD,
     "smile": SMILE,
 }
-UPPER: dict[str, type[Term]] = {"club": CLUB, "club_sampled": ClubSampled, "l1out": L1Out}
+UPPER: dict[str, type[PenaltyTerm]] = {"club": CLUB, "club_sampled": ClubSampled, "l1out": L1Out}
 ESTIMATORS = LOWER | UPPER
 
 
@@ -54,7 +54,7 @@ class Settings:
     held_out: int = 64
 
 
-def build(estimator: str, tasks: int, dim: int) -> Term:
+def build(estimator: str, tasks: int, dim: int) -> PenaltyTerm:
     """A new estimator for `tasks` pairs of variables of width `dim`."""
     options: dict[str, Any] = {"normalise": False}
     if estimator == "infonce":

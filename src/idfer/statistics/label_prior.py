@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.errors import IdferError
-from idfer.objectives.weights import gaussian_ranks
+from idfer.statistics.decorrelation import gaussian_ranks
 
 Array = NDArray[np.float64]
 _SHRINK = 1.0  # other faces that count as much as knowing nothing

@@ -10,7 +10,7 @@ from idfer.errors import IdferError
 from idfer.files import offline
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
+def read_parameters(path: str | Path) -> dict[str, Tensor]:
     """A state dict from a safetensors file or a plain torch file; no pickled code is run."""
     if Path(path).suffix == ".safetensors":
         from safetensors.torch import load_file

@@ -18,14 +18,14 @@ from typing import Literal
 import numpy as np
 
 from idfer.errors import IdferError, unknown
-from idfer.objectives.classifier_ratio import classifier_log_ratio
-from idfer.objectives.gaussian_ratio import gaussian_log_ratio
+from idfer.statistics.classifier_ratio import classifier_log_ratio
+from idfer.statistics.gaussian_ratio import gaussian_log_ratio
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Weights:
+class SampleWeights:
     """Sample weights and what they cost.
 
     Attributes:
@@ -51,7 +51,7 @@ def decorrelation_weights(
     clip: tuple[float, float] = (0.05, 20.0),
     ridge: float | None = None,
     seed: int = 0,
-) -> Weights:
+) -> SampleWeights:
     """Weights that make `labels` independent of `attributes`.
 
     Args:
@@ -105,7 +105,7 @@ def decorrelation_weights(
         before,
         after,
     )
-    return Weights(values.astype(np.float32), effective, outside, (before, after))
+    return SampleWeights(values.astype(np.float32), effective, outside, (before, after))
 
 
 def gaussian_ranks(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which leakage term a method minimises between z_exp and the retrieved attributes, by name."""
+"""Which penalty a method minimises between z_exp and the retrieved attributes, by name."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from idfer.errors import unknown
-from idfer.methods.levels import Levels
-from idfer.methods.whitening import Whitening
+from idfer.methods.attribute_targets import LevelPosteriors, WhitenedVectors
 from idfer.objectives.club import CLUB
 from idfer.objectives.club_categorical import ClubCategorical
 from idfer.objectives.club_sampled import ClubSampled
@@ -21,11 +20,11 @@ from idfer.objectives.jsd import JSD
 from idfer.objectives.l1out import L1Out
 from idfer.objectives.mine import MINE
 from idfer.objectives.nwj import NWJ
+from idfer.objectives.penalty_term import PenaltyTerm
 from idfer.objectives.smile import SMILE
-from idfer.objectives.term import Term
 from idfer.types import Batch
 
-ON_VECTORS: dict[str, Callable[[int, int, int], Term]] = {
+ON_VECTORS: dict[str, Callable[[int, int, int], PenaltyTerm]] = {
     "club": CLUB,
     "club_sampled": ClubSampled,
     "conditional_club": ConditionalCLUB,
@@ -36,7 +35,7 @@ ON_VECTORS: dict[str, Callable[[int, int, int], Term]] = {
     "jsd": JSD,
     "smile": SMILE,
 }
-ON_LEVELS: dict[str, Callable[[int, int, int], Term]] = {
+ON_LEVELS: dict[str, Callable[[int, int, int], PenaltyTerm]] = {
     "club_categorical": ClubCategorical,
     "adversary": Adversary,
     "hsic": HSIC,
@@ -44,7 +43,7 @@ ON_LEVELS: dict[str, Callable[[int, int, int], Term]] = {
 ESTIMATORS = (*ON_VECTORS, *ON_LEVELS)
 
 
-class Leakage(NamedTuple):
+class Penalty(NamedTuple):
     """A term and how it sees a batch's attributes.
 
     Attributes:
@@ -53,21 +52,21 @@ class Leakage(NamedTuple):
         mask: (A, width).
     """
 
-    term: Term
+    term: PenaltyTerm
     attributes: Callable[[Batch], Tensor]
     mask: Tensor
 
 
-def leakage_term(name: str, dim: int, whitening: Whitening, levels: Levels) -> Leakage:
+def penalty_term(name: str, dim: int, vectors: WhitenedVectors, levels: LevelPosteriors) -> Penalty:
     """The term `name` between features of width `dim` and the attributes: whitened ID vectors or posteriors.
 
     Raises:
         UsageError: no such estimator.
     """
     if name in ON_VECTORS:
-        count, width = whitening.mask.shape
-        return Leakage(ON_VECTORS[name](count, dim, width), lambda b: whitening(b.retrieved), whitening.mask)
+        count, width = vectors.mask.shape
+        return Penalty(ON_VECTORS[name](count, dim, width), lambda b: vectors(b.retrieved), vectors.mask)
     if name in ON_LEVELS:
         count, width = levels.mask.shape
-        return Leakage(ON_LEVELS[name](count, dim, width), lambda b: levels(b.posterior), levels.mask)
+        return Penalty(ON_LEVELS[name](count, dim, width), lambda b: levels(b.posterior), levels.mask)
     raise unknown("estimator", name, list(ESTIMATORS), "Give one of them as --terms.estimator.")

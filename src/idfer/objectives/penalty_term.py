@@ -1,4 +1,4 @@
-r"""The contract of a leakage term: something that grows with I(x; c[a]) and can be minimised safely.
+r"""The contract of a penalty term: something that grows with I(x; c[a]) and can be minimised safely.
 
     learning_loss(x, c, mask)    its critic learns, on detached x, with an optimiser of its own
     guarded(x, c, mask, keep)    the encoder minimises, nats summed over attributes
@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from idfer.objectives.guards import Guards, clean, quiet, shares
 
 
-class Term(nn.Module):
-    """A leakage term; a subclass gives `estimate` and `losses`.
+class PenaltyTerm(nn.Module):
+    """A penalty term; a subclass gives `estimate` and `losses`.
 
     Attributes:
         least: samples that a batch must have.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Heads(nn.Module):
+class AttributeMLPs(nn.Module):
     """A two-layer network for each of A attributes.
 
     Args:

@@ -1,0 +1,1 @@
+"""Statistics of labels and retrieved attributes in numpy, computed once before training."""

@@ -1,9 +1,10 @@
-"""Files are whole or absent; downloads are checked against a real local server."""
+"""Files are whole or absent; downloads are checked against a real local server; YAML cannot unfold."""
 
 from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from idfer.errors import IdferError
-from idfer.files import atomic, fetch, sha256
+from idfer.files import atomic, fetch, read_yaml, sha256
 
 CONTENT = b"weights" * 1000
 CHECKSUM = hashlib.sha256(CONTENT).hexdigest()
@@ -86,3 +87,57 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(CONTENT)
     assert sha256(tmp_path / "x") == CHECKSUM
+
+
+def test_yaml_is_read_as_plain_data(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("lr: 0.001\nattributes: []\nterms: {beta: 0.1}  # ours\nname: Zoë\n", encoding="utf-8")
+    assert read_yaml(file) == {"lr": 0.001, "attributes": [], "terms": {"beta": 0.1}, "name": "Zoë"}
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (BOMB, "line 1: anchors and aliases"),
+        ("a: 1\nb: *nobody\n", "line 2: anchors and aliases"),
+        ("a: " + "[" * 50_000 + "]" * 50_000, "line 1: .* nested deeper"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", "line 4: the key 'c' stands twice"),
+        ("a: 1\nb: [1, 2\nc: 3\n", "line 3: "),
+        ("a: 1\nb: !!python/object/apply:os.getcwd []\n", "line 2: .*constructor"),
+        ("a: 1\nb: " + "9" * 5000, "line 2: cannot be read"),
+        ("a: 1\nb: 2001-99-99\n", "line 2: cannot be read"),
+        ("a: \x07\n", "is not YAML"),
+        ("- a\n- b\n", "holds a list; it must be a mapping"),
+        ("", "holds nothing"),
+        ("3: a\n", "the key 3 is not a name"),
+        ("a: " + "x" * (1 << 20), "is larger than 1048576 bytes"),
+    ],
+)
+def test_yaml_that_is_not_ours_is_refused_in_one_line(tmp_path: Path, text: str, reason: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(IdferError, match=rf"settings\.yaml: {reason}") as refused:
+        read_yaml(file)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_what_is_no_yaml_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "latin").write_bytes(b"a: 1\nb: \xff\n")
+    for name, reason in {
+        "fifo": "not a regular file",
+        "endless": "not a regular file",
+        ".": "not a regular file",
+        "latin": "line 2: is not UTF-8",
+        "absent": "no such file",
+        "x" * 300: "cannot be read",
+        "nul\0": "cannot be read",
+    }.items():
+        with pytest.raises(IdferError, match=reason):
+            read_yaml(tmp_path / name)

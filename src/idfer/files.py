@@ -1,17 +1,25 @@
-"""Files that are either whole or absent: atomic writes, checksums, checked downloads, the cache folder."""
+"""Files that are either whole or absent: atomic writes, checksums, checked downloads, the cache folder.
+
+And YAML files that people write or pass on: read with bounds on their size and on what they can unfold to.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from idfer.errors import IdferError
 
 _CHUNK = 1 << 20
+_YAML_BYTES = 1 << 20
+_YAML_DEPTH = 32  # of nested lists and mappings: ours need 5, and PyYAML recurses once per level
 
 
 def cache_dir() -> Path:
@@ -67,6 +75,122 @@ def atomic(path: str | Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def read_yaml(path: str | Path, limit: int = _YAML_BYTES) -> dict[str, Any]:
+    """Read a mapping of plain data from a YAML file that may come from anybody.
+
+    No object is made but those of YAML itself, and nothing can grow: anchors and aliases (a few hundred
+    bytes of them can mean gigabytes), deep nesting and files over `limit` are refused, and so is a key that
+    stands twice, of which YAML would silently keep the last.
+
+    Args:
+        path: the file.
+        limit: its largest size in bytes.
+
+    Returns:
+        What it holds, by name.
+
+    Raises:
+        IdferError: the file is missing, no regular file, too large, not UTF-8, not YAML, or holds something
+            other than a mapping of names; the message names the line.
+    """
+    import yaml
+
+    text = _read_text(Path(path), limit)
+    try:
+        _check_events(text, path)
+        content: Any = yaml.load(text, _yaml_loader())  # a SafeLoader: plain data only
+    except yaml.YAMLError as error:
+        raise IdferError(f"{path}: {_yaml_reason(error)}. Mend the file.") from error
+    if not isinstance(content, dict):
+        held = "nothing" if content is None else f"a {type(content).__name__}"
+        raise IdferError(f"{path}: holds {held}; it must be a mapping, one `name: value` a line.")
+    for name in content:
+        if not isinstance(name, str):
+            raise IdferError(f"{path}: the key {name!r} is not a name; put it in quotes if it is meant.")
+    return content
+
+
+def _read_text(file: Path, limit: int) -> str:
+    """The text of a regular UTF-8 file of at most `limit` bytes."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # looked at before it is opened: a FIFO would wait forever
+            raise IdferError(f"{file}: is not a regular file; give the path of a YAML file.")
+        with file.open("rb") as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise IdferError(
+                f"{file}: is larger than {limit} bytes, which no file of this kind is; check that it is the "
+                "right one."
+            )
+        return data.decode("utf-8")
+    except FileNotFoundError as error:
+        raise IdferError(f"{file}: no such file; check the path.") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise IdferError(f"{file}: line {line}: is not UTF-8 text; save it as UTF-8.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise IdferError(f"{file!s}: cannot be read ({reason}); check the path and its rights.") from error
+
+
+def _check_events(text: str, path: str | Path) -> None:
+    """Refuse what could unfold or recurse while a YAML text is still a flat list of events."""
+    import yaml
+
+    depth = 0
+    event: Any  # types-PyYAML thinks that marks may be absent
+    for event in yaml.parse(text, _yaml_loader()):
+        line = event.start_mark.line + 1
+        if getattr(event, "anchor", None) is not None:  # an alias names its anchor too
+            raise IdferError(
+                f"{path}: line {line}: anchors and aliases (& and *) are not read; write the value out."
+            )
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _YAML_DEPTH:
+            raise IdferError(
+                f"{path}: line {line}: lists and mappings are nested deeper than {_YAML_DEPTH}; "
+                "no file of this kind is."
+            )
+
+
+@cache
+def _yaml_loader() -> Any:
+    """PyYAML's safe loader, the fast one where it was built; refuses keys that stand twice, names lines."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc]
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except ValueError as error:  # a date that does not exist, a number of thousands of digits
+                reason = f"cannot be read ({str(error).split(';')[0]})"
+                raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from error
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[str] = set()
+            for key_node, _ in node.value:
+                key = str(key_node.value)
+                if key in seen:
+                    reason = f"the key {key!r} stands twice"
+                    raise yaml.constructor.ConstructorError(None, None, reason, key_node.start_mark)
+                seen.add(key)
+            return super().construct_mapping(node, deep)
+
+    return Loader
+
+
+def _yaml_reason(error: Any) -> str:
+    """What is wrong with a YAML text and in which line, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    reason = " ".join((getattr(error, "problem", None) or str(error)).split())
+    return f"line {mark.line + 1}: {reason}" if mark is not None else f"is not YAML: {reason}"
 
 
 def sha256(path: str | Path) -> str:

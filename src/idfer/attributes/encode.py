@@ -82,12 +82,12 @@ def content_key(data: bytes, frame: int, box: Box | None) -> bytes:
 
 
 def _encode(clip: Clip, images: dict[bytes, Tensor]) -> dict[bytes, np.ndarray]:
-    """Embed what is not cached yet, as float16: the rounding moves a cosine by less than 1e-3."""
+    """Embed what is not cached yet, as float16."""
     if not images:
         return {}
     import torch
 
-    values = clip.encode_preprocessed(torch.stack(list(images.values()))).astype(np.float16)
+    values = clip.encode_for_retrieval(torch.stack(list(images.values())))
     return dict(zip(images, values, strict=True))
 
 

@@ -118,8 +118,16 @@ class Clip:
 
         Data sets and single faces are rounded here alike, so that an image has one answer; the rounding moves
         a cosine by less than 1e-3.
+
+        Raises:
+            IdferError: an embedding is not a number.
         """
-        return self.encode_preprocessed(batch).astype(np.float16)
+        embedding = self.encode_preprocessed(batch)
+        if not np.isfinite(embedding).all():
+            raise IdferError(
+                f"{self.spec}: its embeddings are not numbers, so its weights may be damaged; get them again."
+            )
+        return embedding.astype(np.float16)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts, (T, E) float32, rows of unit length."""

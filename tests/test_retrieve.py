@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import signal
@@ -7,7 +8,9 @@ import sys
 import time
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
+import open_clip
 import pandas as pd
 import pytest
 from PIL import Image
@@ -18,6 +21,7 @@ from idfer.attributes import encode
 from idfer.attributes.clip import Clip, load_clip, posteriors
 from idfer.attributes.table import AttributeTable, retrieve
 from idfer.cli import main
+from idfer.data.images import Preprocess
 from idfer.data.manifest import DRAWN, Manifest
 from idfer.errors import IdferError, UsageError
 from idfer.synthetic.factors import level, sample
@@ -135,6 +139,99 @@ def test_an_unreadable_image_is_a_row_with_an_error(tmp_path, spec, capsys):
     assert len(said) == 2
     assert said[1].startswith("idfer: 4 of 10 images could not be read")
     assert "2.png: is empty" in said[1]
+
+
+@contextmanager
+def at_most(seconds):
+    """Fail, not hang, when what is inside waits for ever."""
+
+    def give_up(*_):
+        raise AssertionError(f"still busy after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def retrieve_in_4_gb(folder, spec, out):
+    """The command in a process of its own, with no more address space than that; never a hang."""
+    code = (
+        "import resource, sys; import open_clip; "  # importing is not what is measured
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); "
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 4_000_000_000,) * 2); "
+        "from idfer.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [
+        "retrieve",
+        str(folder),
+        "--clip",
+        spec,
+        "-o",
+        str(out),
+        "--device",
+        "cpu",
+        "--progress",
+        "false",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return AttributeTable.read(out)
+
+
+def test_a_pipe_and_a_device_are_rows_with_an_error(tmp_path, spec):
+    write_faces(tmp_path, 4)
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / "1.png")
+    (tmp_path / "2.png").symlink_to("/dev/zero")
+    table = retrieve_in_4_gb(tmp_path, spec, tmp_path / "a.parquet")
+    assert np.flatnonzero(table.errors != "").tolist() == [1, 2]
+    for row in (1, 2):
+        assert f"{row}.png: is not a file (a pipe or device)" in table.errors[row]
+
+
+def test_a_name_that_is_none_and_a_file_without_end_are_rows_with_an_error(tmp_path, spec):
+    manifest = write_faces(tmp_path, 5)
+    manifest.frame.loc[1, "path"] = "x" * 5000 + ".png"
+    manifest.frame.loc[2, "path"] = "nul\0.png"
+    with (tmp_path / "3.png").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with at_most(60):
+        table = retrieve(manifest, spec, device="cpu", progress=False)
+    assert np.flatnonzero(table.errors != "").tolist() == [1, 2, 3]
+
+
+def test_an_image_too_narrow_for_the_clip_is_a_row_with_an_error(tmp_path):
+    wide = tiny_clip.MODEL | {"vision_cfg": tiny_clip.MODEL["vision_cfg"] | {"image_size": 224}}
+    config = {"model_cfg": wide, "preprocess_cfg": {}}
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    (clip / "open_clip_config.json").write_text(json.dumps(config))
+    save_file(open_clip.CLIP(**wide).state_dict(), clip / "open_clip_model.safetensors")
+    faces = tmp_path / "faces"
+    write_faces(faces, 2)
+    Image.new("L", (60_000, 1)).save(faces / "1.png")
+    table = retrieve_in_4_gb(faces, f"local-dir:{clip}", tmp_path / "a.parquet")
+    assert "1.png: the image of 60000 x 1 pixels is too narrow" in table.errors[1] and not table.errors[0]
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), cv2.error("resize failed")])
+def test_a_face_that_cannot_be_prepared_is_a_row_with_an_error(tmp_path, spec, monkeypatch, failure):
+    manifest = write_faces(tmp_path, 3, box=[None, [4.0, 4.0, 20.0, 20.0], None])
+
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(Preprocess, "crop", fail)
+    table = retrieve(manifest, spec, device="cpu", progress=False)
+    assert np.flatnonzero(table.errors != "").tolist() == [1]
+    assert table.errors[1].startswith(f"{tmp_path / '1.png'}: cannot be cropped for CLIP (")
 
 
 def test_no_readable_image_at_all_is_an_error(tmp_path, spec):

@@ -37,6 +37,7 @@ MARGIN = 0.25
 _HUB, _FOLDER = "hf-hub:", "local-dir:"
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin", ".npz")
 _TEXT_BATCH = 256
+_MOST_PIXELS = 64_000_000
 
 
 class Clip:
@@ -82,10 +83,17 @@ class Clip:
             (3, S, S) float32.
 
         Raises:
-            IdferError: the box is empty or outside the image.
+            IdferError: the box is empty or outside the image, or the image is so narrow that resizing it
+                would make more than `_MOST_PIXELS`.
         """
         from PIL import Image
 
+        height, width = image.shape[:2]
+        # most models' own preprocessing resizes the shorter side to S, and crops the longer one only then
+        if box is None and self._crop.size**2 * max(height, width) > _MOST_PIXELS * min(height, width):
+            raise IdferError(
+                f"the image of {width} x {height} pixels is too narrow to be one face; crop it to the face."
+            )
         pixels = image if box is None else self._crop.crop(image, box)
         tensor: Tensor = self._transform(Image.fromarray(pixels))
         return tensor

@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import signal
@@ -7,16 +8,21 @@ import sys
 import time
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
+import open_clip
 import pandas as pd
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 import tiny_clip
 from idfer.attributes import encode
 from idfer.attributes.clip import Clip, load_clip, posteriors
 from idfer.attributes.table import AttributeTable, retrieve
-from idfer.data.manifest import Manifest
+from idfer.cli import main
+from idfer.data.images import Preprocess
+from idfer.data.manifest import DRAWN, Manifest
 from idfer.errors import IdferError, UsageError
 from idfer.synthetic.factors import level, sample
 from idfer.synthetic.render import render
@@ -130,9 +136,102 @@ def test_an_unreadable_image_is_a_row_with_an_error(tmp_path, spec, capsys):
     good = np.setdiff1d(np.arange(10), bad)
     assert np.isfinite(table.posteriors[good]).all()
     said = capsys.readouterr().err.strip().splitlines()
-    assert len(said) == 1
-    assert said[0].startswith("idfer: 4 of 10 images could not be read")
-    assert "2.png: is empty" in said[0]
+    assert len(said) == 2
+    assert said[1].startswith("idfer: 4 of 10 images could not be read")
+    assert "2.png: is empty" in said[1]
+
+
+@contextmanager
+def at_most(seconds):
+    """Fail, not hang, when what is inside waits for ever."""
+
+    def give_up(*_):
+        raise AssertionError(f"still busy after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def retrieve_in_4_gb(folder, spec, out):
+    """The command in a process of its own, with no more address space than that; never a hang."""
+    code = (
+        "import resource, sys; import open_clip; "  # importing is not what is measured
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); "
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 4_000_000_000,) * 2); "
+        "from idfer.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [
+        "retrieve",
+        str(folder),
+        "--clip",
+        spec,
+        "-o",
+        str(out),
+        "--device",
+        "cpu",
+        "--progress",
+        "false",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return AttributeTable.read(out)
+
+
+def test_a_pipe_and_a_device_are_rows_with_an_error(tmp_path, spec):
+    write_faces(tmp_path, 4)
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / "1.png")
+    (tmp_path / "2.png").symlink_to("/dev/zero")
+    table = retrieve_in_4_gb(tmp_path, spec, tmp_path / "a.parquet")
+    assert np.flatnonzero(table.errors != "").tolist() == [1, 2]
+    for row in (1, 2):
+        assert f"{row}.png: is not a file (a pipe or device)" in table.errors[row]
+
+
+def test_a_name_that_is_none_and_a_file_without_end_are_rows_with_an_error(tmp_path, spec):
+    manifest = write_faces(tmp_path, 5)
+    manifest.frame.loc[1, "path"] = "x" * 5000 + ".png"
+    manifest.frame.loc[2, "path"] = "nul\0.png"
+    with (tmp_path / "3.png").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with at_most(60):
+        table = retrieve(manifest, spec, device="cpu", progress=False)
+    assert np.flatnonzero(table.errors != "").tolist() == [1, 2, 3]
+
+
+def test_an_image_too_narrow_for_the_clip_is_a_row_with_an_error(tmp_path):
+    wide = tiny_clip.MODEL | {"vision_cfg": tiny_clip.MODEL["vision_cfg"] | {"image_size": 224}}
+    config = {"model_cfg": wide, "preprocess_cfg": {}}
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    (clip / "open_clip_config.json").write_text(json.dumps(config))
+    save_file(open_clip.CLIP(**wide).state_dict(), clip / "open_clip_model.safetensors")
+    faces = tmp_path / "faces"
+    write_faces(faces, 2)
+    Image.new("L", (60_000, 1)).save(faces / "1.png")
+    table = retrieve_in_4_gb(faces, f"local-dir:{clip}", tmp_path / "a.parquet")
+    assert "1.png: the image of 60000 x 1 pixels is too narrow" in table.errors[1] and not table.errors[0]
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), cv2.error("resize failed")])
+def test_a_face_that_cannot_be_prepared_is_a_row_with_an_error(tmp_path, spec, monkeypatch, failure):
+    manifest = write_faces(tmp_path, 3, box=[None, [4.0, 4.0, 20.0, 20.0], None])
+
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(Preprocess, "crop", fail)
+    table = retrieve(manifest, spec, device="cpu", progress=False)
+    assert np.flatnonzero(table.errors != "").tolist() == [1]
+    assert table.errors[1].startswith(f"{tmp_path / '1.png'}: cannot be cropped for CLIP (")
 
 
 def test_no_readable_image_at_all_is_an_error(tmp_path, spec):
@@ -252,7 +351,8 @@ def test_the_builtin_clip_knows_unseen_embedded_faces(tmp_path):
     for row, image in enumerate(render(faces, 64)):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"{row}.png")
     paths = [f"{row}.png" for row in range(len(faces))]
-    manifest = Manifest.from_frame(pd.DataFrame({"path": paths, "valence": 0.0, "arousal": 0.0}), tmp_path)
+    columns = {"path": paths, "valence": 0.0, "arousal": 0.0, "source": DRAWN}
+    manifest = Manifest.from_frame(pd.DataFrame(columns), tmp_path)
     table = retrieve(manifest, device="cpu", progress=False)
     for name, least in (("gender", 0.92), ("age", 0.80), ("skin", 0.87)):
         right = table.top(name) == level(name, getattr(faces, name))
@@ -261,8 +361,55 @@ def test_the_builtin_clip_knows_unseen_embedded_faces(tmp_path):
         assert abs(confidence.mean() - right.mean()) < 0.08, name  # the temperature is fitted
     lineage = retrieve(manifest, vocabulary="lineage", device="cpu", progress=False)
     ours = {"women": "feminine", "men": "masculine"}
-    said = np.array([ours[found] for found in lineage.top("gender")])
+    said = np.array([ours[word] for word in lineage.top("gender")])
     assert (said == level("gender", faces.gender)).mean() >= 0.92
+
+
+@pytest.mark.parametrize("sources", ["", [DRAWN, "phone"]])
+def test_photographs_need_a_clip_by_name(tmp_path, capsys, sources):
+    manifest = write_faces(tmp_path, 2, source=sources)
+    with pytest.raises(UsageError, match=r"photographs need a CLIP by name: --clip ViT-B-16/openai.*builtin"):
+        retrieve(manifest, device="cpu", progress=False)
+    assert main(["retrieve", str(tmp_path), "-o", str(tmp_path / "a.parquet"), "--device", "cpu"]) == 2
+    assert "--clip builtin uses it all the same" in capsys.readouterr().err
+    assert not (tmp_path / "a.parquet").exists()
+
+
+def test_the_builtin_clip_on_photographs_warns_and_the_table_remembers(tmp_path, capsys):
+    manifest = write_faces(tmp_path, 2)
+    retrieve(manifest, "builtin", out=tmp_path / "a.parquet", device="cpu", progress=False)
+    table = AttributeTable.read(tmp_path / "a.parquet")
+    assert table.source["drawn"] is False and table.source["clip"] == "builtin"
+    assert "trained on drawn faces only" in table.warning
+    assert f"idfer: {table.warning}" in capsys.readouterr().err.splitlines()
+
+
+def test_the_builtin_clip_on_drawn_faces_and_another_on_photographs_do_not_warn(tmp_path, spec, capsys):
+    drawn = retrieve(write_faces(tmp_path / "drawn", 2, source=DRAWN), device="cpu", progress=False)
+    other = retrieve(write_faces(tmp_path / "photos", 2), spec, device="cpu", progress=False)
+    assert (drawn.source["clip"], drawn.source["drawn"], drawn.warning) == ("builtin", True, "")
+    assert (other.source["clip"], other.source["drawn"], other.warning) == (spec, False, "")
+    assert "trained on drawn faces only" not in capsys.readouterr().err
+
+
+def test_which_clip_answered_and_how_sure_it_was_is_said(tmp_path, spec, capsys):
+    manifest = write_faces(tmp_path, 5)
+    (tmp_path / "3.png").write_bytes(b"")
+    table = retrieve(manifest, spec, device="cpu", progress=False)
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said.startswith(f"idfer: attributes by the CLIP {spec}; ")
+    for name, levels in table.levels.items():
+        mean = np.nanmean(table.posterior(name).max(axis=1))
+        assert f"{name} {mean:.2f} (chance {1 / len(levels):.2f})" in said
+
+
+def test_a_clip_that_gives_no_numbers_is_refused(tmp_path):
+    weights = tiny_clip.weights()
+    weights["visual.proj"][0] = float("nan")
+    folder = tiny_clip.make(tmp_path / "clip")
+    save_file({k: v.contiguous() for k, v in weights.items()}, folder / "open_clip_model.safetensors")
+    with pytest.raises(IdferError, match=r"clip: its embeddings are not numbers"):
+        retrieve(write_faces(tmp_path, 2), f"local-dir:{folder}", device="cpu", progress=False)
 
 
 def test_killed_in_the_middle_the_same_command_gives_the_uninterrupted_table(tmp_path, spec, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from idfer.attributes.clip import Clip
     from idfer.data.manifest import Manifest
 
+_LARGEST_FILE = 1 << 30  # bytes; more than any image within the budget of pixels has
+_NO_KEY = (
+    f"changed while it was read, or has more than {_LARGEST_FILE >> 20} MiB; run again, or save it smaller."
+)
 _LOOKUP = 500  # keys per SELECT: SQLite before 3.32 takes at most 999 parameters
 
 
@@ -74,20 +79,31 @@ def cache_path(fingerprint: str) -> Path:
     return cache_dir() / "retrieval" / f"{fingerprint}.sqlite"
 
 
-def content_key(data: bytes, frame: int, box: Box | None) -> bytes:
-    """32 bytes that name what an encoder is shown: the file's content, the frame and the face box."""
-    digest = hashlib.sha256(data)
+def content_key(file: Path, frame: int, box: Box | None) -> bytes | None:
+    """32 bytes that name what an encoder is shown: the file's content, the frame and the face box.
+
+    None where there is no content: nothing to open, not a regular file (a pipe would wait for ever, a device
+    never end), or more bytes than an image has.
+    """
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
+            return None
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256")
+    except (OSError, ValueError):  # ValueError: a null character in the name
+        return None
     digest.update(f"|{frame}|{None if box is None else [float(v) for v in box]}".encode())
     return digest.digest()
 
 
 def _encode(clip: Clip, images: dict[bytes, Tensor]) -> dict[bytes, np.ndarray]:
-    """Embed what is not cached yet, as float16: the rounding moves a cosine by less than 1e-3."""
+    """Embed what is not cached yet, as float16."""
     if not images:
         return {}
     import torch
 
-    values = clip.encode_preprocessed(torch.stack(list(images.values()))).astype(np.float16)
+    values = clip.encode_for_retrieval(torch.stack(list(images.values())))
     return dict(zip(images, values, strict=True))
 
 
@@ -138,26 +154,30 @@ class _Reader:
                 continue
             again = self._image(row)  # rows of one content share a key, not a file name
             keys[position] = None
-            errors[position] = again if isinstance(again, str) else f"row {row}: changed while read."
+            errors[position] = again if isinstance(again, str) else f"{self._rows[row][0]}: {_NO_KEY}"
         return _Batch(keys, errors, cached, images)
 
     def _key(self, row: int) -> bytes | None:
-        file, frame, box = self._rows[row]
-        try:
-            return content_key(file.read_bytes(), frame, box)
-        except (OSError, ValueError):  # `_image` says why
-            return None
+        return content_key(*self._rows[row])
 
     def _image(self, row: int) -> Tensor | str:
+        """The encoder's input, or why there is none."""
+        import cv2
+
         file, _, box = self._rows[row]
         try:
             image = read_image(file)
         except IdferError as error:
             return str(error)
+        except MemoryError:
+            return f"{file}: is too large to be read (out of memory); scale it down."
         try:
             return self.clip.preprocess(image, box)
         except IdferError as error:
             return f"{file}: {error}"
+        except (MemoryError, cv2.error) as error:
+            reason = " ".join(str(error).split()) or "out of memory"
+            return f"{file}: cannot be cropped for CLIP ({reason}); scale it down."
 
 
 def _read_ahead(reader: _Reader, path: Path, size: int, num_workers: int) -> Iterator[tuple[range, _Batch]]:
@@ -203,13 +223,13 @@ class _Cache:
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
         """The float16 embeddings of those keys that are there."""
-        found: dict[bytes, np.ndarray] = {}
+        values: dict[bytes, np.ndarray] = {}
         for start in range(0, len(keys), _LOOKUP):
             part = keys[start : start + _LOOKUP]
             marks = ",".join("?" * len(part))
             rows = self._file.execute(f"SELECT key, value FROM embedding WHERE key IN ({marks})", part)
-            found.update((key, np.frombuffer(value, np.float16, self._dim)) for key, value in rows)
-        return found
+            values.update((key, np.frombuffer(value, np.float16, self._dim)) for key, value in rows)
+        return values
 
     def close(self) -> None:
         self._file.close()

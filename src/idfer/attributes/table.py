@@ -46,7 +46,7 @@ class AttributeTable:
         embedding: (N, E) float32 image embeddings e(x) of unit length (rounded to float16 precision).
         text: (K, E) float32 text embeddings t[a, k] of unit length.
         source: which CLIP and vocabulary made it: `clip`, `clip_fingerprint`, `scale`, `vocabulary`,
-            `vocabulary_fingerprint`.
+            `vocabulary_fingerprint`; whether the faces were all `drawn`; the `warning` that was given, or "".
     """
 
     path: np.ndarray
@@ -66,6 +66,11 @@ class AttributeTable:
         failed = int((self.errors != "").sum())
         names = ", ".join(f"{name} ({len(levels)} levels)" for name, levels in self.levels.items())
         return f"{names} of {len(self)} faces" + (f", {failed} of them unreadable" if failed else "")
+
+    @property
+    def warning(self) -> str:
+        """What was said against relying on these answers when they were retrieved; "" for nothing."""
+        return str(self.source.get("warning", ""))
 
     def posterior(self, attribute: str) -> np.ndarray:
         """(N, k) posteriors of one attribute's levels. Raises `UsageError` for an unknown one."""
@@ -271,7 +276,7 @@ def _from_arrow(table: pa.Table, meta: dict[str, Any], file: Path) -> AttributeT
 
 def retrieve(
     manifest: str | Path | Manifest,
-    clip: str = "builtin",
+    clip: str | None = None,
     vocabulary: str | Path = "default",
     out: str | Path | None = None,
     batch_size: int = 128,
@@ -283,12 +288,14 @@ def retrieve(
 
     Image embeddings are cached by image content and model, a batch at a time: stopped at any moment, the same
     command goes on where it was and ends with the same table, and another vocabulary costs no second pass
-    over the images. An image that cannot be read becomes a row with `error` set, and one line on stderr.
+    over the images. A line on stderr says which CLIP answered and how sure it was. An image that cannot be
+    read becomes a row with `error` set, and one more line there.
 
     Args:
         manifest: a manifest, or the path of one.
-        clip: `builtin` (offline; for the embedded faces only), `MODEL/TAG` or `MODEL/FILE` of open_clip, e.g.
-            `ViT-B-16/openai`, `hf-hub:ORG/REPO` or `local-dir:FOLDER`.
+        clip: `MODEL/TAG` or `MODEL/FILE` of open_clip, e.g. `ViT-B-16/openai`, `hf-hub:ORG/REPO`,
+            `local-dir:FOLDER`, or `builtin` (offline; knows drawn faces only). Unless given, `builtin` for
+            faces that `idfer synth` drew; photographs need one by name.
         vocabulary: `default`, `lineage`, or the path of a YAML file.
         out: Parquet file to write; None writes none.
         batch_size: images per forward pass and per commit to the cache.
@@ -300,7 +307,8 @@ def retrieve(
         The table, a row per manifest row.
 
     Raises:
-        UsageError: an unknown CLIP, vocabulary or device, or a number out of range.
+        UsageError: an unknown CLIP, vocabulary or device, no CLIP named for photographs, or a number out of
+            range.
         IdferError: the manifest or the vocabulary is broken, weights are missing, the manifest names video
             frames, no image at all can be read, or the disk is full (what is encoded is kept).
     """
@@ -319,6 +327,13 @@ def retrieve(
             "supported yet; save them as images, with frame -1."
         )
 
+    from idfer.attributes.trust import clip_for, how_sure, top_posteriors, warning_of
+
+    drawn = faces.drawn
+    clip = clip_for(drawn, clip)
+    if warning := warning_of(clip, drawn):
+        _say(warning)
+
     from idfer.attributes.clip import load_clip
     from idfer.attributes.encode import encode_manifest
 
@@ -326,16 +341,20 @@ def retrieve(
     text = model.encode_vocabulary(words)
     embedding, errors = encode_manifest(model, faces, batch_size, num_workers, progress)
     table = _assemble(faces, words, model.scale, text, embedding, errors)
-    table.source.update(clip=clip, clip_fingerprint=model.fingerprint)
+    table.source.update(clip=clip, clip_fingerprint=model.fingerprint, drawn=drawn, warning=warning)
     if out is not None:
         table.write(out)
+    _say(how_sure(clip, table.levels, np.nanmean(top_posteriors(table.posteriors, table.levels), axis=0)))
     if failed := np.flatnonzero(errors != "").tolist():
-        print(
-            f"idfer: {len(failed)} of {len(faces)} images could not be read and have `error` set; the first: "
-            f"{errors[failed[0]]}",
-            file=sys.stderr,
+        _say(
+            f"{len(failed)} of {len(faces)} images could not be read and have `error` set; the first: "
+            f"{errors[failed[0]]}"
         )
     return table
+
+
+def _say(message: str) -> None:
+    print(f"idfer: {message}", file=sys.stderr)
 
 
 def _assemble(

@@ -22,6 +22,7 @@ from idfer.progress import track
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idfer.attributes.reader import ClipReader
     from idfer.training.checkpoint import Checkpoint
 
 
@@ -141,14 +142,12 @@ class Predictor:
         finder = load_detector(detector)
         reader = None
         if clip is not None:
-            from idfer.inference.attributes import AttributeReader
+            from idfer.attributes.reader import ClipReader
 
-            reader = AttributeReader(clip, str(next(self.checkpoint.network.parameters()).device))
+            reader = ClipReader.of_vocabulary(clip, device=str(next(network.parameters()).device))
         vectors = None
         if network.residual.needs_retrieved:
-            from idfer.inference.retrieved import VectorReader
-
-            vectors = VectorReader(self.checkpoint)
+            vectors = _vector_reader(self.checkpoint)
         attach = None
         if swap is not None:
             from idfer.inference.swap import identity_of
@@ -223,6 +222,22 @@ def predict(
             f"{stream.unreadable} of {len(files)} inputs could not be read (first: {stream.first_error}) "
             f"Their rows carry the reason; all results are {where}."
         )
+
+
+def _vector_reader(checkpoint: Checkpoint) -> ClipReader:
+    """Reads ID vectors as the run was trained on, for a network that needs them."""
+    from idfer.attributes.reader import ClipReader
+    from idfer.training.retrieval import text_of
+
+    config, network = checkpoint.config, checkpoint.network
+    return ClipReader.of_record(
+        config.get("retrieved", {}),
+        text_of(checkpoint),
+        {name: config["levels"][name] for name in network.attributes},
+        config["retrieval"],
+        str(next(network.parameters()).device),
+        f"{checkpoint.path}: its residual form {network.residual.form!r}",
+    )
 
 
 def _write_all(

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from idfer.inference.attributes import AttributeReader
-    from idfer.inference.retrieved import VectorReader
+    from idfer.attributes.reader import ClipReader
     from idfer.training.checkpoint import Checkpoint
 
 NO_FACE = "no face found"
@@ -63,8 +62,8 @@ class Stream:
     detector: Detector
     detach: Mapping[str, float] | None
     batch_size: int
-    reader: AttributeReader | None = None
-    vectors: VectorReader | None = None
+    reader: ClipReader | None = None
+    vectors: ClipReader | None = None
     attach: Tensor | None = None
     unreadable: int = 0
     first_error: str = ""
@@ -130,7 +129,7 @@ class Stream:
                     face.row["error"] = "the model's output is not a number; its weights may be damaged"
             if self.reader:
                 prepared = [face.prepared for face in batch if face.prepared is not None]
-                for face, levels in zip(batch, self.reader.read(prepared), strict=True):
+                for face, levels in zip(batch, self.reader.posteriors(prepared), strict=True):
                     face.row.update(zip(self.extra, levels, strict=True))
         rows, self._rows, self._faces = self._rows, [], []
         return table(rows, self.extra)
@@ -144,7 +143,7 @@ class Stream:
         with torch.inference_mode():
             pixels = self.checkpoint.preprocess.normalise(crops.to(next(network.parameters()).device))
             seen = [face.seen for face in batch if face.seen is not None]
-            retrieved = self.vectors.read(seen) if self.vectors else None
+            retrieved = self.vectors.vectors(seen) if self.vectors else None
             prediction = network(pixels, self.detach, retrieved=retrieved, attach=self.attach)
             found: np.ndarray = prediction.valence_arousal.double().cpu().numpy()
         return found

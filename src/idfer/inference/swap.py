@@ -11,13 +11,13 @@ from idfer.errors import IdferError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from idfer.attributes.reader import ClipReader
     from idfer.data.faces import Detector
-    from idfer.inference.retrieved import VectorReader
     from idfer.training.checkpoint import Checkpoint
 
 
 def identity_of(
-    file: str | Path, checkpoint: Checkpoint, detector: Detector, vectors: VectorReader | None
+    file: str | Path, checkpoint: Checkpoint, detector: Detector, vectors: ClipReader | None
 ) -> Tensor:
     """Identity features r[a] (1, A, D) of the largest face in an image.
 
@@ -44,6 +44,6 @@ def identity_of(
     network = checkpoint.network
     crop = torch.from_numpy(checkpoint.preprocess.crop(image, box)).permute(2, 0, 1)[None]
     pixels = checkpoint.preprocess.normalise(crop.to(next(network.parameters()).device))
-    retrieved = None if vectors is None else vectors.read([vectors.prepare(image, box)])
+    retrieved = None if vectors is None else vectors.vectors([vectors.prepare(image, box)])
     with torch.inference_mode():
         return network.attachable(pixels, retrieved)

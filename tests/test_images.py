@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from idfer.data.images import Preprocess, read_image
+from idfer.data.images import Preprocess, read_image, read_regular
 from idfer.errors import IdferError
 
 
@@ -156,16 +157,55 @@ def test_cut_off_files_are_errors_not_grey_patches(tmp_path: Path, suffix: str, 
         read_image(tmp_path / f"cut.{suffix}")
 
 
-def test_what_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(IdferError, match="no such file"):
-        read_image(tmp_path / "nowhere.jpg")
-    with pytest.raises(IdferError, match="is a folder"):
-        read_image(tmp_path)
-    with pytest.raises(IdferError, match="cannot be opened"):
-        read_image("nul\0character.jpg")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(IdferError, match="pipe"):  # opening it would wait for ever
-        read_image(tmp_path / "pipe.jpg")
+def irregular(folder: Path, kind: str) -> Path:
+    """A path that is no regular file, of one of the kinds that a folder can hold."""
+    path = folder / "odd.jpg"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)  # opening it would wait for ever
+        case "device":
+            path.symlink_to("/dev/zero")  # reading it would never end
+        case "link loop":
+            path.symlink_to(path)
+        case "broken link":
+            path.symlink_to(folder / "gone.jpg")
+        case "long name":
+            return folder / ("x" * 5000 + ".jpg")
+        case "null":
+            return folder / "nul\0character.jpg"
+        case "folder":
+            path.mkdir()
+    return path
+
+
+IRREGULAR = {
+    "missing": "no such file",
+    "folder": "is a folder",
+    "pipe": "pipe",
+    "device": "device",
+    "link loop": "symbolic links",
+    "broken link": "link to what is not there",
+    "long name": "name too long",
+    "null": "null",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", IRREGULAR)
+@pytest.mark.parametrize("read", [read_image, read_regular])
+def test_what_is_not_a_file(tmp_path: Path, kind: str, read: Callable[[Path], object]) -> None:
+    with pytest.raises(IdferError, match=rf"(?i){IRREGULAR[kind]}") as caught:
+        read(irregular(tmp_path, kind))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700
+
+
+def test_bytes_of_a_regular_file_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_regular(tmp_path / "a") == b"12345"
+    assert read_regular(tmp_path / "a", limit=5) == b"12345"
+    with pytest.raises(IdferError, match="more than"):
+        read_regular(tmp_path / "a", limit=4)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

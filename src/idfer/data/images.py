@@ -8,6 +8,7 @@ without an error.
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -28,6 +29,10 @@ SUFFIXES = frozenset({
     ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 })  # fmt: skip
 """Suffixes (lower case) by which a folder's images are found; a file named directly may have any."""
+
+LARGEST_FILE = 1 << 30
+"""Bytes of a file that is read whole, e.g. to tell its content from others'."""
+_LONGEST_NAME = 400  # characters of a path in a message
 
 # Pillow's names; not all of its formats, since EPS would run a program.
 _FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
@@ -75,19 +80,58 @@ def read_image(path: str | Path) -> np.ndarray:
         ) from error
 
 
-def _open(file: Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file for reading, but never a pipe or a device: one would wait, the other never end.
+
+    Raises:
+        IdferError: the path is missing, a folder, a pipe or device, not permitted, or no name a system takes.
+    """
+    file, name = Path(path), _shown(path)
     try:
-        if file.is_dir():
-            raise IdferError(f"{file}: is a folder, not an image file.")
-        if file.exists() and not file.is_file():
-            raise IdferError(f"{file}: is not a file (a pipe or device); give an image file.")
-        stream = file.open("rb")
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IdferError(f"{name}: is a folder, not an image file.")
+        if not stat.S_ISREG(mode):
+            raise IdferError(f"{name}: is not a file (a pipe or device); give an image file.")
+        return file.open("rb")
     except FileNotFoundError as error:
-        raise IdferError(f"{file}: no such file; check the path.") from error
+        kind = "is a link to what is not there" if file.is_symlink() else "no such file"
+        raise IdferError(f"{name}: {kind}; check the path.") from error
     except PermissionError as error:
-        raise IdferError(f"{file}: may not be read (permission denied); change its permissions.") from error
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise IdferError(f"{file}: cannot be opened ({error}); check the path and the disk.") from error
+        raise IdferError(f"{name}: may not be read (permission denied); change its permissions.") from error
+    except (OSError, ValueError) as error:  # a link loop, a name too long; ValueError: a null character in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise IdferError(f"{name}: cannot be opened ({reason}); check the path and the disk.") from error
+
+
+def read_regular(path: str | Path, limit: int = LARGEST_FILE) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: the file.
+        limit: more bytes than this are refused.
+
+    Raises:
+        IdferError: as for `open_regular`; or the file is too large, or the disk fails.
+    """
+    with open_regular(path) as stream:
+        try:
+            data = stream.read(limit + 1)
+        except (OSError, MemoryError) as error:
+            raise IdferError(f"{_shown(path)}: cannot be read ({error}); check the disk.") from error
+    if len(data) > limit:
+        raise IdferError(f"{_shown(path)}: has more than {limit >> 20} MiB; save it smaller.")
+    return data
+
+
+def _shown(path: str | Path) -> str:
+    """A path as a message shows it: unprintable characters escaped, an endless name shortened."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME // 2]}...{text[-40:]}"
+
+
+def _open(file: Path) -> BinaryIO:
+    stream = open_regular(file)
     if not stream.read(1):
         stream.close()
         raise IdferError(f"{file}: is empty (0 bytes); copy or download it again.")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -13,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from idfer.data.images import Preprocess, read_image
-from idfer.errors import IdferError
+from idfer.data.images import Preprocess, read_image, read_reduced, read_regular
+from idfer.errors import IdferError, UsageError
 
 
 @pytest.fixture
@@ -156,16 +163,55 @@ def test_cut_off_files_are_errors_not_grey_patches(tmp_path: Path, suffix: str, 
         read_image(tmp_path / f"cut.{suffix}")
 
 
-def test_what_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(IdferError, match="no such file"):
-        read_image(tmp_path / "nowhere.jpg")
-    with pytest.raises(IdferError, match="is a folder"):
-        read_image(tmp_path)
-    with pytest.raises(IdferError, match="cannot be opened"):
-        read_image("nul\0character.jpg")
-    os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(IdferError, match="pipe"):  # opening it would wait for ever
-        read_image(tmp_path / "pipe.jpg")
+def irregular(folder: Path, kind: str) -> Path:
+    """A path that is no regular file, of one of the kinds that a folder can hold."""
+    path = folder / "odd.jpg"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)  # opening it would wait for ever
+        case "device":
+            path.symlink_to("/dev/zero")  # reading it would never end
+        case "link loop":
+            path.symlink_to(path)
+        case "broken link":
+            path.symlink_to(folder / "gone.jpg")
+        case "long name":
+            return folder / ("x" * 5000 + ".jpg")
+        case "null":
+            return folder / "nul\0character.jpg"
+        case "folder":
+            path.mkdir()
+    return path
+
+
+IRREGULAR = {
+    "missing": "no such file",
+    "folder": "is a folder",
+    "pipe": "pipe",
+    "device": "device",
+    "link loop": "symbolic links",
+    "broken link": "link to what is not there",
+    "long name": "name too long",
+    "null": "null",
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", IRREGULAR)
+@pytest.mark.parametrize("read", [read_image, read_regular])
+def test_what_is_not_a_file(tmp_path: Path, kind: str, read: Callable[[Path], object]) -> None:
+    with pytest.raises(IdferError, match=rf"(?i){IRREGULAR[kind]}") as caught:
+        read(irregular(tmp_path, kind))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 700
+
+
+def test_bytes_of_a_regular_file_up_to_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_regular(tmp_path / "a") == b"12345"
+    assert read_regular(tmp_path / "a", limit=5) == b"12345"
+    with pytest.raises(IdferError, match="more than"):
+        read_regular(tmp_path / "a", limit=4)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
@@ -182,8 +228,174 @@ def test_decompression_bomb(tmp_path: Path, picture: np.ndarray, monkeypatch: py
     with pytest.warns(Image.DecompressionBombWarning):
         assert np.array_equal(read_image(path), picture)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(IdferError, match="pixels; scale it down"):
+    with pytest.raises(IdferError, match="more pixels than Pillow reads"):
         read_image(path)
+
+
+# -- size: what a file claims is checked before anything is decoded ------------------------------------------
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from idfer.data.images import Preprocess, read_image
+from idfer.errors import IdferError
+import PIL.JpegImagePlugin, PIL.PngImagePlugin, cv2
+def highest():  # not ru_maxrss: that begins with the peak of the process that started this one
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+before = highest()
+try:
+    print(Preprocess(32).crop(read_image(sys.argv[1])).shape)
+except IdferError as error:
+    print(error)
+print(highest() - before)
+"""
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux tells the peak memory")
+
+
+def peak(path: Path) -> tuple[str, int]:
+    """What a new process says of reading and cropping a file, and how many MB that took it."""
+    done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=True)
+    *said, memory = done.stdout.splitlines()
+    return "\n".join(said), int(memory)
+
+
+def claiming(width: int, height: int) -> dict[str, bytes]:
+    """Small files that claim many pixels: the headers of small images with their sizes replaced."""
+    files = {}
+    for name in ("JPEG", "GIF", "PNG", "BMP"):
+        stream = BytesIO()
+        Image.new("RGB", (8, 8)).save(stream, name)
+        files[name] = bytearray(stream.getvalue())
+    at = files["JPEG"].index(b"\xff\xc0") + 5
+    files["JPEG"][at : at + 4] = struct.pack(">HH", height, width)
+    files["GIF"][6:10] = struct.pack("<HH", width, height)
+    files["PNG"][16:24] = struct.pack(">II", width, height)
+    files["PNG"][29:33] = struct.pack(">I", zlib.crc32(files["PNG"][12:29]))
+    files["BMP"][18:26] = struct.pack("<ii", width, height)
+    return {name: bytes(data) for name, data in files.items()}
+
+
+@pytest.mark.filterwarnings("ignore:Image size:PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", ["JPEG", "GIF", "PNG", "BMP"])
+def test_a_small_file_that_claims_many_pixels_is_refused(tmp_path: Path, name: str) -> None:
+    """Just under Pillow's own limit, where decoding takes 3 to 4 GB."""
+    path = tmp_path / "claim"
+    path.write_bytes(claiming(13000, 13000)[name])
+    with pytest.raises(IdferError, match="has 169 million pixels, more than the 64 million that"):
+        read_image(path)
+
+
+def test_the_limit_is_checked_before_decoding(tmp_path: Path, picture: np.ndarray) -> None:
+    path = tmp_path / "cut.png"
+    path.write_bytes(saved(tmp_path / "a.png", picture).read_bytes()[:-40])
+    with pytest.raises(IdferError, match="million pixels"):
+        read_image(path, max_pixels=picture[..., 0].size - 1)
+    with pytest.raises(IdferError, match="damaged"):
+        read_image(path, max_pixels=picture[..., 0].size)
+
+
+def test_the_limit_is_an_option(tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "a.png", picture)
+    monkeypatch.setenv("IDFER_MAX_MEGAPIXELS", "0.002")
+    with pytest.raises(IdferError, match="IDFER_MAX_MEGAPIXELS"):
+        read_image(path)
+    monkeypatch.setenv("IDFER_MAX_MEGAPIXELS", "0.003")
+    assert read_image(path).shape == picture.shape
+    for wrong in ("many", "-3", "nan"):
+        monkeypatch.setenv("IDFER_MAX_MEGAPIXELS", wrong)
+        with pytest.raises(UsageError, match="IDFER_MAX_MEGAPIXELS is"):
+            read_image(path)
+
+
+@needs_proc
+def test_a_large_image_is_held_twice_and_no_more(tmp_path: Path) -> None:
+    """As Pillow's pixels (4 bytes) and as the array; Pillow made up to five whole copies on the way."""
+    Image.new("LA", (4000, 5000), (200, 100)).save(tmp_path / "large.png", compress_level=1)
+    said, memory = peak(tmp_path / "large.png")
+    assert said == "(32, 32, 3)"
+    assert memory < 20 * (4 + 3) + 120
+
+
+@needs_proc
+def test_a_line_of_pixels_is_not_squared(tmp_path: Path) -> None:
+    """604 bytes of PNG made a square of 3.6 billion pixels."""
+    Image.new("RGB", (1, 60000)).save(tmp_path / "line.png")
+    said, memory = peak(tmp_path / "line.png")
+    assert "an image of 1 x 60000 pixels, made a square of 60000 x 60000, has 3600 million pixels" in said
+    assert memory < 100
+
+
+def test_pixels_do_not_depend_on_the_strips_they_are_converted_in(
+    tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    palette = Image.fromarray(picture).convert("P")
+    palette.save(tmp_path / "p.png", transparency=bytes(range(256)))
+    Image.fromarray(picture[..., 0].astype(np.uint16) << 8).save(tmp_path / "i.png")
+    Image.fromarray(picture[..., 0] / np.float32(255)).save(tmp_path / "f.tif")
+    for mode in ("RGB", "RGBA", "LA", "1", "CMYK"):
+        saved(tmp_path / f"{mode}.tif", picture, mode)
+    files = sorted(tmp_path.iterdir())
+    whole = [read_image(path) for path in files]
+    monkeypatch.setattr("idfer.data.images._STRIP", 3 * picture.shape[1])
+    for path, expected in zip(files, whole, strict=True):
+        assert np.array_equal(read_image(path), expected), path.name
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_beyond_the_limit_is_reduced_where_the_caller_can_scale_boxes(
+    tmp_path: Path, orientation: int
+) -> None:
+    image = np.zeros((301, 402, 3), np.uint8)
+    image[100:140, 200:280] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "a.jpg", image, quality=95, exif=exif)
+    with pytest.raises(IdferError, match="million pixels"):
+        read_image(path, max_pixels=40_000)
+    whole, once = read_reduced(path)
+    small, factor = read_reduced(path, max_pixels=40_000)
+    assert (once, factor) == (1, 2)
+    assert small.shape[:2] == tuple(math.ceil(side / 2) for side in whole.shape[:2])
+    white, small_white = (np.argwhere(pixels[..., 0] > 127) for pixels in (whole, small))
+    assert np.abs(small_white.min(axis=0) * factor - white.min(axis=0)).max() <= 1
+    assert read_reduced(path, max_pixels=2_500)[1] == 8
+    with pytest.raises(IdferError, match="million pixels"):
+        read_reduced(path, max_pixels=1_000)
+    with pytest.raises(IdferError, match="million pixels"):
+        read_reduced(saved(tmp_path / "a.png", image), max_pixels=40_000)
+
+
+@pytest.mark.parametrize("codestream", [True, False])
+def test_jpeg_2000_is_measured_by_what_its_decoder_reads(
+    tmp_path: Path, picture: np.ndarray, codestream: bool
+) -> None:
+    """Its codestream states sizes of its own, and a grid of tiles that may be endless."""
+    picture = np.tile(picture, (3, 3, 1))
+    whole = saved(tmp_path / "a.jp2", picture, no_jp2=codestream).read_bytes()
+    assert read_image(tmp_path / "a.jp2").shape == picture.shape
+    at = whole.index(b"\xff\x4f\xff\x51") + 8
+    claims = {"has 48 million pixels": (at, struct.pack(">II", 8000, 6000)),
+              "tiles": (at + 16, struct.pack(">II", 1, 1)), "damaged": (at + 16, bytes(8))}  # fmt: skip
+    for message, (place, value) in claims.items():
+        (tmp_path / "b.jp2").write_bytes(whole[:place] + value + whole[place + len(value) :])
+        with pytest.raises(IdferError, match=message):
+            read_image(tmp_path / "b.jp2")
+
+
+def test_tiles_of_a_tiff_count(tmp_path: Path) -> None:
+    """One tile of 60000 x 60000 pixels behind an image of 10 x 10."""
+    values = {256: 10, 257: 10, 258: 8, 259: 5, 262: 1, 277: 1, 322: 60000, 323: 60000, 324: 8, 325: 10}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    (tmp_path / "a.tif").write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(values)) + entries + bytes(4))
+    with pytest.raises(IdferError, match="tiles of 3600 million pixels"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_formats_that_pillow_decodes_in_python_have_less(tmp_path: Path) -> None:
+    """64 million such pixels would take a minute and a half."""
+    (tmp_path / "a.ppm").write_bytes(b"P6 2000 2500 254\n")
+    with pytest.raises(IdferError, match="slow to decode and has 5 million pixels"):
+        read_image(tmp_path / "a.ppm")
 
 
 # -- the preprocessing contract -----------------------------------------------------------------------------
@@ -231,6 +443,22 @@ def test_impossible_boxes_are_refused(box: tuple[float, float, float, float]) ->
         Preprocess(8).crop(np.zeros((50, 50, 3), np.uint8), box)
 
 
+@pytest.mark.parametrize("box", [(1, 2, 3), "box", None, 5, ("a", 0, 1, 1), (1, 2, 3, 10**400), {"x": 1}])
+def test_boxes_that_are_not_four_numbers_are_refused(box: object) -> None:
+    image = np.zeros((50, 50, 3), np.uint8)
+    if box is None:
+        assert Preprocess(8).crop(image, box).shape == (8, 8, 3)
+        return
+    with pytest.raises(IdferError, match="box"):
+        Preprocess(8).crop(image, box)
+
+
+def test_a_box_far_larger_than_the_image_is_not_padded() -> None:
+    """Four times the image's side with a margin of 4 is 1.3 billion pixels."""
+    with pytest.raises(IdferError, match="the box of 4000 x 4000 pixels, made a square of 36000 x 36000"):
+        Preprocess(8, margin=4.0).crop(np.zeros((1000, 1000, 3), np.uint8), (0, 0, 4000, 4000))
+
+
 def test_normalise_inverts_to_the_pixels() -> None:
     contract = Preprocess(4, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     pixels = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
@@ -242,7 +470,7 @@ def test_normalise_inverts_to_the_pixels() -> None:
 
 
 def test_contract_survives_writing_and_reading() -> None:
-    contract = Preprocess(96, margin=0.2, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0))
+    contract = Preprocess(96, margin=0.2, mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0), detector="haar")
     plain = contract.to_dict()
     assert all(isinstance(v, (int, float, str, list)) for v in plain.values())
     assert Preprocess.from_dict(plain) == contract
@@ -263,8 +491,15 @@ def test_contract_with_a_missing_key_is_refused(key: str) -> None:
         ("size", 0), ("size", 64.5), ("size", True), ("margin", -0.1), ("margin", float("nan")),
         ("mean", [0.5, 0.5]),
         ("mean", "RGB"), ("std", [1.0, 0.0, 1.0]), ("output_range", [1.0, -1.0]),
+        ("detector", "mtcnn"), ("detector", ""), ("detector", ["haar"]), ("margin", 10**400),
     ],
 )  # fmt: skip
 def test_contract_this_version_cannot_honour_is_refused(key: str, value: object) -> None:
     with pytest.raises(IdferError, match=key):
         Preprocess.from_dict(Preprocess(8).to_dict() | {key: value})
+
+
+@pytest.mark.parametrize("values", [5, [1], "text", None])
+def test_a_contract_that_is_no_mapping_is_refused(values: object) -> None:
+    with pytest.raises(IdferError, match="no mapping"):
+        Preprocess.from_dict(values)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ without an error.
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from idfer.data import budget
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:
@@ -29,13 +31,20 @@ SUFFIXES = frozenset({
 })  # fmt: skip
 """Suffixes (lower case) by which a folder's images are found; a file named directly may have any."""
 
+LARGEST_FILE = 1 << 30
+"""Bytes of a file that is read whole, e.g. to tell its content from others'."""
+_LONGEST_NAME = 400  # characters of a path in a message
+
+PLACED_BY = ("none", "box", "yunet", "haar", "auto")
+"""What may have placed the faces a model was trained on (`Preprocess.detector`)."""
+
 # Pillow's names; not all of its formats, since EPS would run a program.
 _FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-_ORIENTATION = 0x0112  # EXIF tag; its value v >= 2 is undone by the PIL transpose number _UPRIGHT[v]
-_UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+_ORIENTATION = 0x0112  # EXIF tag
+_STRIP = 1 << 22  # pixels converted at a time
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, *, max_pixels: int | None = None) -> np.ndarray:
     """Read an image file as upright 8-bit RGB.
 
     EXIF orientation is applied. Grey is repeated over the channels; palettes, CMYK (also Adobe's inverted
@@ -46,76 +55,193 @@ def read_image(path: str | Path) -> np.ndarray:
 
     Args:
         path: a BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF or WebP file.
+        max_pixels: how many pixels it may claim, checked before it is decoded; by default
+            `idfer.data.budget.max_pixels`: 64 million, or what `IDFER_MAX_MEGAPIXELS` says. 64 million take
+            0.6 GB of memory, as WebP 1 GB. Beyond 178 million Pillow refuses whatever the limit.
 
     Returns:
-        (H, W, 3) uint8, RGB.
+        (H, W, 3) uint8, RGB, every pixel of the file.
 
     Raises:
         IdferError: the file is missing, a folder, not permitted, empty, not an image, cut off or too large.
     """
+    return _read(path, max_pixels, reduce=False)[0]
+
+
+def read_reduced(path: str | Path, *, max_pixels: int | None = None) -> tuple[np.ndarray, int]:
+    """Read an image as `read_image` does, a JPEG beyond the limit at 1/2, 1/4 or 1/8 of its size.
+
+    Returns:
+        (H, W, 3) uint8, RGB, and by what its sides were divided: 1, 2, 4 or 8. Face boxes are in pixels of
+        the file: divide them by this number before they meet the image, multiply what is found in it.
+
+    Raises:
+        IdferError: as for `read_image`.
+    """
+    return _read(path, max_pixels, reduce=True)
+
+
+def _read(path: str | Path, limit: int | None, reduce: bool) -> tuple[np.ndarray, int]:
+    file, name = Path(path), _shown(path)
+    limit = budget.max_pixels() if limit is None else limit
+    with _open(file) as stream:
+        try:
+            pixels, orientation, factor = _decode(stream, name, limit, reduce)
+            return _upright(pixels, orientation), factor
+        except IdferError:
+            raise
+        except Exception as error:  # a damaged file makes the decoders raise nearly anything
+            raise IdferError(f"{name}: {_reason(error, stream)}") from error
+
+
+def _decode(stream: BinaryIO, name: str, limit: int, reduce: bool) -> tuple[np.ndarray, int, int]:
+    """Pixels (H, W, 3) as stored, their EXIF orientation, and by what the sides were divided."""
+    from PIL import Image
+
+    with Image.open(stream, formats=_FORMATS) as image:
+        factor = _draft(image, limit) if reduce else 1
+        budget.check_claims(image, stream, name, limit)
+        image.load()  # decodes every pixel, so that a file cut off is an error and not a grey patch
+        return _to_rgb(image, name), _orientation(image), factor
+
+
+def _draft(image: Image.Image, limit: int) -> int:
+    """Have a JPEG beyond the limit decoded at a fraction of its size; by what its sides are divided."""
+    width, height = image.size
+    if image.format not in ("JPEG", "MPO") or width * height <= limit:
+        return 1
+    factor = next((f for f in (2, 4) if math.ceil(width / f) * math.ceil(height / f) <= limit), 8)
+    image.draft(None, (width // factor, height // factor))  # once: a second draft would start from the first
+    return round(max(width, height) / max(image.size))
+
+
+def _reason(error: Exception, stream: BinaryIO) -> str:
+    """What to say of a file that Pillow could not decode."""
     from PIL import Image, UnidentifiedImageError
 
-    file = Path(path)
-    stream = _open(file)
-    try:
-        with stream, Image.open(stream, formats=_FORMATS) as image:
-            image.load()  # decodes every pixel, so that a file cut off is an error and not a grey patch
-            return _to_rgb(_upright(image), file)
-    except IdferError:
-        raise
-    except UnidentifiedImageError as error:
-        raise IdferError(f"{file}: {_not_an_image(file)}") from error
-    except Image.DecompressionBombError as error:
+    if isinstance(error, UnidentifiedImageError):
+        return _not_an_image(stream)
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise IdferError(f"{file}: has more than {limit} million pixels; scale it down.") from error
-    except Exception as error:  # a damaged file makes the decoders raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise IdferError(
-            f"{file}: is damaged or incomplete ({reason}); copy or download it again."
-        ) from error
+        return f"has more pixels than Pillow reads (at most {limit} million); scale it down."
+    if isinstance(error, MemoryError):
+        return "does not fit into memory; scale it down."
+    return f"is damaged or incomplete ({_first_line(error)}); copy or download it again."
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Open a file for reading, but never a pipe or a device: one would wait, the other never end.
+
+    Raises:
+        IdferError: the path is missing, a folder, a pipe or device, not permitted, or no name a system takes.
+    """
+    file, name = Path(path), _shown(path)
+    try:
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IdferError(f"{name}: is a folder, not an image file.")
+        if not stat.S_ISREG(mode):
+            raise IdferError(f"{name}: is not a file (a pipe or device); give an image file.")
+        return file.open("rb")
+    except FileNotFoundError as error:
+        kind = "is a link to what is not there" if file.is_symlink() else "no such file"
+        raise IdferError(f"{name}: {kind}; check the path.") from error
+    except PermissionError as error:
+        raise IdferError(f"{name}: may not be read (permission denied); change its permissions.") from error
+    except (OSError, ValueError) as error:  # a link loop, a name too long; ValueError: a null character in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise IdferError(f"{name}: cannot be opened ({reason}); check the path and the disk.") from error
+
+
+def read_regular(path: str | Path, limit: int = LARGEST_FILE) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: the file.
+        limit: more bytes than this are refused.
+
+    Raises:
+        IdferError: as for `open_regular`; or the file is too large, or the disk fails.
+    """
+    with open_regular(path) as stream:
+        try:
+            data = stream.read(limit + 1)
+        except (OSError, MemoryError) as error:
+            raise IdferError(f"{_shown(path)}: cannot be read ({error}); check the disk.") from error
+    if len(data) > limit:
+        raise IdferError(f"{_shown(path)}: has more than {limit >> 20} MiB; save it smaller.")
+    return data
+
+
+def _shown(path: str | Path) -> str:
+    """A path as a message shows it: unprintable characters escaped, an endless name shortened."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME // 2]}...{text[-40:]}"
 
 
 def _open(file: Path) -> BinaryIO:
-    try:
-        if file.is_dir():
-            raise IdferError(f"{file}: is a folder, not an image file.")
-        if file.exists() and not file.is_file():
-            raise IdferError(f"{file}: is not a file (a pipe or device); give an image file.")
-        stream = file.open("rb")
-    except FileNotFoundError as error:
-        raise IdferError(f"{file}: no such file; check the path.") from error
-    except PermissionError as error:
-        raise IdferError(f"{file}: may not be read (permission denied); change its permissions.") from error
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise IdferError(f"{file}: cannot be opened ({error}); check the path and the disk.") from error
+    stream = open_regular(file)
     if not stream.read(1):
         stream.close()
-        raise IdferError(f"{file}: is empty (0 bytes); copy or download it again.")
+        raise IdferError(f"{_shown(file)}: is empty (0 bytes); copy or download it again.")
     stream.seek(0)
     return stream
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image as it was meant to be seen; an unreadable EXIF block counts as none."""
-    from PIL import Image
-
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held, 1 to 8; an unreadable EXIF block counts as none."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # broken EXIF must not cost the photograph
-        return image
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(Image.Transpose(turn))
+        return 1
+    return value if isinstance(value, int) else 1
 
 
-def _to_rgb(image: Image.Image, file: Path) -> np.ndarray:
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The image as it was meant to be seen."""
+    match orientation:
+        case 2:
+            pixels = pixels[:, ::-1]
+        case 3:
+            pixels = pixels[::-1, ::-1]
+        case 4:
+            pixels = pixels[::-1]
+        case 5:
+            pixels = pixels.swapaxes(0, 1)
+        case 6:
+            pixels = np.rot90(pixels, -1)
+        case 7:
+            pixels = pixels[::-1, ::-1].swapaxes(0, 1)
+        case 8:
+            pixels = np.rot90(pixels)
+    return np.ascontiguousarray(pixels)
+
+
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 of a decoded image, strip by strip, so that the copies on the way are small."""
+    rows = max(1, _STRIP // image.width)
+    if rows >= image.height:
+        return _strip_to_rgb(image, name)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, rows):
+        below = min(top + rows, image.height)
+        pixels[top:below] = _strip_to_rgb(image.crop((0, top, image.width, below)), name)
+    return pixels
+
+
+def _strip_to_rgb(image: Image.Image, name: str) -> np.ndarray:
     from PIL import Image
 
     if image.mode.startswith("I"):  # "I;16" and its byte orders; "I" is how older Pillow gives 16-bit grey
-        return _grey(_sixteen_bit(np.asarray(image), file))
+        return _grey(_sixteen_bit(np.asarray(image), name))
     if image.mode == "F":
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
-            raise IdferError(f"{file}: floating-point pixels outside [0, 1]; save it with 8 or 16 bits.")
+            raise IdferError(f"{name}: floating-point pixels outside [0, 1]; save it with 8 or 16 bits.")
         return _grey((values * 255 + 0.5).astype(np.uint8))
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -124,9 +250,9 @@ def _to_rgb(image: Image.Image, file: Path) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _sixteen_bit(values: np.ndarray, file: Path) -> np.ndarray:
+def _sixteen_bit(values: np.ndarray, name: str) -> np.ndarray:
     if values.min() < 0 or values.max() > 0xFFFF:
-        raise IdferError(f"{file}: pixels of more than 16 bits; save it with 8 or 16 bits.")
+        raise IdferError(f"{name}: pixels of more than 16 bits; save it with 8 or 16 bits.")
     return (values.astype(np.uint16) >> 8).astype(np.uint8)
 
 
@@ -134,9 +260,9 @@ def _grey(values: np.ndarray) -> np.ndarray:
     return np.repeat(values[..., None], 3, axis=2)
 
 
-def _not_an_image(file: Path) -> str:
-    with file.open("rb") as stream:
-        head = stream.read(12)
+def _not_an_image(stream: BinaryIO) -> str:
+    stream.seek(0)
+    head = stream.read(12)
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heif", b"mif1", b"avif"):
         return "HEIF and AVIF photographs cannot be read; convert it to JPEG or PNG."
     return "is not an image that can be read; give a JPEG, PNG, WebP, TIFF, GIF or BMP file."
@@ -158,6 +284,9 @@ class Preprocess:
         mean: per channel, on the scale [0, 1]; subtracted.
         std: per channel, on the scale [0, 1]; divides.
         output_range: smallest and largest valence and arousal the network is trained to give.
+        detector: what placed the faces in training, so that prediction places them alike: "none" (each image
+            is a face), "box" (boxes that came with the data), "yunet", "haar", or "auto" (whichever detector
+            was at hand).
 
     Raises:
         IdferError: a value is out of its range, or a choice this version does not know.
@@ -171,6 +300,7 @@ class Preprocess:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     output_range: tuple[float, float] = (-1.0, 1.0)
+    detector: str = "none"
 
     def __post_init__(self) -> None:
         for name, known in (("alignment", "none"), ("colour_order", "RGB"), ("resize", "area")):
@@ -179,6 +309,11 @@ class Preprocess:
                     f"preprocessing: {name} is {given!r}, this version of idfer knows {known!r} only; "
                     "update idfer, or train again with this version."
                 )
+        if self.detector not in PLACED_BY:
+            raise IdferError(
+                f"preprocessing: detector is {self.detector!r}, this version of idfer knows "
+                f"{', '.join(PLACED_BY)}; update idfer, or train again with this version."
+            )
         whole = isinstance(self.size, int) and not isinstance(self.size, bool)
         if not (whole and 1 <= self.size <= 4096):
             raise IdferError(
@@ -207,27 +342,45 @@ class Preprocess:
             box: x, y, width, height in pixels, or None.
 
         Raises:
-            IdferError: the box is empty, not finite or outside the image.
+            IdferError: the box is not four numbers, empty, not finite or outside the image, or the square has
+                more pixels than `idfer.data.budget.max_pixels`, as that of an image of 1 x 60000 has.
         """
-        import cv2
-
         height, width = image.shape[:2]
         if box is None:
             x, y, w, h, margin = 0.0, 0.0, float(width), float(height), 0.0
         else:
-            x, y, w, h = (float(v) for v in box)
+            x, y, w, h = _numbers(box)
             margin = self.margin
             _check_box(x, y, w, h, width, height)
         side = max(1, math.floor(max(w, h) * (1 + 2 * margin) + 0.5))
+        if side * side > (limit := budget.max_pixels()):
+            what = (
+                f"an image of {width} x {height} pixels"
+                if box is None
+                else f"the box of {w:g} x {h:g} pixels"
+            )
+            raise budget.too_large(f"{what}, made a square of {side} x {side}, has", side * side, limit)
         left = math.floor(x + (w - side) / 2 + 0.5)
         top = math.floor(y + (h - side) / 2 + 0.5)
+        return self._resized_square(image, left, top, side)
+
+    def _resized_square(self, image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
+        import cv2
+
+        height, width = image.shape[:2]
         rows = np.clip(np.arange(top, top + side), 0, height - 1)
         columns = np.clip(np.arange(left, left + side), 0, width - 1)
-        square = np.ascontiguousarray(image[rows[:, None], columns])
-        if side == self.size:
-            return square
-        how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
-        resized: np.ndarray = cv2.resize(square, (self.size, self.size), interpolation=how)
+        try:
+            square = np.ascontiguousarray(image[rows[:, None], columns])
+            if side == self.size:
+                return square
+            how = cv2.INTER_AREA if side > self.size else cv2.INTER_LINEAR
+            resized: np.ndarray = cv2.resize(square, (self.size, self.size), interpolation=how)
+        except (MemoryError, cv2.error) as error:
+            raise IdferError(
+                f"the face's square of {side} x {side} pixels cannot be resized "
+                f"({_first_line(error)}); scale the image down."
+            ) from error
         return resized
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -256,6 +409,11 @@ class Preprocess:
         Raises:
             IdferError: a field is missing, unknown, malformed, or a choice this version does not know.
         """
+        if not isinstance(values, Mapping):
+            raise IdferError(
+                f"preprocessing: is {values!r} and no mapping; use the configuration that was saved with the "
+                "checkpoint."
+            )
         names = [f.name for f in fields(cls)]
         for name in names:
             if name not in values:
@@ -274,12 +432,27 @@ class Preprocess:
 
 
 def _check_numbers(name: str, values: Any, count: int) -> None:
-    numbers = isinstance(values, (list, tuple)) and all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in values
-    )
+    numbers = isinstance(values, (list, tuple)) and all(_is_finite(v) for v in values)
     if not numbers or len(values) != count:
         given = values[0] if count == 1 else values
         raise IdferError(f"preprocessing: {name} is {given!r}; it must be {count} finite number(s).")
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+def _numbers(box: Box) -> tuple[float, float, float, float]:
+    try:
+        x, y, width, height = (float(v) for v in box)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise IdferError(
+            f"face box {box!r} is not a box; give four numbers: x, y, width, height in pixels."
+        ) from error
+    return x, y, width, height
 
 
 def _check_box(x: float, y: float, w: float, h: float, width: int, height: int) -> None:

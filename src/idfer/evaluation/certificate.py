@@ -4,10 +4,16 @@ The mean rate, KL(N(mean, exp(log_variance)) || N(0, I)) in nats over faces, bou
 and so what a *sampled* expression feature tells about anything in the image, identity included, whatever the
 probe (see `idfer.objectives.budget`). Probes bound leakage from below; this bounds it from above. It does not
 hold for the mean of the feature, and it speaks of faces like those it was averaged over.
+
+A bound says something only where it lies below what there is to know. Who of K people it is takes at most
+ln K nats, an attribute a takes its entropy H(a); a rate above these excludes nothing. So a certificate
+carries both and a sentence that compares.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +23,10 @@ from idfer.evaluation.bootstrap import by_subject, interval, resample
 
 MEANING = (
     "upper bound, in nats, of the mutual information between a sampled expression feature and the image, so "
-    "of all that the sample can tell about identity; it does not bound what the feature's mean tells"
+    "of all that the sample can tell about identity; it does not bound what the feature's mean tells; it says "
+    "something about identity only below ln_people, about an attribute only below its attribute_entropy"
 )
+QUARTERS = 4  # a number is compared by which quarter of the faces it falls into
 
 
 def certificate(
@@ -26,27 +34,65 @@ def certificate(
     subjects: NDArray[Any],
     splits: NDArray[Any],
     *,
+    attributes: Mapping[str, NDArray[Any]] | None = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """The mean rate with its 95 % interval over people, on all faces and per split.
+    """The mean rate with its 95 % interval over people, on all faces and per split, and what it excludes.
 
     Args:
         rates: (N,) nats per face; NaN where a face could not be read.
         subjects: (N,) whose face each is.
         splits: (N,) split of each.
+        attributes: (N,) values by name, to compare with: levels ("" where unknown) or numbers (NaN where
+            unknown).
         replicates: bootstrap replicates over subjects.
         seed: of the bootstrap.
 
     Returns:
-        `rate_nats, low, high, rows` of all faces, `splits` with the same per split, and `meaning`. The
-        interval is NaN where there are fewer than two people.
+        `rate_nats, low, high, rows, people, ln_people` of all faces, `splits` with the same per split;
+        `attribute_entropy` {name: nats}, None where no value is known; `excludes`, whether the rate lies
+        below `ln_people` or an entropy; `excludes_attributes`, whether it lies below an entropy, or no
+        attribute is known; `reading`, the comparison as a sentence; and `meaning`. The interval is NaN where
+        there are fewer than two people.
     """
     read = np.isfinite(rates)
+    known = {name: entropy(np.asarray(values)[read]) for name, values in (attributes or {}).items()}
     rates, subjects, splits = rates[read], subjects[read], splits[read]
     names = list(dict.fromkeys(splits.tolist()))
     parts = {name: _mean(rates[splits == name], subjects[splits == name], replicates, seed) for name in names}
-    return {**_mean(rates, subjects, replicates, seed), "splits": parts, "meaning": MEANING}
+    total = _mean(rates, subjects, replicates, seed)
+    entropies = [nats for nats in known.values() if nats is not None]
+    below = [nats for nats in entropies if total["rate_nats"] < nats]
+    return {
+        **total,
+        "attribute_entropy": known,
+        "excludes": bool(below) or total["rate_nats"] < total["ln_people"],
+        "excludes_attributes": bool(below) or not entropies,
+        "reading": _reading(total, known),
+        "splits": parts,
+        "meaning": MEANING,
+    }
+
+
+def entropy(values: NDArray[Any]) -> float | None:
+    """Entropy in nats of an attribute over faces, None where no value is known.
+
+    Numbers of more than four kinds count as the quarter of the faces that they fall into, so at most ln 4:
+    a number as such has no entropy to compare with.
+    """
+    if np.issubdtype(values.dtype, np.number):
+        values = values[np.isfinite(values)]
+        if len(np.unique(values)) > QUARTERS:
+            cuts = np.quantile(values, np.arange(1, QUARTERS) / QUARTERS)
+            values = np.searchsorted(cuts, values, side="right")
+    else:
+        values = values.astype(str)
+        values = values[values != ""]
+    if not len(values):
+        return None
+    share = np.unique(values, return_counts=True)[1] / len(values)
+    return float(-(share * np.log(share)).sum()) + 0.0  # of one level: 0, not -0
 
 
 def _mean(rates: NDArray[np.float64], subjects: NDArray[Any], replicates: int, seed: int) -> dict[str, Any]:
@@ -55,4 +101,29 @@ def _mean(rates: NDArray[np.float64], subjects: NDArray[Any], replicates: int, s
     if len(sums) > 1:
         drawn = resample(sums, replicates, seed)
         low, high = interval(drawn[:, 0] / drawn[:, 1])
-    return {"rate_nats": float(rates.mean()), "low": float(low), "high": float(high), "rows": len(rates)}
+    return {
+        "rate_nats": float(rates.mean()) if len(rates) else math.nan,
+        "low": float(low),
+        "high": float(high),
+        "rows": len(rates),
+        "people": len(sums),
+        "ln_people": math.log(len(sums)) if len(sums) else math.nan,
+    }
+
+
+def _reading(total: Mapping[str, Any], entropies: Mapping[str, float | None]) -> str:
+    """The rate beside what there is to know, in words that a person can check."""
+    rate, people, most = total["rate_nats"], total["people"], total["ln_people"]
+    measured = {name: nats for name, nats in entropies.items() if nats is not None}
+    within = [f"{name} ({nats:.2f})" for name, nats in measured.items() if rate < nats]
+    beyond = [f"{name} ({nats:.2f})" for name, nats in measured.items() if not rate < nats]
+    text = f"Who of these {people} people it is takes at most ln {people} = {most:.2f} nats"
+    if rate < most:
+        text += f"; the bound of {rate:.2f} is below: no reader of the sample can tell all of them apart."
+    else:
+        text += f"; the bound of {rate:.2f} is not below: it does not exclude that the sample names everyone."
+    if within:
+        text += f" Nor can one read without error, from the sample: {', '.join(within)}."
+    if beyond:
+        text += f" It excludes nothing about {', '.join(beyond)}: the bound is above their entropy."
+    return text

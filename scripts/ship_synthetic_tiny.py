@@ -9,16 +9,15 @@ measures the written one on the demo's test splits, so that the model card's num
 from __future__ import annotations
 
 import argparse
-import json
+from dataclasses import replace
 from pathlib import Path
-
-import yaml
 
 from idfer.data.manifest import Manifest
 from idfer.evaluation.suite import measure
 from idfer.experiments.demo import demo
 from idfer.experiments.protocol import TESTS
-from idfer.training.checkpoint import CONFIG, MODEL, SHIPPED, load_checkpoint, save_model
+from idfer.results import write_json
+from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 
 LIMIT = 4_000_000  # bytes: every clone and wheel carries the model
 
@@ -31,12 +30,14 @@ def main() -> None:
     demo(root)
     trained, folder = load_checkpoint(root / "idfer"), SHIPPED / "synthetic-tiny"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(trained.config, sort_keys=False), encoding="utf-8")
+    # whole drawn faces are framed much as a detector's boxes are; photographs are what strangers give it
+    preprocess = replace(trained.preprocess, detector="auto")
+    replace(trained.record, preprocess=preprocess).write(folder)
     save_model(folder, trained.network, half=True)
-    found = measure("synthetic-tiny", Manifest.read(root / "faces"), splits=list(TESTS), device="cpu")
-    scores = {key: found.metrics[key] for key in ("accuracy", "leakage", "settings")}
+    evaluation = measure("synthetic-tiny", Manifest.read(root / "faces"), splits=list(TESTS), device="cpu")
+    scores = {key: evaluation.metrics[key] for key in ("accuracy", "leakage", "settings")}
     note = {"command": "python scripts/ship_synthetic_tiny.py", **scores}
-    (folder / "metrics.json").write_text(json.dumps(note, indent=1), encoding="utf-8")
+    write_json(folder / "metrics.json", note)
     size = (folder / MODEL).stat().st_size
     if size > LIMIT:
         raise SystemExit(f"{folder / MODEL} has {size} bytes, more than {LIMIT}; choose a smaller backbone.")

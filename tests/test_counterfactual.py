@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from idfer.evaluation.outputs import outputs
 
 from idfer.data.images import Preprocess
-from idfer.data.loader import FaceDataset
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.counterfactual import check_pairs, drift, drift_of, other_people
+from idfer.evaluation.forward import Pass
 from idfer.experiments.protocol import CHANGED, ORACLE, SHIFTED, Protocol, write, write_world
 from idfer.models.network import Network
-from idfer.objectives.budget import rate
 from idfer.synthetic.factors import EXPRESSION, IDENTITY, NUISANCE, sample
 from idfer.training.checkpoint import Checkpoint
+
+from runs import record_of
 
 TINY = Protocol(train=(3, 2), val=(2, 2), test=(12, 3), size=32)
 
@@ -32,7 +32,7 @@ def checkpoint(code: int = 0) -> Checkpoint:
     torch.manual_seed(0)
     network = Network("conv4", 32, dim=8, code=code).eval()
     preprocess = Preprocess(32, 0.0, mean=(0.5,) * 3, std=(0.5,) * 3)
-    return Checkpoint(network, {"backbone": "conv4", "dim": 8}, preprocess, "hand", Path("hand"))
+    return Checkpoint(network, record_of("conv4", [], 8, preprocess, code=code), "hand", Path("hand"))
 
 
 def test_other_people_changes_the_person_and_nothing_else() -> None:
@@ -84,7 +84,7 @@ def test_drift_of_networks_whose_answer_is_known(world: dict[str, Manifest]) -> 
     assert drift(blind, *pairs).value == 0
     seeing = checkpoint()
     torch.nn.init.constant_(seeing.network.head[2].weight, 3.0)
-    said = [outputs(seeing, faces).valence_arousal for faces in pairs]
+    said = [Pass().run(seeing, faces).valence_arousal for faces in pairs]
     found = drift(seeing, *pairs)
     assert found.value == pytest.approx(np.abs(said[0] - said[1]).mean())
     assert 0 < found.low < found.value < found.high
@@ -98,25 +98,3 @@ def test_what_is_no_pair_is_refused(world: dict[str, Manifest]) -> None:
         check_pairs(faces, world[SHIFTED].select("matched"))
     with pytest.raises(IdferError, match="36 faces for 4"):
         check_pairs(faces, world[SHIFTED].select("val"))
-
-
-def test_outputs_hold_a_seeded_sample_and_its_rate_where_there_is_a_budget(
-    world: dict[str, Manifest],
-) -> None:
-    faces = world[SHIFTED].select("balanced")
-    plain = outputs(checkpoint(), faces)
-    assert np.array_equal(plain.sampled, plain.mean)
-    assert np.isnan(plain.rate).all()
-    one, again = (outputs(checkpoint(code=4), faces, seed=1, batch_size=b) for b in (256, 7))
-    other = outputs(checkpoint(code=4), faces, seed=2)
-    assert one.mean.shape == one.sampled.shape == (len(faces), 4)
-    np.testing.assert_allclose(one.sampled, again.sampled, atol=1e-5)  # whatever the batch size
-    assert not np.allclose(one.sampled, other.sampled, atol=1e-2)
-    np.testing.assert_allclose(one.valence_arousal, other.valence_arousal)  # from the mean: no chance in it
-    made = checkpoint(code=4)
-    pixels = FaceDataset(faces, made.preprocess).load(progress=False).pixels
-    assert pixels is not None
-    with torch.no_grad():
-        said = made.network(made.preprocess.normalise(pixels), sample=False)
-        np.testing.assert_allclose(one.rate, rate(said.mean, said.log_variance), rtol=1e-4)
-    assert (one.rate > 0).all()

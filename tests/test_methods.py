@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from idfer.catalogue import METHODS
 from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional as F
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
+from idfer.catalogue import METHODS
 from idfer.methods import avce, caf, common, dice, elim, groupdro
 from idfer.methods.adversarial import Adversarial
 from idfer.methods.attribute_targets import LevelPosteriors
-from idfer.catalogue import METHODS
 from idfer.methods.common import Facts, Setup
 from idfer.methods.erm import ERM
 from idfer.methods.hsic import HSICPenalty

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -15,9 +16,10 @@ from idfer.methods.attribute_targets import WhitenedVectors
 from idfer.models.backbone import create_backbone, data_config, feature_width
 from idfer.models.network import Network
 from idfer.models.residual import FORMS, ResidualModules
-from idfer.training.checkpoint import load_checkpoint, save_model, write_config
+from idfer.training.checkpoint import load_checkpoint
 
 from conftest import BACKBONE
+from runs import record_of, write_run
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
@@ -241,10 +243,10 @@ def test_every_network_comes_back_from_disk_as_it_was(
     form: str, head: str, code: int, tmp_path: Path
 ) -> None:
     network, image, retrieved = network_with(form, head=head, code=code)
-    options = {"form": form, "embedding": 7, "code": code, "head": head}
-    config = {"backbone": BACKBONE, "attributes": ["gender", "age"], "dim": 8, "network": options}
-    write_config(tmp_path, config | {"preprocess": Preprocess(64).to_dict()})
-    save_model(tmp_path, network)
+    record = record_of(
+        BACKBONE, ["gender", "age"], 8, Preprocess(64), embedding=7, form=form, code=code, head=head
+    )
+    write_run(tmp_path, network, record, text=np.zeros((4, 7)))
     again = load_checkpoint(tmp_path).network
     with torch.no_grad():
         one, two = network(image, retrieved=retrieved), again(image, retrieved=retrieved)

@@ -39,8 +39,8 @@ def test_the_page_runs_as_written(
 
     run = load_checkpoint("run")
     assert run.network.attributes == ("eyewear", "view")
-    assert run.config["levels"] == {"eyewear": ["without", "glasses"], "view": ["forward", "side"]}
-    assert run.config["retrieved"]["vocabulary"] == "mine"
+    assert run.record.levels == {"eyewear": ["without", "glasses"], "view": ["forward", "side"]}
+    assert run.record.retrieved["vocabulary"] == "mine"
     probes = pd.DataFrame(json.loads(Path("report/metrics.json").read_text())["leakage"]["probes"])
     own = probes[probes["target"] == "eyewear"]
     assert set(own["source"]) == {"retrieved with builtin"} and own["score"].notna().all()

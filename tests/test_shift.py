@@ -100,9 +100,7 @@ def _check_files(results: Path) -> None:
         both = [rows[0].value("ccc", "reversed", dimension) for dimension in ("valence", "arousal")]
         assert of_mean[0] == pytest.approx(np.mean(both), abs=1e-5)
     for tried in found["tuning"].values():
-        assert all(
-            one["settings"]["epochs"] == 1 for one in tried
-        )  # the tiny budget
+        assert all(one["settings"]["epochs"] == 1 for one in tried)  # the tiny budget
         best = max(tried, key=lambda one: one["selection"])
         assert best["chosen"]
         assert sum(one["chosen"] for one in tried) == 1

@@ -9,6 +9,7 @@ from scipy import stats
 from idfer.errors import IdferError
 from idfer.experiments import statistics
 from idfer.experiments.measures import gap_closed, values
+from idfer.experiments.scores import Row, Score
 
 A = np.array([0.61, 0.66, 0.58, 0.70, 0.64])
 B = np.array([0.50, 0.57, 0.52, 0.55, 0.56])
@@ -80,9 +81,9 @@ def test_seeds_must_match() -> None:
         statistics.mean_interval([])
 
 
-def rows(**by_name: list[float]) -> list[dict[str, object]]:
+def rows(**by_name: list[float]) -> list[Row]:
     return [
-        {"name": name, "seed": seed, "reversed_ccc": score}
+        Row(name, seed, [Score("ccc", score, "reversed", "mean")])
         for name, scores in by_name.items()
         for seed, score in reversed(list(enumerate(scores, start=1)))  # order must not matter
     ]

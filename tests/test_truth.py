@@ -65,7 +65,7 @@ def test_what_is_not_known_is_left_out_and_what_does_not_fit_is_named(
     group[5] = None
     run = fit(known(squares, **{"factor.group": group}), squares_table, tmp_path / "run", retrieval="truth")
     assert "left out 1 of 72" in (said := capsys.readouterr().err) and "factor.group is empty" in said
-    assert load_checkpoint(run).config["retrieval"] == "truth"
+    assert load_checkpoint(run).record.settings.retrieval == "truth"
     group[5] = "d"
     with pytest.raises(IdferError, match=r"row 5 \(005\.png\): factor\.group is 'd'.*levels a, b, c"):
         with_truth(squares_table, known(squares, **{"factor.group": group}))

@@ -143,7 +143,9 @@ def _seen(
     known = people is not None and bool(people.any())
     names = _names(subjects)
     persons = len(np.unique(names[people])) if known else 0
-    advice = "score people that the run has not seen (a test split; `idfer fit --holdout 0.2` keeps some back)."
+    advice = (
+        "score people that the run has not seen (a test split; `idfer fit --holdout 0.2` keeps some back)."
+    )
     total = len(np.unique(names))
     if count:
         whom = f", and {persons} of {total} people" if persons else ""
@@ -164,7 +166,8 @@ def _people(subjects: NDArray[Any], splits: NDArray[Any], read: NDArray[np.bool_
     """IDF104 and IDF105: what the intervals stand on."""
     names = _names(subjects)
     counts = {
-        str(split): len(np.unique(names[read & (splits == split)])) for split in dict.fromkeys(splits.tolist())
+        str(split): len(np.unique(names[read & (splits == split)]))
+        for split in dict.fromkeys(splits.tolist())
     }
     few = {split: count for split, count in counts.items() if 0 < count < FEW_PEOPLE}
     if few:
@@ -219,9 +222,7 @@ def _unreadable(errors: NDArray[Any], read: NDArray[np.bool_]) -> Iterator[Check
     if not failed.size:
         return
     share = failed.size / len(errors)
-    level: Level = (
-        "error" if share >= MOST_UNREADABLE else "warning" if share >= MANY_UNREADABLE else "note"
-    )
+    level: Level = "error" if share >= MOST_UNREADABLE else "warning" if share >= MANY_UNREADABLE else "note"
     yield Check(
         "IDF109", level,
         f"{failed.size} of {len(errors)} faces ({share:.1%}) could not be read and are not in the scores; "

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from idfer.attributes.table import AttributeTable
     from idfer.data.locate import Located
+    from idfer.evaluation.checks import Check
     from idfer.evaluation.forward import Answers
     from idfer.evaluation.leakage import Target
     from idfer.types import FaceModel
@@ -103,7 +104,7 @@ def measure(
     )
     features = _probed_features(answers, part, controls) if probing else {}
     leaks = _leaks(features, answers, part, targets, seed)
-    certified = _certificate(opened, answers, part, predictions, targets, replicates, seed)
+    certified = _certificate(answers, part, predictions, targets, replicates, seed)
     checks = _checks(opened, predictions, part, placed, certified, table)
     detached = _detached(opened, answers, predictions, vectors)
     metrics = {
@@ -185,7 +186,6 @@ def _leaks(
 
 
 def _certificate(
-    model: FaceModel,
     answers: Answers,
     part: Manifest,
     predictions: pd.DataFrame,
@@ -198,8 +198,8 @@ def _certificate(
     if answers.rate is None:
         return None
     return certificate(
-        answers.rate, part.subjects, predictions["split"].to_numpy(),
-        replicates=replicates, seed=seed,
+        answers.rate, part.subjects, predictions["split"].to_numpy(), replicates=replicates, seed=seed,
+        attributes={name: target.values for name, target in targets.items()},
     )  # fmt: skip
 
 
@@ -210,8 +210,25 @@ def _checks(
     placed: Located,
     certified: dict[str, Any] | None,
     table: AttributeTable | None,
-) -> list[Any]:
-    return []
+) -> list[Check]:
+    from idfer.evaluation.checks import run_checks
+
+    knows = getattr(model, "seen", None) is not None
+    seen = predictions["seen"].to_numpy(str)
+    return run_checks(
+        predictions[["predicted_valence", "predicted_arousal"]].to_numpy(np.float64),
+        part.targets,
+        part.frame["subject"].to_numpy(str),
+        predictions["error"].to_numpy(str),
+        splits=predictions["split"].to_numpy(str),
+        seen_rows=seen == "image" if knows else None,
+        seen_people=seen != "" if knows else None,
+        certificate=certified,
+        trained_detector=getattr(model.preprocess, "detector", None),
+        detector=placed.detector,
+        clip="" if table is None else str(table.source.get("clip", "")),
+        drawn=part.drawn,
+    )
 
 
 def _detached(

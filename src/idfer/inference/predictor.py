@@ -227,14 +227,14 @@ def predict(
 def _vector_reader(checkpoint: Checkpoint) -> ClipReader:
     """Reads ID vectors as the run was trained on, for a network that needs them."""
     from idfer.attributes.reader import ClipReader
-    from idfer.training.retrieval import text_of
 
-    config, network = checkpoint.config, checkpoint.network
+    record, network = checkpoint.record, checkpoint.network
+    assert checkpoint.text is not None  # checked when the run was opened
     return ClipReader.of_record(
-        config.get("retrieved", {}),
-        text_of(checkpoint),
-        {name: config["levels"][name] for name in network.attributes},
-        config["retrieval"],
+        record.retrieved,
+        checkpoint.text,
+        {name: record.levels[name] for name in network.attributes},
+        record.settings.retrieval,
         str(next(network.parameters()).device),
         f"{checkpoint.path}: its residual form {network.residual.form!r}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
+from idfer.inference.output import table as predictions
 
 
 def table(**columns: object) -> pd.DataFrame:
@@ -72,3 +74,139 @@ def test_boxes_are_read_per_row(tmp_path: Path) -> None:
     found = Manifest.read(tmp_path)
     assert found.box(0) == (1, 2, 3, 4)
     assert found.box(1) is None
+    np.testing.assert_array_equal(found.boxes, [[1, 2, 3, 4], [np.nan] * 4, [5, 6, 7, 8]])
+
+
+NO_BOX = [None, np.nan, "", pd.NA]
+BOXES = [
+    [10, 20.5, 30, 40], (10, 20.5, 30, 40), np.array([10, 20.5, 30, 40]), "[10, 20.5, 30, 40]",
+    "(10, 20.5, 30, 40)", "[10.  20.5 30.  40. ]", " 10;20.5;30;40 ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("empty", NO_BOX)
+@pytest.mark.parametrize("box", BOXES, ids=str)
+def test_a_box_in_any_notation(box: object, empty: object, tmp_path: Path) -> None:
+    column = pd.Series([empty, box, empty], dtype=object)
+    manifest = Manifest.from_frame(table().assign(box=column), tmp_path)
+    assert [manifest.box(row) for row in range(3)] == [None, (10, 20.5, 30, 40), None]
+
+
+def test_a_box_written_as_text_in_a_csv(tmp_path: Path) -> None:
+    """`box="[...]"` was a traceback when the first image was read."""
+    table(box=["[1, 2, 3, 4]", "", "[5, 6, 7, 8]"]).to_csv(tmp_path / "faces.csv", index=False)
+    manifest = Manifest.read(tmp_path / "faces.csv")
+    assert [manifest.box(row) for row in range(3)] == [(1, 2, 3, 4), None, (5, 6, 7, 8)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_columns_that_predict_writes_are_boxes(suffix: str, tmp_path: Path) -> None:
+    """They were ignored, and the whole image was taken for the face."""
+    places = [["a.png", 10, 20, 30, 40, "yunet"], ["b.png", None, None, None, None, None],
+              ["c.png", 0, 0, 64, 48, "none"]]  # fmt: skip
+    rows = [dict(zip(("input", "x", "y", "width", "height", "detector"), place, strict=True)) | {"frame": 0}
+            for place in places]  # fmt: skip
+    written = predictions(rows).rename(columns={"input": "path"}).assign(valence=0.0, arousal=0.0)
+    file = tmp_path / f"faces{suffix}"
+    written.to_csv(file, index=False) if suffix == ".csv" else written.to_parquet(file)
+    manifest = Manifest.read(file)
+    assert [manifest.box(row) for row in range(3)] == [(10, 20, 30, 40), None, None]
+    assert manifest.whole.tolist() == [False, False, True]
+    assert manifest.frame["frame"].tolist() == [-1] * 3
+    again = Manifest.read(manifest.write(tmp_path / "again.parquet"))
+    np.testing.assert_array_equal(again.boxes, manifest.boxes)
+
+
+def test_sizes_of_images_are_not_boxes(tmp_path: Path) -> None:
+    manifest = Manifest.from_frame(table(width=640, height=480), tmp_path)
+    assert manifest.box(0) is None
+    assert manifest.frame["width"].tolist() == [640] * 3
+
+
+def test_a_box_may_be_given_twice_if_it_is_the_same(tmp_path: Path) -> None:
+    columns = {"x": [1, None, 1], "y": [2, None, 2], "width": [3, None, 3], "height": [4, None, 4]}
+    manifest = Manifest.from_frame(table(box=[[1, 2, 3, 4], [5, 6, 7, 8], None], **columns), tmp_path)
+    assert [manifest.box(row) for row in range(3)] == [(1, 2, 3, 4), (5, 6, 7, 8), (1, 2, 3, 4)]
+    with pytest.raises(
+        IdferError, match=r"row 2 .*IDF004 box is \[1, 2, 3, 5\], but x, y, width, height are"
+    ):
+        Manifest.from_frame(table(box=[None, None, [1, 2, 3, 5]], **columns), tmp_path)
+
+
+WRONG_BOXES = [
+    "text", "[1, 2, 3]", "[1, 2, 3, 4, 5]", "[1, 2, 3, x]", "[1, 2, 3, nan]", "[]", "{}", 7, 7.5, True,
+    [1, 2, 3], [1, 2, 3, 4, 5], [1, 2, 3, None], [1, 2, 3, "x"], [1, 2, 3, np.nan], [1, 2, np.inf, 4],
+    [1, 2, 0, 4], [1, 2, 3, -4], [[1, 2, 3, 4]], {"x": 1}, [1, 2, 3, 10**400],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("box", WRONG_BOXES, ids=lambda box: str(box)[:20])
+def test_a_box_that_is_none_names_its_row_and_value(box: object, tmp_path: Path) -> None:
+    column = pd.Series([None, [1, 2, 3, 4], box], dtype=object)
+    with pytest.raises(IdferError, match=r"row 2 \(c\.png\): IDF004 .*box is") as caught:
+        Manifest.from_frame(table().assign(box=column), tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("x", "left", "x is 'left'"),
+        ("y", np.inf, "y is 'inf'"),
+        ("width", 0, r"the box is \[1, 2, 0, 4\]"),
+        ("height", -4, "width and height must be above 0"),
+        ("height", None, "height is empty and others are not"),
+        ("x", "", "x is empty"),
+    ],
+)
+def test_a_column_of_a_box_that_is_none(column: str, value: object, message: str, tmp_path: Path) -> None:
+    columns = {name: pd.Series([number] * 3, dtype=object) for name, number in zip(
+        ("x", "y", "width", "height"), (1, 2, 3, 4), strict=True)}  # fmt: skip
+    columns[column][1] = value
+    with pytest.raises(IdferError, match=rf"row 1 \(b\.png\): IDF004 .*{message}"):
+        Manifest.from_frame(table(**columns), tmp_path)
+    del columns["width"]
+    with pytest.raises(IdferError, match="IDF004 column 'width' is missing beside x, y, height"):
+        Manifest.from_frame(table(**columns), tmp_path)
+
+
+def test_a_whole_face_has_no_box_within_it(tmp_path: Path) -> None:
+    with pytest.raises(IdferError, match=r"row 0 .*detector 'none' says that the whole image is the face"):
+        Manifest.from_frame(table(box=[[9, 0, 3, 4]] * 3, detector="none"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("frame", "path"),
+    [
+        (-1.5, "a.png"), (np.nan, "a.png"), (np.inf, "a.png"), ("first", "a.png"), (-2, "a.png"),
+        (None, "a.png"), (0.5, "a.png"), (57, "a.png"), (57, "a.mp4"), (0, "a.MP4"), (10**30, "a.png"),
+    ],
+)  # fmt: skip
+def test_a_frame_that_is_none_or_of_a_video_is_refused(frame: object, path: str, tmp_path: Path) -> None:
+    """Frames 0 and 57 of one file were read alike."""
+    columns = {"frame": pd.Series([-1, 0, frame], dtype=object), "path": ["a.png", "b", path]}
+    with pytest.raises(IdferError, match=rf"row 2 \({path}\): IDF005 frame is '"):
+        Manifest.from_frame(table(**columns), tmp_path)
+
+
+def test_frame_zero_of_an_image_is_a_still(tmp_path: Path) -> None:
+    assert Manifest.from_frame(table(frame=[0, -1, 0.0]), tmp_path).frame["frame"].tolist() == [-1] * 3
+
+
+def test_asking_each_row_for_its_box_is_linear(tmp_path: Path) -> None:
+    """Ten times the rows may not cost a hundred times: a column was unpacked for every row that asked."""
+
+    def seconds(count: int) -> float:
+        rows = pd.DataFrame({"path": ["a.png"] * count, "valence": 0.0, "arousal": 0.0, "frame": 0})
+        boxes = list(np.tile([1.0, 2.0, 3.0, 4.0], (count, 1)))
+        start = time.process_time()
+        manifest = Manifest.from_frame(rows.assign(box=boxes), tmp_path)
+        assert all(manifest.box(row) == (1, 2, 3, 4) for row in range(count))
+        return time.process_time() - start
+
+    assert seconds(100_000) < 30 * max(seconds(10_000), seconds(10_000))
+
+
+def test_a_manifest_of_an_impossible_name(tmp_path: Path) -> None:
+    with pytest.raises(IdferError, match="File name too long"):
+        Manifest.read(tmp_path / ("x" * 5000 + ".csv"))

@@ -282,9 +282,8 @@ def test_align_follows_the_manifest_and_names_what_is_missing(tmp_path, spec):
 
 
 def test_video_frames_are_refused_by_name(tmp_path, spec):
-    manifest = write_faces(tmp_path, 3, frame=[-1, 7, -1])
-    with pytest.raises(IdferError, match=r"row 1 \(1\.png, frame 7\): video frames are not supported"):
-        retrieve(manifest, spec, device="cpu", progress=False)
+    with pytest.raises(IdferError, match=r"row 1 \(1\.png\): IDF005 frame is '7', but videos come"):
+        retrieve(write_faces(tmp_path, 3, frame=[-1, 7, -1]), spec, device="cpu", progress=False)
 
 
 @pytest.mark.parametrize("option", ["batch_size", "num_workers"])

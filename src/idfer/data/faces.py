@@ -27,6 +27,7 @@ YUNET_URLS = (
 )
 _TIMEOUT = 5.0  # seconds without an answer; `auto` should fail over before its user gives up
 
+_SEARCH = 1  # version of how the detectors here search, for their fingerprints
 _SMALLEST = 10  # pixels; a smaller face shows no expression, and noise is taken for one
 
 
@@ -60,9 +61,13 @@ class Face:
 
 
 class Detector(Protocol):
-    """What finds faces."""
+    """What finds faces; `name` is "yunet", "haar" or "none"."""
 
     name: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that differs where the same image may give other faces: part of a cache's key."""
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
@@ -93,14 +98,13 @@ def load_detector(name: str = "auto") -> Detector:
         UsageError: no detector of that name.
         IdferError: the detector's file is missing or broken, or "yunet" cannot be downloaded.
     """
+    check_detector(name)
     if name == "none":
         return WholeImage()
     if name == "haar":
         return Haar()
     if name.lower().endswith(".onnx"):
         return YuNet(Path(name))
-    if name not in DETECTORS:
-        raise unknown("detector", name, list(DETECTORS), "Or give the path of a YuNet .onnx file.")
     if chosen := os.environ.get("IDFER_YUNET"):
         return YuNet(Path(chosen))
     found = _yunet_file(files.cache_dir() / YUNET_FILE)
@@ -113,6 +117,16 @@ def load_detector(name: str = "auto") -> Detector:
         f"{found} (IDFER_OFFLINE=1 skips the download, --detector haar also this line.)"
     )
     return Haar()
+
+
+def check_detector(name: str) -> None:
+    """Refuse what `load_detector` does not know, without loading anything.
+
+    Raises:
+        UsageError: no detector of that name.
+    """
+    if name not in DETECTORS and not name.lower().endswith(".onnx"):
+        raise unknown("detector", name, list(DETECTORS), "Or give the path of a YuNet .onnx file.")
 
 
 @cache
@@ -155,6 +169,12 @@ class YuNet:
             self._net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.score_threshold, 0.3, 5000)
         except cv2.error as error:
             raise IdferError(f"{path}: is not a YuNet ONNX file; download {YUNET_URLS[0]} again.") from error
+        self._sha256 = files.sha256(path)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the network, with OpenCV, and with how this class searches."""
+        return _fingerprint(self.name, self._sha256, self._sizes, self.score_threshold)
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
@@ -191,6 +211,11 @@ class Haar:
 
     name = "haar"
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with OpenCV, whose wheel brings the cascade, and with how this class searches."""
+        return _fingerprint(self.name)
+
     def __init__(self) -> None:
         import cv2
 
@@ -218,11 +243,18 @@ class Haar:
 class WholeImage:
     """No detection: each image is one face already, as in most data sets of cropped faces."""
 
-    name = "none"
+    name = fingerprint = "none"
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """The whole of one (H, W, 3) image."""
         return [Face(0, 0, image.shape[1], image.shape[0], score=math.nan)]
+
+
+def _fingerprint(*parts: object) -> str:
+    """Text of everything the faces in an image depend on; raise `_SEARCH` when the code here changes."""
+    import cv2
+
+    return repr((*parts, _SEARCH, _SMALLEST, cv2.__version__))
 
 
 def _shrink(image: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:

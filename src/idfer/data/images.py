@@ -11,6 +11,7 @@ import math
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -82,10 +83,12 @@ def read_reduced(path: str | Path, *, max_pixels: int | None = None) -> tuple[np
 
 
 def _read(path: str | Path, limit: int | None, reduce: bool) -> tuple[np.ndarray, int]:
-    file, name = Path(path), _shown(path)
+    name = _shown(path)
     limit = budget.max_pixels() if limit is None else limit
-    with _open(file) as stream:
+    with open_regular(path) as stream:
         try:
+            if not stream.peek(1):
+                raise IdferError(f"{name}: is empty (0 bytes); copy or download it again.")
             pixels, orientation, factor = _decode(stream, name, limit, reduce)
             return _upright(pixels, orientation), factor
         except IdferError:
@@ -133,7 +136,7 @@ def _first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a file for reading, but never a pipe or a device: one would wait, the other never end.
 
     Raises:
@@ -181,15 +184,6 @@ def _shown(path: str | Path) -> str:
     """A path as a message shows it: unprintable characters escaped, an endless name shortened."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME // 2]}...{text[-40:]}"
-
-
-def _open(file: Path) -> BinaryIO:
-    stream = open_regular(file)
-    if not stream.read(1):
-        stream.close()
-        raise IdferError(f"{_shown(file)}: is empty (0 bytes); copy or download it again.")
-    stream.seek(0)
-    return stream
 
 
 def _orientation(image: Image.Image) -> int:

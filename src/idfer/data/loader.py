@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from idfer.data.images import Preprocess, read_image
+from idfer.data.images import Preprocess, read_reduced
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 from idfer.progress import track
@@ -25,13 +25,16 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
     Args:
         manifest: the faces.
         preprocess: the contract that crops and resizes them.
+        errors: message by row that is known to be unusable, as `idfer.data.locate` gives them; such a row is
+            never read.
     """
 
-    def __init__(self, manifest: Manifest, preprocess: Preprocess):
+    def __init__(self, manifest: Manifest, preprocess: Preprocess, errors: Mapping[int, str] | None = None):
         self.manifest, self.preprocess = manifest, preprocess
         self.files = manifest.files
         self.pixels: Tensor | None = None
-        self.errors: dict[int, str] = {}
+        self.unusable = dict(errors or {})
+        self.errors = {row: f"row {row}: {message}" for row, message in self.unusable.items()}
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -40,12 +43,19 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
         """Decode and crop one row.
 
         Raises:
-            IdferError: the image cannot be read; the message names file and row.
+            IdferError: the image cannot be read or has no face; the message names file and row.
         """
+        if row in self.unusable:
+            raise IdferError(f"row {row}: {self.unusable[row]}")
+        file, box = self.files[row], self.manifest.box(row)
         try:
-            face = self.preprocess.crop(read_image(self.files[row]), self.manifest.box(row))
+            image, factor = read_reduced(file)
         except IdferError as error:
             raise IdferError(f"row {row}: {error}") from error
+        try:
+            face = self.preprocess.crop(image, box if box is None else [v / factor for v in box])
+        except IdferError as error:
+            raise IdferError(f"row {row}: {file}: {error}") from error
         return torch.from_numpy(face).permute(2, 0, 1)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
@@ -97,26 +107,37 @@ def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def face_batches(
-    manifest: Manifest, preprocess: Preprocess, batch_size: int = 256, num_workers: int = 0
+    manifest: Manifest,
+    preprocess: Preprocess,
+    batch_size: int = 256,
+    num_workers: int = 0,
+    errors: Mapping[int, str] | None = None,
 ) -> Iterator[tuple[np.ndarray, Tensor, list[str]]]:
     """All faces of a manifest in order, in constant memory.
+
+    Args:
+        manifest: the faces.
+        preprocess: the contract that crops and resizes them.
+        batch_size: rows of a stretch.
+        num_workers: threads that read; 0 is one per core.
+        errors: message by row that is known to be unusable, as for `FaceDataset`.
 
     Yields:
         rows (b,) of the faces that could be read, their pixels (b, 3, S, S) uint8, and one message per row
         of this stretch that could not.
     """
-    dataset = FaceDataset(manifest, preprocess)
+    dataset = FaceDataset(manifest, preprocess, errors)
     with ThreadPoolExecutor(max(1, num_workers or (os.cpu_count() or 1))) as pool:
         for start in range(0, len(dataset), batch_size):
             rows = range(start, min(start + batch_size, len(dataset)))
-            found = list(pool.map(lambda row: _try(dataset, row), rows))
-            good = [(row, face) for row, face in zip(rows, found, strict=True) if isinstance(face, Tensor)]
-            errors = [face for face in found if isinstance(face, str)]
+            faces = list(pool.map(lambda row: _try(dataset, row), rows))
+            good = [(row, face) for row, face in zip(rows, faces, strict=True) if isinstance(face, Tensor)]
+            messages = [face for face in faces if isinstance(face, str)]
             if good:
-                yield np.array([row for row, _ in good]), torch.stack([face for _, face in good]), errors
-            elif errors:
+                yield np.array([row for row, _ in good]), torch.stack([face for _, face in good]), messages
+            elif messages:
                 side = preprocess.size
-                yield np.empty(0, int), torch.empty(0, 3, side, side, dtype=torch.uint8), errors
+                yield np.empty(0, int), torch.empty(0, 3, side, side, dtype=torch.uint8), messages
 
 
 def _try(dataset: FaceDataset, row: int) -> Tensor | str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idfer.data import columns
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import atomic
 
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REQUIRED = ("path", "valence", "arousal")
-DEFAULTS: dict[str, str | int] = {"frame": -1, "subject": "", "source": "", "split": "", "label_source": ""}
+DEFAULTS: dict[str, str | int] = {
+    "frame": columns.STILL, "subject": "", "source": "", "split": "", "label_source": "", "detector": ""
+}  # fmt: skip
+WHOLE = "none"  # `detector` of a row whose image is itself the face
 LABELS = ("valence", "arousal")
 DRAWN = "idfer-synthetic"  # `source` of faces that idfer drew
 FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source knows them
@@ -26,9 +31,12 @@ FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source k
 class Manifest:
     """Faces and their labels.
 
-    Columns: `path` (relative to `root`), `frame` (0-based in a video, -1 for a still), `subject` (person, or
+    Columns: `path` (relative to `root`), `frame` (always -1, a still: frames of videos are refused until they
+    can be read; 0 of an image file, as `idfer predict` writes it, is a still too), `subject` (person, or
     the video where the person is not known), `source`, `split`, `valence`, `arousal` (both in [-1, 1]),
-    `label_source`; optionally `box` ([x, y, width, height] in pixels), `landmarks` and any number of
+    `label_source`; `detector` (what placed the face: "none" says that the image is itself the face, "" that
+    nobody said); optionally `x`, `y`, `width`, `height` (the face box in pixels of the upright image, NaN
+    where there is none; a column `box` of lists or texts becomes these), `landmarks` and any number of
     `factor.NAME` ground-truth attributes.
 
     Attributes:
@@ -44,15 +52,19 @@ class Manifest:
         """Read and check a manifest (`.parquet`, or `.csv` with the same columns).
 
         Raises:
-            IdferError: the file is missing or unreadable, a column is missing, or a row's label is not a
-                number in [-1, 1]; the message names the first bad row.
+            IdferError: the file is missing or unreadable, a column is missing, a row's label is not a number
+                in [-1, 1], its face box is none, or its frame is one of a video; the message names the first
+                bad row.
         """
         import pandas as pd
 
         file = Path(path)
-        if file.is_dir():
-            file = file / "manifest.parquet"
-        if not file.is_file():
+        try:
+            file = file / "manifest.parquet" if file.is_dir() else file
+            there = file.is_file()
+        except OSError as error:  # a name that is too long for the system
+            raise IdferError(f"{str(file)[:200]}: cannot be opened ({error.strerror}).") from error
+        if not there:
             raise IdferError(
                 f"{file}: no such manifest. Make one with `idfer synth`, or give the path of a "
                 "manifest.parquet or a CSV with columns path, valence, arousal."
@@ -60,7 +72,7 @@ class Manifest:
         try:
             table = pd.read_csv(file) if file.suffix.lower() == ".csv" else pd.read_parquet(file)
         except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
-            reason = str(error).splitlines()[0]
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise IdferError(f"{file}: cannot be read as a manifest ({reason}). Write it again.") from error
         return cls.from_frame(table, file.parent, name=str(file))
 
@@ -79,10 +91,17 @@ class Manifest:
                 table[column] = value
         for column in LABELS:
             _check_label(table, column, name)
-        for column in ("path", "subject", "source", "split", "label_source"):
+        for column in ("path", "subject", "source", "split", "label_source", "detector"):
             table[column] = table[column].astype(object).where(table[column].notna(), "").astype(str)
         if (empty := np.flatnonzero(table["path"].to_numpy() == "")).size:
             raise IdferError(f"{name}: row {empty[0]}: path is empty; name an image file or drop the row.")
+        table["frame"] = columns.frames(table, name)
+        places = columns.boxes(table, name)
+        if places is not None:
+            columns.check_whole(table, places, name)
+            places[(table["detector"] == WHOLE).to_numpy()] = np.nan
+            table = table.drop(columns="box", errors="ignore")
+            table[list(columns.BOX)] = places
         manifest = cls(table, Path(root))
         manifest._check_subjects(name)
         return manifest
@@ -150,15 +169,22 @@ class Manifest:
         """Whether every face was drawn by `idfer synth`: no photograph, so no person behind it."""
         return bool((self.frame["source"] == DRAWN).all())
 
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) float64 face boxes x, y, width, height in pixels; NaN where the row has none."""
+        if "x" not in self.frame.columns:
+            return np.full((len(self), 4), np.nan)
+        return self.frame[list(columns.BOX)].to_numpy(np.float64)
+
+    @property
+    def whole(self) -> np.ndarray:
+        """(N,) whether the row says that its image is itself the face (`detector` "none")."""
+        return (self.frame["detector"] == WHOLE).to_numpy(bool)
+
     def box(self, row: int) -> tuple[float, float, float, float] | None:
-        """Face box (x, y, width, height) in pixels of one row, or None where the image is the face."""
-        if "box" not in self.frame.columns:
-            return None
-        value = self.frame["box"].iloc[row]
-        if value is None or (isinstance(value, float) and np.isnan(value)):
-            return None
-        x, y, width, height = (float(v) for v in value)
-        return x, y, width, height
+        """Face box (x, y, width, height) in pixels of one row, or None where it has none."""
+        x, y, width, height = self.boxes[row].tolist()
+        return None if np.isnan(x) else (x, y, width, height)
 
     def __len__(self) -> int:
         return len(self.frame)

@@ -169,7 +169,7 @@ def _table(faces: Factors, split: str) -> pd.DataFrame:
     number = table.groupby("subject").cumcount()
     paths = [f"{IMAGES}/{split}/{s}/{n:04d}.png" for s, n in zip(subjects, number, strict=True)]
     table.insert(0, "path", paths)
-    table = table.assign(source=DRAWN, split=split, label_source="synthetic", frame=-1)
+    table = table.assign(source=DRAWN, split=split, label_source="synthetic", detector="none", frame=-1)
     return table.assign(valence=faces.valence.numpy(), arousal=faces.arousal.numpy())
 
 

@@ -1,0 +1,213 @@
+"""Where the faces of a manifest are, found as prediction finds them, so that a model sees the same crops."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from idfer.cache import Cache, open_cache
+from idfer.data.columns import BOX
+from idfer.data.faces import Detector, check_detector, load_detector
+from idfer.data.images import open_regular, read_reduced
+from idfer.data.manifest import WHOLE, Manifest
+from idfer.errors import IdferError
+from idfer.files import cache_dir
+from idfer.progress import bar
+
+NO_FACE = "no face found"
+GIVEN = "box"  # what places faces whose boxes came with the data, from nobody knows which detector
+
+_STRETCH = 256  # files committed to the cache at a time
+_THREADS = 8  # at most: each may hold a large image
+_BOX = struct.Struct("<4d")  # a cached face; b"" stands for none
+
+Place = tuple[float, ...]  # x, y, width, height in pixels of the file's upright image; () where no face is
+
+
+@dataclass(frozen=True)
+class Located:
+    """A manifest that says where each face is.
+
+    Attributes:
+        manifest: `x, y, width, height` of every row but those whose image is itself the face (`detector`
+            "none") and those in `errors`; `detector` names what found a box.
+        detector: what places the faces, for the preprocessing contract: "none", "box", "yunet" or "haar"; in
+            a mixture the detector that was run.
+        errors: message by row that has no face or cannot be read; without its row number.
+        searched: how many rows a detector was asked for.
+        faceless: in how many of them it found no face.
+    """
+
+    manifest: Manifest
+    detector: str
+    errors: dict[int, str] = field(default_factory=dict)
+    searched: int = 0
+    faceless: int = 0
+
+    @property
+    def hint(self) -> str:
+        """What to do where most rows have no face; "" where all is well."""
+        if 2 * self.faceless <= self.searched:
+            return ""
+        return (
+            f"no face was found in {self.faceless} of {self.searched} images; if these images are crops of "
+            "faces already, give --detector none"
+        )
+
+    def rows(self, keep: np.ndarray) -> Located:
+        """The rows that a boolean mask (N,) keeps, or an integer array (n,) names, with their errors."""
+        chosen = np.flatnonzero(keep) if keep.dtype == bool else keep
+        errors = {new: self.errors[old] for new, old in enumerate(chosen.tolist()) if old in self.errors}
+        return replace(self, manifest=self.manifest.rows(chosen), errors=errors)
+
+
+def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True) -> Located:
+    """Say where the face of each row is: by its box, as a whole image, or as the largest face found.
+
+    A row with a box keeps it; a row whose `detector` column is "none" is itself a face; for every other row
+    the detector is asked. What it says is cached by the content of the image, so that it is asked once. Where
+    all rows have a box or are faces, no image is read and no detector is loaded.
+
+    Args:
+        manifest: the faces.
+        detector: as for `idfer.data.faces.load_detector`; "none" takes every row without a box as a face.
+        progress: show a progress bar.
+
+    Raises:
+        UsageError: no detector of that name.
+        IdferError: the detector's file is missing or broken, or the cache cannot be used.
+    """
+    check_detector(detector)
+    given = ~np.isnan(manifest.boxes[:, 0])
+    whole = ~given if detector == WHOLE else manifest.whole & ~given
+    rows = np.flatnonzero(~given & ~whole)
+    names = np.where(whole, WHOLE, manifest.frame["detector"].to_numpy(object))
+    if not len(rows):
+        frame = manifest.frame.assign(detector=names)
+        return Located(replace(manifest, frame=frame), _placed_by(names[given]))
+
+    finder = load_detector(detector)
+    paths = manifest.files
+    files = [paths[row] for row in rows]
+    places = _find(list(dict.fromkeys(files)), _Search(detector, finder), progress)
+    boxes, errors, faceless = manifest.boxes.copy(), {}, 0
+    for row, file in zip(rows.tolist(), files, strict=True):
+        place = places[file]
+        if isinstance(place, str):
+            errors[row] = place
+        elif not place:
+            errors[row] = f"{file}: {NO_FACE}"
+            faceless += 1
+        else:
+            boxes[row] = place
+    names[rows] = finder.name
+    frame = manifest.frame.assign(detector=names)
+    frame[list(BOX)] = boxes
+    return Located(replace(manifest, frame=frame), finder.name, errors, len(rows), faceless)
+
+
+def _placed_by(detectors: np.ndarray) -> str:
+    """What placed faces whose boxes are given: the detector, where the manifest names one for all of them."""
+    names = set(detectors.tolist())
+    if not names:
+        return WHOLE
+    name = names.pop()
+    return name if not names and name in ("yunet", "haar") else GIVEN
+
+
+def _find(files: Sequence[Path], search: _Search, progress: bool) -> dict[Path, Place | str]:
+    """The largest face in each file, or why the file cannot be read."""
+    places: dict[Path, Place | str] = {}
+    with (
+        open_cache(cache_dir() / "faces.sqlite", "face") as cache,
+        bar("finding faces", len(files), progress) as advance,
+        _pool() as pool,
+    ):
+        for start in range(0, len(files), _STRETCH):
+            stretch = files[start : start + _STRETCH]
+            places.update(_find_stretch(stretch, search, cache, pool))
+            advance(len(stretch))
+    return places
+
+
+def _find_stretch(
+    files: Sequence[Path], search: _Search, cache: Cache, pool: ThreadPoolExecutor
+) -> dict[Path, Place | str]:
+    """Look some files up, search those that are not known, and commit what was found."""
+    keys: dict[Path, bytes] = {}
+    places: dict[Path, Place | str] = {}
+    for file, key in zip(files, pool.map(search.key, files), strict=True):
+        if isinstance(key, str):
+            places[file] = key
+        else:
+            keys[file] = key
+    cached = cache.find(list(keys.values()))
+    unknown = [file for file, key in keys.items() if key not in cached]
+    searched = dict(zip(unknown, pool.map(search.largest, unknown), strict=True))
+    cache.add({keys[file]: _packed(place) for file, place in searched.items() if not isinstance(place, str)})
+    for file, key in keys.items():
+        places[file] = searched[file] if file in searched else _unpacked(cached[key])
+    return places
+
+
+def _packed(place: Place) -> bytes:
+    return _BOX.pack(*place) if place else b""
+
+
+def _unpacked(value: bytes) -> Place:
+    return _BOX.unpack(value) if value else ()
+
+
+class _Search:
+    """Searches files in several threads, each with a detector of its own: OpenCV's cannot be shared."""
+
+    def __init__(self, spec: str, finder: Detector):
+        self._spec = spec
+        self._identity = finder.fingerprint.encode()
+        self._local = threading.local()
+
+    def key(self, file: Path) -> bytes | str:
+        """32 bytes that name the file's content and the detector, or why the file cannot be read."""
+        try:
+            with open_regular(file) as stream:
+                content = hashlib.file_digest(stream, "sha256").digest()
+        except IdferError as error:
+            return str(error)
+        except OSError as error:  # the disk fails while it is read
+            return f"{file}: cannot be read ({error.strerror or error}); check the disk."
+        return hashlib.sha256(content + self._identity).digest()
+
+    def largest(self, file: Path) -> Place | str:
+        """Box of the largest face, () where there is none, or why the file cannot be read."""
+        import cv2
+
+        if not hasattr(self._local, "detector"):
+            self._local.detector = load_detector(self._spec)
+        try:
+            image, factor = read_reduced(file)
+            faces = self._local.detector(image)
+        except IdferError as error:
+            return str(error)
+        except (MemoryError, cv2.error) as error:
+            reason = " ".join(str(error).split())[:200] or "out of memory"
+            return f"{file}: cannot be searched for faces ({reason}); scale it down."
+        return tuple(float(factor * value) for value in faces[0].box) if faces else ()
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads for a `with` block; an interrupt does not wait for the files that are still to come."""
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,101 @@
+"""Faces as tensors: whatever is wrong with one image is the error of its row, and of no other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import pandas as pd
+import pytest
+from PIL import Image
+
+from idfer.data.images import Preprocess
+from idfer.data.loader import FaceDataset, face_batches
+from idfer.data.manifest import Manifest
+from idfer.errors import IdferError
+
+SIZE = 16
+
+
+def faces(root: Path, paths: list[str], **columns: object) -> Manifest:
+    return Manifest.from_frame(pd.DataFrame({"path": paths, "valence": 0.0, "arousal": 0.0} | columns), root)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> dict[str, str]:
+    """Files that cannot be used, and a part of what is said of each; `good.png` is beside them."""
+    Image.new("RGB", (40, 40), (10, 20, 30)).save(tmp_path / "good.png")
+    Image.new("RGB", (1, 60000)).save(tmp_path / "line.png")
+    Image.new("L", (9000, 9000)).save(tmp_path / "vast.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    return {"line.png": "3600 million pixels", "vast.png": "81 million pixels", "cut.png": "damaged",
+            "pipe.png": "pipe", "zero.png": "device", "loop.png": "symbolic links", "x" * 300: "too long",
+            "nul\0": "null"}  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+def test_every_failure_is_the_error_of_one_row(tmp_path: Path, bad: dict[str, str]) -> None:
+    manifest = faces(tmp_path, [*bad, "good.png"])
+    ((rows, pixels, messages),) = face_batches(manifest, Preprocess(SIZE))
+    assert rows.tolist() == [len(bad)]
+    assert (pixels[0].permute(1, 2, 0).numpy() == [10, 20, 30]).all()
+    assert len(messages) == len(bad)
+    for row, (message, reason) in enumerate(zip(messages, bad.values(), strict=True)):
+        assert message.startswith(f"row {row}: ")
+        assert reason in message
+    loaded = FaceDataset(manifest, Preprocess(SIZE)).load(progress=False)
+    assert [loaded.errors[row] for row in range(len(bad))] == messages
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("PIL.Image.Image.convert", MemoryError()),
+        ("PIL.Image.Image.convert", RecursionError("deep")),
+        ("PIL.Image.Image.convert", ValueError("odd")),
+        ("cv2.resize", MemoryError()),
+        ("cv2.resize", cv2.error("no")),
+    ],
+)
+def test_a_library_that_fails_fails_one_row(
+    tmp_path: Path, bad: dict[str, str], place: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(IdferError, match=r"row 0: .*good\.png: "):
+        FaceDataset(faces(tmp_path, ["good.png"]), Preprocess(SIZE)).read(0)
+
+
+def test_a_box_outside_its_image_names_row_and_file(tmp_path: Path, bad: dict[str, str]) -> None:
+    manifest = faces(tmp_path, ["good.png"] * 2, box=[[0, 0, 9, 9], [50, 0, 9, 9]])
+    with pytest.raises(
+        IdferError, match=r"row 1: .*good\.png: face box .* does not fit the image of 40 x 40"
+    ):
+        FaceDataset(manifest, Preprocess(SIZE)).read(1)
+
+
+@pytest.mark.parametrize("use", ["batches", "load", "read"])
+def test_rows_known_to_be_unusable_are_never_read(tmp_path: Path, bad: dict[str, str], use: str) -> None:
+    """A row whose face was not found must not become a whole photograph."""
+    manifest = faces(tmp_path, ["good.png", "cut.png", "good.png"])
+    errors = {1: "cut.png: no face found", 2: "good.png: no face found"}
+    expected = [f"row {row}: {message}" for row, message in errors.items()]
+    dataset = FaceDataset(manifest, Preprocess(SIZE), errors)
+    match use:
+        case "batches":
+            ((rows, pixels, messages),) = face_batches(manifest, Preprocess(SIZE), errors=errors)
+            assert (rows.tolist(), len(pixels), messages) == ([0], 1, expected)
+        case "load":
+            dataset.load(progress=False)
+            assert list(dataset.errors.values()) == expected
+            assert not dataset.pixels[1:].any()
+        case "read":
+            for row in errors:
+                with pytest.raises(IdferError, match=f"^row {row}: .*no face found$"):
+                    dataset.read(row)

@@ -44,10 +44,10 @@ def write_faces(root, count, **columns):
     return manifest
 
 
-def same(one, other):
+def same(first, second):
     for name in ("path", "frame", "errors", "posteriors", "embedding", "text"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    assert (one.levels, one.box, one.source) == (other.levels, other.box, other.source)
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    assert (first.levels, first.box, first.source) == (second.levels, second.box, second.source)
 
 
 def cached_rows(folder):

@@ -100,11 +100,11 @@ def test_posteriors_are_a_softmax_per_attribute():
     rng = np.random.default_rng(0)
     embedding, text = rng.normal(size=(6, 4)), rng.normal(size=(5, 4))
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
-    found = posteriors(embedding, text, [2, 3], 7.0)
+    given = posteriors(embedding, text, [2, 3], 7.0)
     for row in range(6):
         power = [np.exp(7.0 * embedding[row] @ text[k]) for k in range(5)]
         expected = [p / sum(power[:2]) for p in power[:2]] + [p / sum(power[2:]) for p in power[2:]]
-        np.testing.assert_allclose(found[row], expected, rtol=1e-5)
+        np.testing.assert_allclose(given[row], expected, rtol=1e-5)
     assert np.isfinite(posteriors(np.eye(4), 50 * np.eye(4), [4], 100.0)).all()  # no overflow
 
 

@@ -42,8 +42,8 @@ def test_the_page_runs_as_written(
     assert run.record.levels == {"eyewear": ["without", "glasses"], "view": ["forward", "side"]}
     assert run.record.retrieved["vocabulary"] == "mine"
     probes = pd.DataFrame(json.loads(Path("report/metrics.json").read_text())["leakage"]["probes"])
-    own = probes[probes["target"] == "eyewear"]
-    assert set(own["source"]) == {"retrieved with builtin"} and own["score"].notna().all()
+    eyewear = probes[probes["target"] == "eyewear"]
+    assert set(eyewear["source"]) == {"retrieved with builtin"} and eyewear["score"].notna().all()
     assert "eyewear detached" in Path("report/report.html").read_text(encoding="utf-8")
 
     half = pd.read_csv("out.csv")

@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import cv2
 import numpy as np
@@ -44,10 +44,10 @@ def write_faces(root, count, **columns):
     return manifest
 
 
-def same(one, other):
+def same(first, second):
     for name in ("path", "frame", "errors", "posteriors", "embedding", "text"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
-    assert (one.levels, one.box, one.source) == (other.levels, other.box, other.source)
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    assert (first.levels, first.box, first.source) == (second.levels, second.box, second.source)
 
 
 def cached_rows(folder):
@@ -341,6 +341,16 @@ def test_a_broken_cache_names_its_file(tmp_path, spec):
     file = encode.cache_path(load_clip(spec, "cpu").fingerprint)
     file.parent.mkdir(parents=True)
     file.write_bytes(b"this is no database, whatever its name says" * 50)
+    with pytest.raises(IdferError, match=r"\.sqlite: the embedding cache cannot be used .* Delete that file"):
+        retrieve(manifest, spec, device="cpu", progress=False)
+
+
+def test_a_damaged_row_of_the_cache_names_its_file(tmp_path, spec):
+    manifest = write_faces(tmp_path, 2)
+    retrieve(manifest, spec, device="cpu", progress=False)
+    file = encode.cache_path(load_clip(spec, "cpu").fingerprint)
+    with closing(sqlite3.connect(file)) as cache, cache:
+        cache.execute("UPDATE embedding SET value = x'00'")
     with pytest.raises(IdferError, match=r"\.sqlite: the embedding cache cannot be used .* Delete that file"):
         retrieve(manifest, spec, device="cpu", progress=False)
 

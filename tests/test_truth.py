@@ -105,7 +105,7 @@ def test_a_run_that_reads_vectors_takes_them_from_the_table_it_is_evaluated_with
     given = vectors_for(checkpoint, squares, shuffled)
     np.testing.assert_array_equal(given, squares_table.retrieved("hard"))
     kwargs = {"suites": ["accuracy"], "device": "cpu", "progress": False}
-    one = measure(checkpoint, squares, shuffled, batch_size=7, **kwargs)
+    evaluation = measure(checkpoint, squares, shuffled, batch_size=7, **kwargs)
     from idfer.data.images import read_image
 
     for row in (72, 90):
@@ -114,13 +114,13 @@ def test_a_run_that_reads_vectors_takes_them_from_the_table_it_is_evaluated_with
             said = checkpoint.network(
                 checkpoint.preprocess.normalise(pixels), retrieved=torch.from_numpy(given[row : row + 1])
             ).valence_arousal[0]
-        line = one.predictions.set_index("row").loc[row]
+        line = evaluation.predictions.set_index("row").loc[row]
         assert said.tolist() == pytest.approx(
             [line["predicted_valence"], line["predicted_arousal"]], abs=1e-5
         )
-    everything = one.detached[one.detached["detached"] == "all"].set_index("row")
-    own = one.predictions.set_index("row").loc[everything.index]
-    assert everything["valence"].to_numpy() == pytest.approx(own["predicted_valence"].to_numpy(), abs=1e-5)
+    everything = evaluation.detached[evaluation.detached["detached"] == "all"].set_index("row")
+    plain = evaluation.predictions.set_index("row").loc[everything.index]
+    assert everything["valence"].to_numpy() == pytest.approx(plain["predicted_valence"].to_numpy(), abs=1e-5)
 
 
 def test_a_face_without_vectors_is_a_row_with_an_error(
@@ -129,8 +129,8 @@ def test_a_face_without_vectors_is_a_row_with_an_error(
     posteriors = squares_table.posteriors.copy()
     posteriors[80] = np.nan
     table = replace(squares_table, posteriors=posteriors)
-    found = measure(reads, squares, table, suites=["accuracy"], device="cpu", progress=False)
-    bad = found.predictions[found.predictions["error"] != ""]
+    evaluation = measure(reads, squares, table, suites=["accuracy"], device="cpu", progress=False)
+    bad = evaluation.predictions[evaluation.predictions["error"] != ""]
     assert bad["row"].tolist() == [80] and "no retrieved ID vectors" in bad["error"].iloc[0]
 
 

@@ -228,8 +228,13 @@ class _Cache:
             part = keys[start : start + _LOOKUP]
             marks = ",".join("?" * len(part))
             rows = self._file.execute(f"SELECT key, value FROM embedding WHERE key IN ({marks})", part)
-            values.update((key, np.frombuffer(value, np.float16, self._dim)) for key, value in rows)
+            values.update((key, self._embedding(value)) for key, value in rows)
         return values
+
+    def _embedding(self, value: object) -> np.ndarray:
+        if not isinstance(value, bytes) or len(value) != 2 * self._dim:
+            raise sqlite3.DatabaseError("an embedding is not as it was written")
+        return np.frombuffer(value, np.float16)
 
     def close(self) -> None:
         self._file.close()

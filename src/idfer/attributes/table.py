@@ -1,35 +1,25 @@
 """The attribute table: what CLIP says of every face of a manifest, computed once, kept in a Parquet file.
 
-A row per manifest row, in its order: `path`, `frame`, (`box`), `error`, for each attribute a column
-`ATTRIBUTE/LEVEL` per level with its posterior and a column `ATTRIBUTE` with the most probable level, and
-`embedding`. The file's metadata holds which CLIP and vocabulary, and the levels' text embeddings.
+A row per manifest row, in its order; `table_file` says how the file is laid out.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from idfer.attributes.table_file import Box, Columns, read_columns, texts, top_levels, write_columns
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError, unknown
-from idfer.files import atomic
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from idfer.attributes.vocabulary import Vocabulary
-
-Box = tuple[float, float, float, float]
-_KEY = b"idfer.attributes"
-_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -83,8 +73,7 @@ class AttributeTable:
 
     def top(self, attribute: str) -> np.ndarray:
         """(N,) name of the most probable level; "" where the image could not be read."""
-        best = np.nan_to_num(self.posterior(attribute)).argmax(axis=1)
-        return np.where(self.errors == "", np.array(self.levels[attribute], object)[best], "")
+        return top_levels(self.posterior(attribute), self.levels[attribute], self.errors)
 
     def retrieved(
         self, mode: Literal["soft", "hard"] = "soft", attributes: Sequence[str] | None = None
@@ -138,13 +127,13 @@ class AttributeTable:
         frames = manifest.frame["frame"].to_numpy()
         order = []
         for row, path in enumerate(manifest.frame["path"]):
-            found = at.get((path, int(frames[row]), manifest.box(row)))
-            if found is None:
+            position = at.get((path, int(frames[row]), manifest.box(row)))
+            if position is None:
                 raise IdferError(
                     f"row {row} of the manifest ({path}, frame {frames[row]}) is not in the attribute table; "
                     "run `idfer retrieve` again on this manifest."
                 )
-            order.append(found)
+            order.append(position)
         return self.rows(np.array(order, int))
 
     def write(self, path: str | Path) -> Path:
@@ -153,18 +142,7 @@ class AttributeTable:
         Raises:
             IdferError: the folder cannot be written or the disk is full; what stood there is kept.
         """
-        import pyarrow.parquet as pq
-
-        target = Path(path)
-        table = self._arrow()
-        numbers = [f"{name}/{level}" for name, levels in self.levels.items() for level in levels]
-        with atomic(target) as temporary:
-            # Embeddings hold float16 values: their low bytes are zero, which split streams compress away.
-            pq.write_table(
-                table, temporary, compression="zstd", use_dictionary=["error", *self.levels],
-                use_byte_stream_split=["embedding.list.element", *numbers],
-            )  # fmt: skip
-        return target
+        return write_columns(path, cast(Columns, vars(self)))
 
     @classmethod
     def read(cls, path: str | Path) -> AttributeTable:
@@ -173,22 +151,7 @@ class AttributeTable:
         Raises:
             IdferError: the file is missing, damaged, or not an attribute table.
         """
-        import pyarrow.parquet as pq
-
-        file = Path(path)
-        if not file.is_file():
-            raise IdferError(f"{file}: no such attribute table; make it with `idfer retrieve`.")
-        try:
-            table = pq.read_table(file)
-        except Exception as error:  # pyarrow raises many kinds for a broken file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise IdferError(
-                f"{file}: cannot be read as Parquet ({reason}); run `idfer retrieve` again."
-            ) from error
-        meta = (table.schema.metadata or {}).get(_KEY)
-        if meta is None:
-            raise IdferError(f"{file}: is not an attribute table; make one with `idfer retrieve`.")
-        return _from_arrow(table, json.loads(meta), file)
+        return cls(**read_columns(path))
 
     def _columns(self, attribute: str) -> slice:
         """Where an attribute's levels stand among the K columns."""
@@ -198,25 +161,6 @@ class AttributeTable:
                 return slice(start, start + len(levels))
             start += len(levels)
         raise unknown("attribute", attribute, list(self.levels), "Retrieve it with a vocabulary that has it.")
-
-    def _arrow(self) -> pa.Table:
-        import pyarrow as pa
-
-        columns: dict[str, Any] = {"path": pa.array(self.path), "frame": pa.array(self.frame, pa.int64())}
-        if any(box is not None for box in self.box):
-            columns["box"] = pa.array([b and list(b) for b in self.box], pa.list_(pa.float64()))
-        columns["error"] = pa.array(self.errors)
-        for name, levels in self.levels.items():
-            for level, values in zip(levels, self.posterior(name).T, strict=True):
-                columns[f"{name}/{level}"] = pa.array(values, pa.float32(), from_pandas=False)
-            columns[name] = pa.array(self.top(name), mask=self.errors != "")
-        flat = pa.array(self.embedding.ravel(), pa.float32(), from_pandas=False)
-        columns["embedding"] = pa.FixedSizeListArray.from_arrays(flat, self.embedding.shape[1])
-        meta = {
-            "version": _VERSION, "source": self.source, "levels": self.levels,
-            "text": base64.b64encode(self.text.astype("<f4").tobytes()).decode(),
-        }  # fmt: skip
-        return pa.table(columns).replace_schema_metadata({_KEY: json.dumps(meta)})
 
 
 def id_vectors(posteriors: np.ndarray, text: np.ndarray, sizes: Sequence[int], mode: str) -> np.ndarray:
@@ -245,33 +189,6 @@ def id_vectors(posteriors: np.ndarray, text: np.ndarray, sizes: Sequence[int], m
             weights = np.where(np.isnan(weights), weights, one_hot)
         vectors[:, position] = weights @ words
     return vectors
-
-
-def _from_arrow(table: pa.Table, meta: dict[str, Any], file: Path) -> AttributeTable:
-    if meta.get("version") != _VERSION:
-        raise IdferError(
-            f"{file}: is of table version {meta.get('version')!r}, this idfer reads {_VERSION}; "
-            "run `idfer retrieve` again."
-        )
-    levels: dict[str, list[str]] = meta["levels"]
-    names = [f"{name}/{level}" for name, of in levels.items() for level in of]
-    if missing := [c for c in ("path", "frame", "error", "embedding", *names) if c not in table.column_names]:
-        raise IdferError(f"{file}: column {missing[0]!r} is missing; run `idfer retrieve` again.")
-    count = table.num_rows
-    boxes = table["box"].to_pylist() if "box" in table.column_names else [None] * count
-    text = np.frombuffer(base64.b64decode(meta["text"]), "<f4").reshape(len(names), -1).astype(np.float32)
-    flat = table["embedding"].combine_chunks().flatten().to_numpy()
-    return AttributeTable(
-        path=_texts(table["path"].to_pylist()),
-        frame=table["frame"].to_numpy(),
-        box=tuple(None if b is None else (b[0], b[1], b[2], b[3]) for b in boxes),
-        errors=_texts(table["error"].to_pylist()),
-        levels=levels,
-        posteriors=np.stack([table[c].to_numpy() for c in names], axis=1).reshape(count, len(names)),
-        embedding=flat.reshape(count, text.shape[1]),
-        text=text,
-        source=meta["source"],
-    )
 
 
 def retrieve(
@@ -369,7 +286,7 @@ def _assemble(
 
     levels = words.levels
     return AttributeTable(
-        path=_texts(faces.frame["path"]),
+        path=texts(faces.frame["path"]),
         frame=faces.frame["frame"].to_numpy(np.int64),
         box=tuple(faces.box(row) for row in range(len(faces))),
         errors=errors,
@@ -379,8 +296,3 @@ def _assemble(
         text=text,
         source={"scale": scale, "vocabulary": words.name, "vocabulary_fingerprint": words.fingerprint},
     )
-
-
-def _texts(values: Iterable[str]) -> np.ndarray:
-    """(N,) array of Python strings, whatever their lengths."""
-    return np.array(list(values), object)

@@ -37,9 +37,9 @@ def true_posteriors(levels: Mapping[str, Sequence[str]], manifest: Manifest) -> 
     parts = []
     for name, known in levels.items():
         values = _levels(name, levels, manifest)
-        found = values[:, None] == np.array(known, object)[None, :]
+        matches = values[:, None] == np.array(known, object)[None, :]
         empty = values == ""
-        if (foreign := np.flatnonzero(~found.any(axis=1) & ~empty)).size:
+        if (foreign := np.flatnonzero(~matches.any(axis=1) & ~empty)).size:
             row = int(foreign[0])
             raise IdferError(
                 f"row {row} ({manifest.frame['path'].iloc[row]}): {FACTOR}{name} is {values[row]!r}, but "
@@ -47,7 +47,7 @@ def true_posteriors(levels: Mapping[str, Sequence[str]], manifest: Manifest) -> 
                 "with a vocabulary whose levels are named as in the manifest."
             )
         errors[empty & (errors == "")] = f"{FACTOR}{name} is empty: its true level is not known."
-        parts.append(np.where(empty[:, None], np.nan, found))
+        parts.append(np.where(empty[:, None], np.nan, matches))
     posteriors = np.concatenate(parts, axis=1).astype(np.float32)
     posteriors[errors != ""] = np.nan
     return posteriors, errors

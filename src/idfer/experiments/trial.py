@@ -68,7 +68,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     from idfer.methods.catalogue import METHODS, NETWORK
     from idfer.methods.common import terms_of
     from idfer.methods.penalty import ESTIMATORS
-    from idfer.models.residual import FORMS
+    from idfer.models.forms import FORMS
     from idfer.training.fit import fit
     from idfer.training.retrieval import RETRIEVALS
 

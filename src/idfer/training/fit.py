@@ -109,7 +109,7 @@ def fit(
         raise unknown("retrieval", str(network["retrieval"]), list(RETRIEVALS))
     if network["code"] < 0:
         raise UsageError(f"--code is {network['code']}; give a width, or 0 for no information budget.")
-    from idfer.models.residual import FORMS
+    from idfer.models.forms import FORMS
     from idfer.training.checkpoint import MODEL, STATE, save_model, write_config
     from idfer.training.trainer import Trainer
 

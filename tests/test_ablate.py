@@ -15,7 +15,7 @@ from idfer.experiments.ablate_report import comparisons, markdown
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
 from idfer.experiments.trial import job, resolve
-from idfer.methods.penalty import ESTIMATORS
+from idfer.objectives import ESTIMATORS
 
 BASE_SETTINGS = {"method": "idfer", "backbone": "conv4", "size": 64, "terms": {"attach": 0.1}}
 SHIPPED = Path(__file__).parent.parent / "ablations" / "default.yaml"

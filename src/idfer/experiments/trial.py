@@ -21,7 +21,7 @@ import numpy as np
 from idfer.errors import UsageError, unknown
 from idfer.experiments.jobs import Job, Workers, run_jobs
 from idfer.experiments.protocol import CHANGED, ORACLE, SHIFTED, TESTS, Protocol
-from idfer.names import split_names
+from idfer.names import is_path, split_names
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -67,8 +67,8 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     from idfer.attributes.vocabulary import Vocabulary
     from idfer.methods.catalogue import METHODS, NETWORK
     from idfer.methods.common import terms_of
-    from idfer.methods.penalty import ESTIMATORS
     from idfer.models.forms import FORMS
+    from idfer.objectives import ESTIMATORS
     from idfer.training.fit import fit
     from idfer.training.retrieval import RETRIEVALS
 
@@ -98,7 +98,8 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(terms, Mapping):
         raise UsageError(f"terms is {terms!r}; give a mapping of term names to values.")
     settings["terms"] = asdict(terms_of(entry.load().Terms, {**entry.terms, **terms}))
-    if (estimator := settings["terms"].get("estimator", ESTIMATORS[0])) not in ESTIMATORS:
+    estimator = settings["terms"].get("estimator", "club")
+    if estimator not in ESTIMATORS and not is_path(estimator):
         raise unknown("estimator", estimator, list(ESTIMATORS))
     return settings
 

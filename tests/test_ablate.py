@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from idfer import cli
+from idfer.catalogue import ESTIMATORS
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.ablate_report import comparisons, markdown
 from idfer.experiments.grid import BASE, Grid, Variant
@@ -16,7 +17,6 @@ from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
 from idfer.experiments.scores import Row, Score
 from idfer.experiments.trial import job
-from idfer.methods.penalty import ESTIMATORS
 from idfer.training.settings import Settings
 
 BASE_SETTINGS = {"method": "idfer", "backbone": "conv4", "size": 64, "terms": {"attach": 0.1}}

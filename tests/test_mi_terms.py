@@ -1,4 +1,4 @@
-"""The contract of all leakage terms: loops, gradients, padding, weights, guards and bad input."""
+"""The contract of all penalty terms: loops, gradients, padding, weights, guards and bad input."""
 
 from __future__ import annotations
 

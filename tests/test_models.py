@@ -10,12 +10,14 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from idfer.catalogue import FORMS
 from idfer.data.images import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.methods.attribute_targets import WhitenedVectors
 from idfer.models.backbone import create_backbone, data_config, feature_width
+from idfer.models.forms.form import ResidualForm
 from idfer.models.network import Network
-from idfer.models.residual import FORMS, ResidualModules
+from idfer.models.residual import residual_modules
 from idfer.training.checkpoint import load_checkpoint
 
 from conftest import BACKBONE
@@ -110,9 +112,9 @@ def phi(linear: torch.Tensor, norm: torch.nn.BatchNorm1d, part: slice, x: torch.
 
 
 def by_hand(
-    modules: ResidualModules, z: torch.Tensor, strength: torch.Tensor, retrieved: torch.Tensor
+    modules: ResidualForm, z: torch.Tensor, strength: torch.Tensor, retrieved: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The equations at the top of `models/residual.py`, an attribute at a time."""
+    """The equations at the top of `models/forms/__init__.py`, an attribute at a time."""
     count, dim, form = modules.attributes, modules.dim, modules.form
     parts = [slice(a * dim, (a + 1) * dim) for a in range(count + 1)]
     whole = modules.linear.weight.data[:dim].T
@@ -140,7 +142,7 @@ def by_hand(
 @pytest.mark.parametrize("form", FORMS)
 def test_every_residual_form_equals_its_equation_attribute_by_attribute(form: str) -> None:
     torch.manual_seed(0)
-    modules = ResidualModules(3, 10, 4, form, embedding=7)
+    modules = residual_modules(form, 3, 10, 4, embedding=7)
     for name, parameter in modules.named_parameters():
         if "norm" in name:
             torch.nn.init.uniform_(parameter, 0.5, 1.5)
@@ -220,7 +222,7 @@ def test_another_faces_identity_takes_the_place_of_ones_own(form: str) -> None:
         found = network(image, ["age"], retrieved=retrieved, attach=other * torch.tensor([[[0.0], [1.0]]]))
         expected = whole - own[:, 1] + other[:, 1]
         if form == "residual_prev":
-            expected = network.residual._phi(expected)
+            expected = network.residual.expression(expected)
     torch.testing.assert_close(other, own[order])
     torch.testing.assert_close(found.expression, expected)
 

@@ -107,6 +107,30 @@ METHODS: Mapping[str, MethodEntry] = {
     ),
 }  # fmt: skip
 
+FORMS: Mapping[str, str] = {
+    "distilled": "idfer.models.forms.distilled:Distilled",
+    "simple": "idfer.models.forms.simple:Simple",
+    "residual_post": "idfer.models.forms.residual_post:ResidualPost",
+    "residual_prev": "idfer.models.forms.residual_prev:ResidualPrev",
+}
+"""Forms of residual modules: where each lives."""
+
+ESTIMATORS: Mapping[str, str] = {
+    "club": "idfer.objectives.club:CLUB",
+    "club_sampled": "idfer.objectives.club_sampled:ClubSampled",
+    "conditional_club": "idfer.objectives.conditional_club:ConditionalCLUB",
+    "l1out": "idfer.objectives.l1out:L1Out",
+    "infonce": "idfer.objectives.infonce:InfoNCE",
+    "nwj": "idfer.objectives.nwj:NWJ",
+    "mine": "idfer.objectives.mine:MINE",
+    "jsd": "idfer.objectives.jsd:JSD",
+    "smile": "idfer.objectives.smile:SMILE",
+    "club_categorical": "idfer.objectives.club_categorical:ClubCategorical",
+    "adversary": "idfer.objectives.gradient_reversal:Adversary",
+    "hsic": "idfer.objectives.hsic:HSIC",
+}
+"""Estimators of I(z_exp; c[a]), to minimise as a penalty: where each lives."""
+
 DEFAULT_METHOD = "idfer"
 RETRIEVALS = ("soft", "hard", "truth")
 HEADS = ("mlp", "bottleneck")
@@ -137,8 +161,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def names_filled_in(function: F) -> F:
-    """Put the names of the catalogue into a docstring: `{methods}`, `{retrievals}`, `{forms}`."""
-    for key, names in (("methods", METHODS), ("retrievals", RETRIEVALS)):
+    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, `{retrievals}`, `{heads}`."""
+    catalogue = {"methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS}
+    for key, names in catalogue.items():
         listed = ", ".join(names)
         function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)
     return function

@@ -62,7 +62,8 @@ class Idfer:
             rate_to: share of the steps over which b rises from 0.
             alpha: α, weight of InfoNCE between identity features and retrieved ID vectors.
             beta: β, weight of the penalty between z_exp and retrieved attributes.
-            estimator: of that term, a name of `idfer.methods.penalty.ESTIMATORS`.
+            estimator: of that term, a name of `idfer.objectives.ESTIMATORS`, or a class of one's own as
+                `module:Class`.
             attach: probability that an attribute stays attached in a training sample.
             ramp_from: share of the steps at which weights and the penalty begin and v moves.
             ramp_to: share at which they are at full strength.

@@ -3,44 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from torch import Tensor
 
-from idfer.errors import unknown
+from idfer.catalogue import ESTIMATORS
+from idfer.errors import UsageError, unknown
 from idfer.methods.attribute_targets import LevelPosteriors, WhitenedVectors
-from idfer.objectives.club import CLUB
-from idfer.objectives.club_categorical import ClubCategorical
-from idfer.objectives.club_sampled import ClubSampled
-from idfer.objectives.conditional_club import ConditionalCLUB
-from idfer.objectives.gradient_reversal import Adversary
-from idfer.objectives.hsic import HSIC
-from idfer.objectives.infonce import InfoNCE
-from idfer.objectives.jsd import JSD
-from idfer.objectives.l1out import L1Out
-from idfer.objectives.mine import MINE
-from idfer.objectives.nwj import NWJ
-from idfer.objectives.penalty_term import PenaltyTerm
-from idfer.objectives.smile import SMILE
+from idfer.names import is_path, load_object
+from idfer.objectives.penalty_term import PenaltyTerm, Sees
 from idfer.types import Batch
-
-ON_VECTORS: dict[str, Callable[[int, int, int], PenaltyTerm]] = {
-    "club": CLUB,
-    "club_sampled": ClubSampled,
-    "conditional_club": ConditionalCLUB,
-    "l1out": L1Out,
-    "infonce": InfoNCE,
-    "nwj": NWJ,
-    "mine": MINE,
-    "jsd": JSD,
-    "smile": SMILE,
-}
-ON_LEVELS: dict[str, Callable[[int, int, int], PenaltyTerm]] = {
-    "club_categorical": ClubCategorical,
-    "adversary": Adversary,
-    "hsic": HSIC,
-}
-ESTIMATORS = (*ON_VECTORS, *ON_LEVELS)
 
 
 class Penalty(NamedTuple):
@@ -58,15 +30,37 @@ class Penalty(NamedTuple):
 
 
 def penalty_term(name: str, dim: int, vectors: WhitenedVectors, levels: LevelPosteriors) -> Penalty:
-    """The term `name` between features of width `dim` and the attributes: whitened ID vectors or posteriors.
+    """The estimator `name` between features of width `dim` and the attributes as it sees them.
 
     Raises:
         UsageError: no such estimator.
     """
-    if name in ON_VECTORS:
-        count, width = vectors.mask.shape
-        return Penalty(ON_VECTORS[name](count, dim, width), lambda b: vectors(b.retrieved), vectors.mask)
-    if name in ON_LEVELS:
-        count, width = levels.mask.shape
-        return Penalty(ON_LEVELS[name](count, dim, width), lambda b: levels(b.posterior), levels.mask)
-    raise unknown("estimator", name, list(ESTIMATORS), "Give one of them as --terms.estimator.")
+    kind = estimator_class(name)
+    mask = levels.mask if kind.sees == "levels" else vectors.mask
+    count, width = mask.shape
+    term = kind(count, dim, width)
+    if kind.sees == "levels":
+        return Penalty(term, lambda batch: levels(batch.posterior), mask)
+    return Penalty(term, lambda batch: vectors(batch.retrieved), mask)
+
+
+def estimator_class(name: str) -> type[PenaltyTerm]:
+    """The class of an estimator: one of `ESTIMATORS`, or one's own as `module:Class`.
+
+    Raises:
+        UsageError: there is none of that name, or it is no estimator.
+    """
+    if name not in ESTIMATORS and not is_path(name):
+        hint = "Give one of them as --terms.estimator, or a class of your own as module:Class."
+        raise unknown("estimator", name, list(ESTIMATORS), hint)
+    kind = load_object(ESTIMATORS.get(name, name), "estimator")
+    if not (isinstance(kind, type) and issubclass(kind, PenaltyTerm)):
+        raise UsageError(
+            f"estimator {name!r} is not a subclass of idfer.objectives.penalty_term:PenaltyTerm."
+        )
+    if kind.sees not in get_args(Sees):
+        raise UsageError(
+            f"estimator {name!r} sees {kind.sees!r}; its class attribute `sees` must be 'vectors' (whitened "
+            "ID vectors) or 'levels' (level posteriors)."
+        )
+    return kind

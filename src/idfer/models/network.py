@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from idfer.errors import unknown
 from idfer.models.backbone import create_backbone, feature_width
-from idfer.models.residual import Form, ResidualModules
+from idfer.models.residual import residual_modules
 from idfer.types import Prediction
 
 Head = Literal["mlp", "bottleneck"]
@@ -29,8 +29,8 @@ class Network(nn.Module):
         attributes: names of the attributes with a residual module; () is a plain (ERM) regressor.
         dim: D, width of expression and identity features.
         pretrained: as in `create_backbone`.
-        form: of the residual modules.
-        embedding: width of retrieved ID vectors; needed by every form but `distilled`.
+        form: of the residual modules, of `idfer.models.forms` or a class of one's own as `module:Class`.
+        embedding: width of retrieved ID vectors, for forms that read them.
         code: width of the sampled expression feature; 0 for none.
         head: "mlp" [ours], or "bottleneck", the lineage's D -> 2 -> BatchNorm -> ReLU -> 2.
     """
@@ -43,7 +43,7 @@ class Network(nn.Module):
         dim: int = 128,
         pretrained: bool | str = False,
         *,
-        form: Form = "distilled",
+        form: str = "distilled",
         embedding: int = 0,
         code: int = 0,
         head: Head = "mlp",
@@ -52,7 +52,7 @@ class Network(nn.Module):
         self.attributes = tuple(attributes)
         self.backbone = create_backbone(backbone, size, pretrained)
         self.dim, self.dim_backbone = code or dim, feature_width(self.backbone, size)
-        self.residual = ResidualModules(len(self.attributes), self.dim_backbone, dim, form, embedding)
+        self.residual = residual_modules(form, len(self.attributes), self.dim_backbone, dim, embedding)
         self.gaussian = nn.Linear(dim, 2 * code) if code else None
         if self.gaussian is not None:
             nn.init.constant_(self.gaussian.bias[code:], -5.0)  # little noise until features have formed
@@ -97,7 +97,7 @@ class Network(nn.Module):
             detach: attributes whose identity feature is subtracted; None is all of them. A mapping gives each
                 a real strength.
             strength: (B, A) or (1, A) explicit m[a] instead of `detach`.
-            retrieved: (B, A, E) retrieved ID vectors; needed by every residual form but `distilled`.
+            retrieved: (B, A, E) retrieved ID vectors; for residual forms that read them.
             attach: (B, A, D) identity features of other faces to attach: `attachable` times a strength.
             sample: whether to sample the expression feature where there is an information budget; by default
                 in training only.

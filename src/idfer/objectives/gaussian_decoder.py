@@ -38,7 +38,7 @@ class GaussianDecoder(PenaltyTerm):
         log_variance: float = 6.0,
         normalise: bool = True,
     ):
-        super().__init__()
+        super().__init__(attributes, dim_x, dim_y)
         self.attributes, self.dim_y = attributes, dim_y
         self.log_variance, self.normalise = log_variance, normalise
         self.mlps = AttributeMLPs(attributes, dim_x + self.extra, 2 * dim_y, hidden)

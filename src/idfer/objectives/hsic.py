@@ -17,10 +17,12 @@ x (B, dim_x) or (B, A, dim_x), c (B, A, dim_y), returns (A,): a batch statistic.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from idfer.objectives.penalty_term import PenaltyTerm
+from idfer.objectives.penalty_term import PenaltyTerm, Sees
 
 _CONSTANT = 1e-7  # below this HSIC(c, c) a variable is constant in the batch: dependence is defined as 0
 
@@ -35,10 +37,11 @@ class HSIC(PenaltyTerm):
         normalised: divide by the root of both self-dependences.
     """
 
-    least = 4
+    sees: ClassVar[Sees] = "levels"
+    least: ClassVar[int] = 4
 
     def __init__(self, attributes: int, dim_x: int, dim_y: int, normalised: bool = True):
-        super().__init__()
+        super().__init__(attributes, dim_x, dim_y)
         self.normalised = normalised
 
     def estimate(self, x: Tensor, c: Tensor, mask: Tensor, share: Tensor, y: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ definition.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ class InfoNCE(PenaltyTerm):
         embed: width of their outputs.
     """
 
-    least = 1
+    least: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class InfoNCE(PenaltyTerm):
         hidden: int = 0,
         embed: int = 64,
     ):
-        super().__init__()
+        super().__init__(attributes, dim_x, dim_y)
         self.from_x: AttributeMLPs | None = None
         self.from_c: AttributeMLPs | None = None
         if hidden:

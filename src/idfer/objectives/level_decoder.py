@@ -8,11 +8,13 @@ level that never occurs costs a bounded number of nats instead of infinity. Padd
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from idfer.objectives.attribute_mlps import AttributeMLPs
-from idfer.objectives.penalty_term import PenaltyTerm, normal
+from idfer.objectives.penalty_term import PenaltyTerm, Sees, normal
 
 _NEVER = -1e4  # logit of a padded level: exp is 0, and 0 times it is not NaN
 
@@ -29,6 +31,8 @@ class LevelDecoder(PenaltyTerm):
         normalise: layer-normalise x.
     """
 
+    sees: ClassVar[Sees] = "levels"
+
     def __init__(
         self,
         attributes: int,
@@ -38,7 +42,7 @@ class LevelDecoder(PenaltyTerm):
         logit: float = 10.0,
         normalise: bool = True,
     ):
-        super().__init__()
+        super().__init__(attributes, dim_x, dim_y)
         self.attributes, self.logit, self.normalise = attributes, logit, normalise
         self.mlps = AttributeMLPs(attributes, dim_x, dim_y, hidden)
 

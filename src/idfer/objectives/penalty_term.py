@@ -15,23 +15,34 @@ weights do.
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from idfer.objectives.guards import Guards, clean, quiet, shares
 
+Sees = Literal["vectors", "levels"]  # whitened ID vectors, or level posteriors
+
 
 class PenaltyTerm(nn.Module):
     """A penalty term; a subclass gives `estimate` and `losses`.
 
+    Args:
+        attributes: A.
+        dim_x: width of x.
+        dim_y: width of c[a].
+
     Attributes:
+        sees: what c[a] is.
         least: samples that a batch must have.
     """
 
-    least = 2
+    sees: ClassVar[Sees] = "vectors"
+    least: ClassVar[int] = 2
 
-    def __init__(self) -> None:
+    def __init__(self, attributes: int, dim_x: int, dim_y: int):
         super().__init__()
         self.guards = Guards()
 

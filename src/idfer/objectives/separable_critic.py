@@ -50,7 +50,7 @@ class SeparableCritic(PenaltyTerm):
         bound: float = 30.0,
         normalise: bool = True,
     ):
-        super().__init__()
+        super().__init__(attributes, dim_x, dim_y)
         self.attributes, self.embed, self.bound, self.normalise = attributes, embed, bound, normalise
         self.from_x = AttributeMLPs(attributes, dim_x, embed + 1, hidden, scale=1.0)
         self.from_c = AttributeMLPs(attributes, dim_y, embed + 1, hidden, scale=1.0)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from idfer.models.network import Head
-    from idfer.models.residual import Form
 
 MODEL, STATE, SEEN = "model.safetensors", "state.safetensors", "seen.safetensors"
 TEXT = "retrieved.text"  # tensor in MODEL, beside the network's own
@@ -196,7 +195,7 @@ def new_network(plan: Plan, size: int, pretrained: bool | str = False) -> Networ
     chosen = plan.settings
     return Network(
         chosen.backbone, size, plan.attributes, chosen.dim, pretrained,
-        form=cast("Form", chosen.form), embedding=plan.embedding, code=chosen.code,
+        form=chosen.form, embedding=plan.embedding, code=chosen.code,
         head=cast("Head", chosen.head),
     )  # fmt: skip
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
     from idfer.training.checkpoint import Checkpoint
 
-RETRIEVALS = ("soft", "hard", "truth")
 _SOURCE = ("clip", "clip_fingerprint", "scale", "vocabulary", "vocabulary_fingerprint", "drawn", "warning")
 
 

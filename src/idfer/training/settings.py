@@ -12,13 +12,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from idfer.catalogue import DEFAULT_METHOD, HEADS, NETWORK, PRECISIONS, RETRIEVALS, MethodEntry, method_entry
+from idfer.catalogue import (
+    DEFAULT_METHOD,
+    ESTIMATORS,
+    FORMS,
+    HEADS,
+    NETWORK,
+    PRECISIONS,
+    RETRIEVALS,
+    MethodEntry,
+    method_entry,
+)
 from idfer.data.faces import DETECTORS
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.names import is_path, path_of, split_names
+from idfer.ranges import SEED_MOST
 
 WIDEST = 16384  # features, codes: beyond, a layer alone would fill a GPU
-LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,6 @@ class Settings:
 
     def _check(self, entry: MethodEntry) -> None:
         """Types and ranges of all settings, and that they go together."""
-        from idfer.models.residual import FORMS
-
         for name, kind in _KINDS.items():
             _check_type(name, getattr(self, name), kind)
         for name, (low, high) in _RANGES.items():
@@ -186,7 +194,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 _RANGES: Mapping[str, tuple[float, float]] = {
     "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e38),
     "weight_decay": (0, 1e3), "size": (1, 4096), "margin": (0, 4), "dim": (1, WIDEST), "holdout": (0, 0.9),
-    "seed": (0, LARGEST_SEED),
+    "seed": (0, SEED_MOST),
 }  # fmt: skip
 _SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
@@ -215,7 +223,6 @@ class NoTerms:
 def _resolved_terms(entry: MethodEntry, given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Every term with its value, the entry's presets under what a user gave."""
     from idfer.methods.common import terms_of
-    from idfer.methods.penalty import ESTIMATORS
 
     kind = getattr(entry.load(), "Terms", NoTerms)
     resolved = asdict(terms_of(kind, {**entry.terms, **given}))

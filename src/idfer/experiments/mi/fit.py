@@ -59,7 +59,7 @@ def build(estimator: str, tasks: int, dim: int) -> PenaltyTerm:
     options: dict[str, Any] = {"normalise": False}
     if estimator == "infonce":
         options = {"hidden": 64}
-    return ESTIMATORS[estimator](tasks, dim, dim, **options)  # type: ignore[call-arg]
+    return ESTIMATORS[estimator](tasks, dim, dim, **options)
 
 
 def estimates(

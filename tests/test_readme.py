@@ -9,6 +9,7 @@ import pytest
 from skimage import data, io
 
 from idfer import cli
+from idfer.options import underscored
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -44,4 +45,4 @@ def test_every_command_is_in_the_table_and_every_option_there_exists(
             cli.main([*name.split(), "--help"])
         shown = capsys.readouterr().out
         for option in re.findall(r" (--[a-z-]+|-o)", options):
-            assert cli._underscored(option) in shown, f"{name} has no {option}"
+            assert underscored(option) in shown, f"{name} has no {option}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -70,37 +71,91 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns 0, 1 for unusable data, 2 for wrong usage, 130 when interrupted."""
+    from idfer.standard_output import watched
+
     arguments = list(sys.argv[1:] if argv is None else argv)
+    code = 0
+    with watched() as output:
+        try:
+            try:
+                code = _exit_code(arguments)
+            except SystemExit:  # a command's --help, whose failing writes argparse hides
+                output.flush()
+                if output.failure is None:
+                    raise
+            output.flush()  # here, where a failure can still be told in one line
+        except OSError as error:
+            if error is not output.failure:
+                raise
+    if output.failure is None:
+        return code
+    output.discard()
+    if isinstance(output.failure, BrokenPipeError):  # `idfer predict ... | head`
+        return code
+    _complain(
+        f"cannot write to the standard output: {output.failure.strerror or output.failure}. Free some space "
+        "or send it elsewhere; files that were written are kept."
+    )
+    return 1
+
+
+def _exit_code(arguments: list[str]) -> int:
+    """Run a command and tell in one line what ended it early."""
     try:
-        return _run(arguments)
+        _run(arguments)
     except IdferError as error:
-        print(f"idfer: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("idfer: interrupted; what was finished is kept.", file=sys.stderr)
+        _complain("interrupted; what was finished is kept.")
         return 130
-    except BrokenPipeError:  # `idfer predict ... | head`
-        sys.stderr.close()
-        return 0
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        _complain(
+            "out of memory; what was finished is kept. Ask for less at once (a smaller batch, size or "
+            "number of faces) or use a machine with more memory."
+        )
+        return 1
+    return 0
 
 
-def _run(arguments: list[str]) -> int:
+def _complain(message: str) -> None:
+    with suppress(OSError):  # standard error may be as full as standard output
+        if sys.stderr is not None:
+            print(f"idfer: {message}", file=sys.stderr)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether it is Python's or numpy's MemoryError, or what torch raises on a CPU or a GPU instead."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )
+
+
+def _run(arguments: list[str]) -> None:
     from idfer.version import __version__
 
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_help(__version__))
-        return 0
+        return
     if arguments[0] in {"-V", "--version"}:
         print(f"idfer {__version__}")
-        return 0
+        return
+    if (family := _family(arguments[0])) and arguments[1:2] in (["-h"], ["--help"]):
+        print(f"usage: idfer {arguments[0]} COMMAND [options]\n\n{_listed(family)}")
+        return
+    from idfer.options import parse
+
     name, rest = _verb(arguments)
     function = function_of(name)
-    values = _parse(name, function, rest)
+    values = parse(name, function, VERBS[name].positional, VERBS[name].paths, rest)
     warnings.filterwarnings("ignore", module="PIL")  # a damaged EXIF block is no news to a user
     result = function(**values)
     if result is not None:
         print(result)
-    return 0
 
 
 def _verb(arguments: list[str]) -> tuple[str, list[str]]:
@@ -108,9 +163,20 @@ def _verb(arguments: list[str]) -> tuple[str, list[str]]:
     for words in (2, 1):
         if (name := " ".join(arguments[:words])) in VERBS:
             return name, arguments[words:]
-    family = [name for name in VERBS if name.startswith(f"{arguments[0]} ")]
-    given = " ".join(arguments[: 2 if family else 1])
-    raise unknown("command", given, family or list(VERBS), "See `idfer --help`.")
+    if not (family := _family(arguments[0])):
+        raise unknown("command", arguments[0], list(VERBS), "See `idfer --help`.")
+    if len(arguments) == 1:
+        raise UsageError(
+            f"{arguments[0]!r} is a family of commands: {', '.join(family)}. "
+            f"See `idfer {arguments[0]} --help`."
+        )
+    given = " ".join(arguments[:2])
+    raise unknown("command", given, family, f"See `idfer {arguments[0]} --help`.")
+
+
+def _family(word: str) -> list[str]:
+    """The commands of two words that begin with this one."""
+    return [name for name in VERBS if name.startswith(f"{word} ")]
 
 
 def function_of(name: str) -> Any:
@@ -119,56 +185,19 @@ def function_of(name: str) -> Any:
 
 
 def _help(version: str) -> str:
-    verbs = "\n".join(f"  {name:<17}{verb.summary}" for name, verb in VERBS.items())
     return f"""idfer {version}: identity-invariant facial expression recognition
 
 usage: idfer COMMAND [options]      idfer COMMAND --help for its options
 
-{verbs}
+{_listed(list(VERBS))}
 
 Start with `idfer demo`. Valence and arousal are *perceived* affect in [-1, 1], not what a person feels.
 The shipped model `synthetic-tiny` shows the machinery and is not fit for real photographs."""
 
 
-def _parse(name: str, function: Any, arguments: list[str]) -> dict[str, Any]:
-    """Arguments of one verb: its own options, or `--config file.yaml` with options that override it."""
-    from jsonargparse import ArgumentParser
-
-    verb = VERBS[name]
-    notes = _notes(function)
-    parser = ArgumentParser(prog=f"idfer {name}", description=notes.pop(""), exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file with any of these options")
-    for argument in verb.positional:
-        many = argument == "inputs"
-        parser.add_argument(argument, type=str, nargs="+" if many else None, help=notes[argument])
-    for argument in verb.paths:
-        flags = ["-o", "--out"] if argument == "out" else [f"--{argument}"]
-        parser.add_argument(*flags, type=str, default=None, help=notes[argument])
-    parser.add_function_arguments(function, as_group=False, skip={*verb.positional, *verb.paths})
-    try:
-        parsed = parser.parse_args([_underscored(a) for a in arguments])
-    except Exception as error:
-        raise UsageError(f"{' '.join(str(error).split())} See `idfer {name} --help`.") from error
-    values = parsed.as_dict()
-    values.pop("config", None)
-    return {k: v for k, v in values.items() if not (k in verb.paths and v is None)}
-
-
-def _underscored(argument: str) -> str:
-    """`--per-identity 3` means `--per_identity 3`: people type both."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument[2:].partition("=")
-    return f"--{name.replace('-', '_')}{equals}{value}"
-
-
-def _notes(function: Any) -> dict[str, str]:
-    """Help per parameter, and under "" the text above `Args:`, from a google-style docstring."""
-    from docstring_parser import parse
-
-    doc = parse(function.__doc__)
-    notes = {p.arg_name: (p.description or "").replace("\n", " ") for p in doc.params}
-    return notes | {"": "\n\n".join(t for t in (doc.short_description, doc.long_description) if t)}
+def _listed(names: list[str]) -> str:
+    """One line per command."""
+    return "\n".join(f"  {name:<17}{VERBS[name].summary}" for name in names)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ class Evaluation:
             low, high = (float("nan") if certified[k] is None else certified[k] for k in ("low", "high"))
             text += (
                 f"\n\ncertificate: a sampled expression feature carries at most {certified['rate_nats']:.2f} "
-                f"[{low:.2f}, {high:.2f}] nats about the image, so about identity; its mean is not bounded"
+                f"[{low:.2f}, {high:.2f}] nats about the image. {certified['reading']} "
+                "The feature's mean is not bounded."
             )
         return text
 
@@ -152,6 +153,7 @@ def measure(
     from idfer.attributes.table import AttributeTable
     from idfer.evaluation.accuracy import accuracy
     from idfer.evaluation.certificate import certificate
+    from idfer.evaluation.checks import run_checks
     from idfer.evaluation.leakage import Leak, leakage
     from idfer.training.checkpoint import Checkpoint, load_checkpoint
     from idfer.training.retrieval import vectors_for
@@ -220,7 +222,8 @@ def measure(
         certificate=None
         if rates is None
         else certificate(
-            rates, part.subjects, part.frame["split"].to_numpy(), replicates=replicates, seed=seed
+            rates, part.subjects, part.frame["split"].to_numpy(), replicates=replicates, seed=seed,
+            attributes={name: target.values for name, target in targets.items()},
         ),
         settings={
             "seed": seed, "replicates": replicates, "batch_size": batch_size, "suites": list(suites),
@@ -228,6 +231,18 @@ def measure(
         },
         environment=environment(),
     )  # fmt: skip
+    found.metrics["checks"] = [
+        check.to_dict()
+        for check in run_checks(
+            predicted,
+            part.targets,
+            part.frame["subject"].to_numpy(str),
+            errors,
+            splits=part.frame["split"].to_numpy(str),
+            certificate=found.metrics["certificate"],
+            drawn=part.drawn,
+        )
+    ]
     clean = json_ready(found.metrics)
     found.metrics.clear()
     found.metrics.update(clean)
@@ -492,6 +507,7 @@ def _data(manifest: str | Path | Manifest, part: Manifest, predictions: pd.DataF
         "sources": sorted(set(frame["source"]) - {""}),
         "label_sources": sorted(set(frame["label_source"]) - {""}),
         "splits": splits.to_dict("index"),
+        "drawn": part.drawn,
     }
 
 

@@ -23,8 +23,8 @@ from idfer.evaluation.bootstrap import by_subject, interval, resample
 
 MEANING = (
     "upper bound, in nats, of the mutual information between a sampled expression feature and the image, so "
-    "of all that the sample can tell about identity; it does not bound what the feature's mean tells; it says "
-    "something about identity only below ln_people, about an attribute only below its attribute_entropy"
+    "of all that the sample can tell about identity; it does not bound what the feature's mean tells; about "
+    "identity it says something only below ln_people, about an attribute only below its attribute_entropy"
 )
 QUARTERS = 4  # a number is compared by which quarter of the faces it falls into
 
@@ -112,18 +112,20 @@ def _mean(rates: NDArray[np.float64], subjects: NDArray[Any], replicates: int, s
 
 
 def _reading(total: Mapping[str, Any], entropies: Mapping[str, float | None]) -> str:
-    """The rate beside what there is to know, in words that a person can check."""
-    rate, people, most = total["rate_nats"], total["people"], total["ln_people"]
-    measured = {name: nats for name, nats in entropies.items() if nats is not None}
-    within = [f"{name} ({nats:.2f})" for name, nats in measured.items() if rate < nats]
-    beyond = [f"{name} ({nats:.2f})" for name, nats in measured.items() if not rate < nats]
-    text = f"Who of these {people} people it is takes at most ln {people} = {most:.2f} nats"
+    """The rate beside what there is to know, in words."""
+    rate, most, who = total["rate_nats"], total["ln_people"], f"ln({total['people']} people)"
+    known = {name: nats for name, nats in entropies.items() if nats is not None}
+    within = ", ".join(f"{name} {nats:.2f}" for name, nats in known.items() if rate < nats)
+    beyond = ", ".join(f"{name} {nats:.2f}" for name, nats in known.items() if not rate < nats)
+    if not within and not rate < most:
+        text = f"That excludes nothing: all there is to know is {who} = {most:.2f} nats of who it is"
+        return text + (f", and {beyond} nats of attributes." if beyond else ".")
     if rate < most:
-        text += f"; the bound of {rate:.2f} is below: no reader of the sample can tell all of them apart."
+        text = f"That is below {who} = {most:.2f} nats: the sample cannot tell all of them apart."
     else:
-        text += f"; the bound of {rate:.2f} is not below: it does not exclude that the sample names everyone."
+        text = f"That is not below {who} = {most:.2f} nats: the sample may name everyone."
     if within:
-        text += f" Nor can one read without error, from the sample: {', '.join(within)}."
+        text += f" It is below the entropy of {within}: the sample cannot tell these without error."
     if beyond:
-        text += f" It excludes nothing about {', '.join(beyond)}: the bound is above their entropy."
+        text += f" It excludes nothing about attributes of no more entropy: {beyond}."
     return text

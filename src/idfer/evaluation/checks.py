@@ -1,8 +1,8 @@
 """Coded checks of an evaluation: what makes its numbers worthless, too good, or say less than they seem to.
 
 Arrays and plain values in, sentences out; nothing here knows a model. Codes go on from those of
-`idfer.data.manifest` (IDF001 to IDF003, which refuse a manifest); a check refuses nothing: it stands on top of
-the report and in metrics.json. Each threshold has its reason beside it.
+`idfer.data.manifest` (IDF001 to IDF003, which refuse a manifest); a check refuses nothing: it stands on top
+of the report and in metrics.json. Each threshold has its reason beside it.
 
     IDF101 error    the model has collapsed: one answer for every face
     IDF102 error    the model is saturated: most answers lie at the border of the range
@@ -115,7 +115,7 @@ def _outputs(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> Ite
     flat = [i for i in (0, 1) if spread[i] < COLLAPSED * wanted[i]]
     if flat:
         said = " and ".join(
-            f"{DIMENSIONS[i]} (always near {predicted[:, i].mean():+.2f}; spread {spread[i]:.3f}, "
+            f"{DIMENSIONS[i]} (always near {_signed(predicted[:, i].mean())}; spread {spread[i]:.3f}, "
             f"labels {wanted[i]:.2f})"
             for i in flat
         )
@@ -143,9 +143,7 @@ def _seen(
     known = people is not None and bool(people.any())
     names = _names(subjects)
     persons = len(np.unique(names[people])) if known else 0
-    advice = (
-        "score people that the run has not seen (a test split; `idfer fit --holdout 0.2` keeps some back)."
-    )
+    advice = "score people that the run has not seen (a test split; idfer fit --holdout 0.2 keeps some back)."
     total = len(np.unique(names))
     if count:
         whom = f", and {persons} of {total} people" if persons else ""
@@ -183,7 +181,7 @@ def _people(subjects: NDArray[Any], splits: NDArray[Any], read: NDArray[np.bool_
         yield Check(
             "IDF105", "warning" if unknown == len(subjects) else "note",
             f"The person of {whose} is not known, so each such row counts as a person: where one person has "
-            "several rows, intervals are too narrow and leakage too high. Give a `subject` column.",
+            "several rows, intervals are too narrow and leakage too high. Give a column subject.",
         )  # fmt: skip
 
 
@@ -191,9 +189,10 @@ def _certificate(certificate: Mapping[str, Any] | None) -> Iterator[Check]:
     """IDF106: an upper bound above all there is to know bounds nothing."""
     if certificate is None or (certificate["excludes"] and certificate["excludes_attributes"]):
         return
-    advice = "A smaller budget (a higher `rate` weight, a shorter code) makes it say something."
-    silent = not certificate["excludes"]
-    yield Check("IDF106", "warning" if silent else "note", f"{certificate['reading']} {advice}")
+    rate = f"The certificate is {certificate['rate_nats']:.2f} nats."
+    advice = "A larger weight of the budget (the method's rate) or a shorter code lowers it."
+    level: Level = "note" if certificate["excludes"] else "warning"
+    yield Check("IDF106", level, f"{rate} {certificate['reading']} {advice}")
 
 
 def _placing(trained: str | None, now: str | None) -> Iterator[Check]:
@@ -211,8 +210,8 @@ def _clip(clip: str, drawn: bool) -> Iterator[Check]:
     if clip == "builtin" and not drawn:
         yield Check(
             "IDF108", "warning",
-            "The attributes come from the builtin CLIP, which was trained on drawn faces only: on photographs "
-            "they are often wrong. Retrieve them with a real CLIP (`idfer retrieve --clip ...`).",
+            "The attributes come from the builtin CLIP, which has learned drawn faces only: on photographs "
+            "they are often wrong. Retrieve them with a real CLIP (idfer retrieve --clip).",
         )  # fmt: skip
 
 
@@ -234,3 +233,8 @@ def _names(subjects: NDArray[Any]) -> NDArray[Any]:
     """(N,) people's names; a row of an unknown person is a person of its own."""
     nameless = np.char.add("\0row ", np.arange(len(subjects)).astype(str))  # no name begins with a NUL
     return np.where(subjects == "", nameless, subjects.astype(str))
+
+
+def _signed(value: float) -> str:
+    """A value with its sign, a true minus."""
+    return f"{value:+.2f}".replace("-", "−")

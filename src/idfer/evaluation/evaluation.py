@@ -93,5 +93,10 @@ class Evaluation:
                 of = _FEATURE.get(name, name)
                 text += f"\n\nleakage of the {of} (0 none, 1 all)\n{shown.round(3).to_string()}"
         if certified := self.metrics["certificate"]:
-            text += f"\n\ncertificate: {certified['meaning']}"
+            low, high = (float("nan") if certified[k] is None else certified[k] for k in ("low", "high"))
+            text += (
+                f"\n\ncertificate: a sampled expression feature carries at most {certified['rate_nats']:.2f} "
+                f"[{low:.2f}, {high:.2f}] nats about the image. {certified['reading']} "
+                "The feature's mean is not bounded."
+            )
         return text

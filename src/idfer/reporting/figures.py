@@ -1,16 +1,22 @@
-"""The report's figures: each draws one tidy table, as SVG or PNG bytes, without any global plotting state."""
+"""The report's figures: each draws one tidy table as a row of small panels, without global plotting state.
+
+A panel is SVG markup that stands in the page itself. The page lays panels out, three in a row or one below
+the other as there is room, so that text keeps its size on a telephone; and their colours are the page's
+own, by name, so that a dark page has light ink and a printed one dark ink. Panels hold no photograph.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled, text
+from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, styled, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,10 +29,26 @@ _WORDS = (
     ("sad, tired", -1, -1),
     ("calm, content", 1, -1),
 )
+_FEATURES = ("expression", "expression mean")  # first in a panel; controls come last
+_PROBES = {
+    "linear": "linear probe",
+    "mlp": "linear + network probe (number at the right)",
+    "verification": "telling unseen people apart",
+}
+# What the page calls these colours: see `:root` in templates/report.css.
+_VARIABLES = {INK: "ink", SOFT: "soft", FAINT: "line", "#ffffff": "ground"} | {
+    colour: f"c{i}" for i, colour in enumerate(COLOURS)
+}
+# Markers of a legend, as SVG paths in a box of 12 x 12.
+_PATHS = {
+    "o": "M6 1.5a4.5 4.5 0 1 0 .001 0z", "s": "M2 2h8v8H2z", "D": "M6 .8 11.2 6 6 11.2 .8 6z",
+    "^": "M6 1.2 11 10.5H1z", "v": "M6 10.8 1 1.5h10z", "P": "M4 1h4v3h3v4H8v3H4V8H1V4h3z",
+    "*": "M6 .4 7.5 4.3l4.1.2-3.2 2.6 1.1 4L6 8.8l-3.5 2.3 1.1-4L.4 4.5l4.1-.2z",
+}  # fmt: skip
 
 
 @styled
-def accuracy(table: pd.DataFrame, metric: str = "ccc") -> Figure:
+def accuracy(table: pd.DataFrame, metric: str = "ccc") -> list[str]:
     """Points with 95 % intervals: a panel per dimension, a row per split, a colour per model.
 
     Args:
@@ -35,153 +57,114 @@ def accuracy(table: pd.DataFrame, metric: str = "ccc") -> Figure:
     """
     table = table[table["metric"] == metric]
     models, splits = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["split"]))
-    dimensions = list(dict.fromkeys(table["dimension"]))
-    figure, axes = _axes(1, len(dimensions), 9, 0.75 + len(splits) * (0.24 + 0.2 * len(models)), sharey=True)
-    for axis, dimension in zip(axes, dimensions, strict=True):
+    low = np.nanmin([0.0, table["low"].min(), table["value"].min()])
+    panels = []
+    for dimension in dict.fromkeys(table["dimension"]):
         part = table[table["dimension"] == dimension].set_index(["model", "split"])
+        figure, axis = _axis(3.6, 0.75 + len(splits) * (0.2 + 0.2 * len(models)))
         for m, model in enumerate(models):
             for s, split in enumerate(splits):
-                if (model, split) not in part.index:
-                    continue
-                cell = part.loc[(model, split)]
-                height = s + _offset(m, len(models))
-                _interval(axis, height, cell["value"], cell["low"], cell["high"], m)
+                if (model, split) in part.index:
+                    cell = part.loc[(model, split)]
+                    height = s + _offset(m, len(models))
+                    _interval(axis, height, cell["value"], cell["low"], cell["high"], m)
         axis.set_title({"mean": "mean of both"}.get(dimension, dimension))
         axis.set_yticks(range(len(splits)), splits)
         axis.set_ylim(len(splits) - 0.45, -0.55)
         axis.axvline(0, color=SOFT, linewidth=0.8)
-        low = np.nanmin([0.0, table["low"].min(), table["value"].min()])
-        axis.set_xlim(low - 0.05, 1.0)
+        axis.set_xlim(low - 0.05, 1.12)
+        axis.set_xticks([tick for tick in (-0.5, 0, 0.5, 1) if tick >= low])
         axis.set_xlabel(metric.upper())
         grid(axis)
-    _legend(figure, models)
-    return figure
+        panels.append(svg(figure))
+    return panels
 
 
 @styled
-def leakage(table: pd.DataFrame) -> Figure:
-    """Bars of leakage with 95 % intervals: a panel per model, rows are target and features.
+def leakage(table: pd.DataFrame) -> list[str]:
+    """Bars of leakage with 95 % intervals: a panel per target and model, a row per features.
 
     Args:
         table: `model, features, target, kind, score, low, high`; scores are 0 at chance, 1 when read
             perfectly.
     """
-    table = table[table["score"].notna()]
     models = list(dict.fromkeys(table["model"]))
-    targets = list(dict.fromkeys(table["target"]))
     features = list(dict.fromkeys(table["features"]))
-    features.sort(key=lambda name: ("expression", "expression mean", name).index(name))
-    kinds = [k for k in ("linear", "mlp", "verification") if k in set(table["kind"])]
-    height = 0.9 + len(targets) * (0.16 + 0.23 * len(features))
-    figure, axes = _axes(1, len(models), 9, height, sharey=True)
-    place = {
-        (t, f): i * (len(features) + 0.8) + j for i, t in enumerate(targets) for j, f in enumerate(features)
-    }
-    for axis, model in zip(axes, models, strict=True):
-        part = table[table["model"] == model]
-        for line in part.to_dict("records"):
-            thick = 0.8 / (1 if line["kind"] == "verification" else 2)
-            shift = {"linear": -thick / 2, "mlp": thick / 2}.get(line["kind"], 0.0)
-            row = place[(line["target"], line["features"])]
-            at, colour = row + shift, COLOURS[2 + kinds.index(line["kind"])]
-            control = line["features"] not in ("expression", "expression mean", "backbone")
-            axis.barh(
-                at, line["score"], height=0.92 * thick, color=colour, alpha=0.35 if control else 0.95,
-                edgecolor=colour, linewidth=0.8,
-            )  # fmt: skip
-            axis.plot([line["low"], line["high"]], [at, at], color=INK, linewidth=1)
-            if line["kind"] != "linear":
-                axis.text(
-                    1.02, row, text(line["score"]), va="center", fontsize=8.5, color=INK,
-                    transform=axis.get_yaxis_transform(),
-                )  # fmt: skip
-        axis.axvline(0, color=INK, linewidth=1)
-        axis.set_title(model)
-        axis.set_yticks(list(place.values()), [f for _, f in place])
-        for i, target in enumerate(targets):
-            axis.text(
-                0.99, i * (len(features) + 0.8) - 0.62, target, ha="right", va="bottom", weight="bold",
-                transform=axis.get_yaxis_transform(), color=INK,
-            )  # fmt: skip
-        axis.set_ylim(max(place.values()) + 0.7, -1.6)
-        axis.set_xlim(min(-0.08, float(table["low"].min()) - 0.03), 1.0)
-        axis.set_xlabel("0 = chance    ·    1 = read perfectly")
-        grid(axis)
-    handles = [handle(COLOURS[2 + i], "s", _PROBES[k]) for i, k in enumerate(kinds)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    return figure
-
-
-_PROBES = {
-    "linear": "linear probe",
-    "mlp": "linear + network probe (number at the right)",
-    "verification": "telling unseen people apart",
-}
+    features.sort(key=lambda name: (*_FEATURES, name).index(name))
+    lowest = min(-0.08, float(table["low"].min()) - 0.03)
+    panels = []
+    for target in dict.fromkeys(table["target"]):
+        for model in models:
+            figure, axis = _axis(4.8, 0.75 + 0.27 * len(features))
+            part = table[(table["model"] == model) & (table["target"] == target)]
+            for line in part.to_dict("records"):
+                _bar(axis, features.index(line["features"]), line)
+            axis.axvline(0, color=INK, linewidth=1)
+            axis.set_title(f"{target}, {model}" if len(models) > 1 else target)
+            axis.set_yticks(range(len(features)), features)
+            axis.set_ylim(len(features) - 0.4, -0.6)
+            axis.set_xlim(lowest, 1.0)
+            axis.set_xlabel("0 = chance    ·    1 = read perfectly")
+            grid(axis)
+            panels.append(svg(figure))
+    return panels
 
 
 @styled
-def circumplex(table: pd.DataFrame, most: int = 400) -> Figure:
-    """True against predicted valence and arousal on the plane, a panel per model.
+def circumplex(table: pd.DataFrame, most: int = 400) -> list[str]:
+    """True against predicted valence and arousal on the plane: a panel of labels, then one per model.
 
     Args:
         table: `model, valence, arousal, predicted_valence, predicted_arousal`.
         most: faces drawn per panel, taken evenly from the table.
     """
     models = list(dict.fromkeys(table["model"]))
-    figure, axes = _axes(1, len(models) + 1, 9, 10.2 / (len(models) + 1) + 0.3)
-    for i, axis in enumerate(axes):
-        part = table[table["model"] == models[max(i - 1, 0)]]
+    panels = []
+    for title, model in [("labels", models[0]), *((f"{model} predicts", model) for model in models)]:
+        part = table[table["model"] == model]
         part = part.iloc[:: max(1, len(part) // most)]
-        columns = ["valence", "arousal"] if i == 0 else ["predicted_valence", "predicted_arousal"]
+        columns = ["valence", "arousal"] if title == "labels" else ["predicted_valence", "predicted_arousal"]
+        figure, axis = _axis(3.7, 3.9)
         plane(axis)
-        hue = _quadrant(part["valence"].to_numpy(), part["arousal"].to_numpy())
+        quadrant = _quadrant(part["valence"].to_numpy(), part["arousal"].to_numpy())
         axis.scatter(
-            part[columns[0]], part[columns[1]], s=9, c=[COLOURS[k] for k in hue], alpha=0.65, linewidths=0
-        )
-        axis.set_title("labels" if i == 0 else f"{models[i - 1]} predicts")
-    return figure
+            part[columns[0]], part[columns[1]], s=9, c=[COLOURS[k] for k in quadrant], alpha=0.65,
+            linewidths=0,
+        )  # fmt: skip
+        axis.set_title(title)
+        panels.append(svg(figure))
+    return panels
 
 
 @styled
-def detached(table: pd.DataFrame, faces: Mapping[int, NDArray[np.uint8]]) -> Figure:
+def detached(table: pd.DataFrame) -> list[str]:
     """Where a face's prediction goes as each attribute is detached: a panel per face.
 
     Args:
         table: `row, detached, valence, arousal`, with `label_valence` and `label_arousal`.
-        faces: (S, S, 3) uint8 crops by row.
     """
-    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-
-    rows = list(dict.fromkeys(table["row"]))
-    figure, axes = _axes(1, len(rows), 9, 9.6 / max(len(rows), 3) + 0.75)
     settings = list(dict.fromkeys(table["detached"]))
-    for axis, row in zip(axes, rows, strict=True):
+    panels = []
+    for row in dict.fromkeys(table["row"]):
         part = table[table["row"] == row].set_index("detached")
+        figure, axis = _axis(2.5, 2.5)
         plane(axis, words=False)
         start = part.loc["none"]
         for i, name in enumerate(settings):
-            point = part.loc[name]
+            point, colour = part.loc[name], COLOURS[_shade(name, i)] if name != "none" else SOFT
             if name != "none":
                 axis.plot(
                     [start["valence"], point["valence"]], [start["arousal"], point["arousal"]],
-                    color=_shade(name, i), linewidth=1.4, zorder=3,
+                    color=colour, linewidth=1.4, zorder=3,
                 )  # fmt: skip
             axis.plot(
-                point["valence"], point["arousal"], MARKERS[i % len(MARKERS)], color=_shade(name, i),
-                markersize=6.5, markeredgecolor="white", markeredgewidth=0.7, zorder=4,
+                point["valence"], point["arousal"], MARKERS[i % len(MARKERS)], color=colour, markersize=6.5,
+                markeredgecolor="white", markeredgewidth=0.7, zorder=4,
             )  # fmt: skip
         axis.plot(start["label_valence"], start["label_arousal"], "*", color=INK, markersize=11, zorder=5)
-        if row in faces:
-            image = OffsetImage(faces[row], zoom=30 / faces[row].shape[0])
-            axis.add_artist(AnnotationBbox(image, (-0.95, 0.95), frameon=False, pad=0, zorder=2))
-            axis.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2))
-    handles = [handle(_shade(n, i), MARKERS[i % len(MARKERS)], n) for i, n in enumerate(settings)]
-    handles.append(handle(INK, "*", "the label"))
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), 8), frameon=False,
-        title="detached:", title_fontsize=9.5,
-    )  # fmt: skip
-    return figure
+        axis.set_title(f"row {row}")
+        panels.append(svg(figure))
+    return panels
 
 
 def plane(axis: Axes, words: bool = True) -> None:
@@ -207,18 +190,46 @@ def plane(axis: Axes, words: bool = True) -> None:
     axis.set_ylim(-1.3, 1.3)
 
 
+def legend(names: Sequence[str]) -> list[dict[str, str]]:
+    """A key per model: `label`, `colour` (the page's name of it) and `path` (of its marker)."""
+    return [_key(name, f"c{i % 6}", MARKERS[i % 6]) for i, name in enumerate(names)]
+
+
+def probe_legend(table: pd.DataFrame) -> list[dict[str, str]]:
+    """A key per kind of probe in a leakage table, laid out as `legend`."""
+    kinds = set(table["kind"])
+    return [_key(_PROBES[kind], f"c{2 + i}", "s") for i, kind in enumerate(_PROBES) if kind in kinds]
+
+
+def detached_legend(settings: Sequence[str]) -> list[dict[str, str]]:
+    """A key per detach setting and one for the label, laid out as `legend`."""
+    words = {"none": "nothing", "all": "everything"}
+    keys = [
+        _key(words.get(s, s), "soft" if s == "none" else f"c{_shade(s, i)}", MARKERS[i % len(MARKERS)])
+        for i, s in enumerate(settings)
+    ]
+    return [*keys, _key("the label", "ink", "*")]
+
+
 @styled
 def svg(figure: Figure) -> str:
-    """The figure as SVG markup, deterministic."""
+    """The figure as SVG markup to stand within a page, deterministic, in the page's own colours.
+
+    Names inside it are made unique by its content, since all panels of a page share one space of names.
+    """
+    import hashlib
+
     buffer = BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue().decode()
-    return text[text.index("<svg") :]
-
-
-def data_uri(figure: Figure) -> str:
-    """The figure as an SVG data URI for an `img` element."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg(figure).encode()).decode()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    markup = buffer.getvalue().decode()
+    markup = markup[markup.index("<svg") :]
+    markup = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", markup, flags=re.DOTALL)
+    markup = re.sub(r' (width|height)="[\d.]+pt"', "", markup, count=2)  # the page sets its size
+    for colour, name in _VARIABLES.items():
+        markup = re.sub(colour, f"var(--{name})", markup, flags=re.IGNORECASE)
+    prefix = "p" + hashlib.sha256(markup.encode()).hexdigest()[:8]
+    markup = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", markup)
+    return re.sub(r">\s+<", "><", markup.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))
 
 
 def face_uri(face: NDArray[np.uint8], side: int = 96) -> str:
@@ -232,16 +243,32 @@ def face_uri(face: NDArray[np.uint8], side: int = 96) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _axes(
-    rows: int, columns: int, width: float, height: float, sharey: bool = False
-) -> tuple[Figure, list[Axes]]:
+def _axis(width: float, height: float) -> tuple[Figure, Axes]:
+    """One panel of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
-    return figure, list(axes.ravel())
+    return figure, figure.subplots()
+
+
+def _bar(axis: Axes, row: int, line: dict[Any, Any]) -> None:
+    """One probe's score in a leakage panel; linear and network probe share a row."""
+    thick = 0.8 / (1 if line["kind"] == "verification" else 2)
+    at = row + {"linear": -thick / 2, "mlp": thick / 2}.get(line["kind"], 0.0)
+    colour = COLOURS[2 + list(_PROBES).index(line["kind"])]
+    control = line["features"] not in (*_FEATURES, "backbone")
+    axis.barh(
+        at, line["score"], height=0.92 * thick, color=colour, alpha=0.35 if control else 0.95,
+        edgecolor=colour, linewidth=0.8,
+    )  # fmt: skip
+    axis.plot([line["low"], line["high"]], [at, at], color=INK, linewidth=1)
+    if line["kind"] != "linear":
+        axis.text(
+            1.02, row, text(line["score"]), va="center", fontsize=8.5, color=INK,
+            transform=axis.get_yaxis_transform(),
+        )  # fmt: skip
 
 
 def _interval(axis: Axes, height: float, value: float, low: float, high: float, series: int) -> None:
@@ -259,15 +286,15 @@ def _offset(series: int, count: int) -> float:
     return (series - (count - 1) / 2) * min(0.3, 0.7 / count)
 
 
-def _legend(figure: Figure, names: Sequence[str]) -> None:
-    handles = [handle(COLOURS[i % 6], MARKERS[i % 6], name) for i, name in enumerate(names)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(names), frameon=False)
-
-
 def _quadrant(valence: NDArray[Any], arousal: NDArray[Any]) -> NDArray[np.intp]:
     """Index into `_WORDS`: which quadrant each label lies in."""
     return np.where(arousal >= 0, np.where(valence >= 0, 0, 1), np.where(valence >= 0, 3, 2))
 
 
-def _shade(name: str, series: int) -> str:
-    return {"none": SOFT, "all": COLOURS[0]}.get(name, COLOURS[1 + (series - 1) % 5])
+def _shade(setting: str, series: int) -> int:
+    """Index into `COLOURS` of a detach setting."""
+    return 0 if setting == "all" else 1 + (series - 1) % 5
+
+
+def _key(label: str, colour: str, marker: str) -> dict[str, str]:
+    return {"label": label, "colour": colour, "path": _PATHS[marker]}

@@ -17,11 +17,15 @@ from idfer.attributes.table import AttributeTable
 from idfer.data.images import Preprocess
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
+from idfer.evaluation.evaluation import Evaluation
 from idfer.evaluation.metrics import ccc
-from idfer.evaluation.suite import Evaluation, json_ready, measure
+from idfer.evaluation.suite import measure
 from idfer.models.network import Network
 from idfer.reporting.report import evaluate, number, write_metrics, write_report
-from idfer.training.checkpoint import Checkpoint, load_checkpoint, save_model, write_config
+from idfer.results import json_ready
+from idfer.training.checkpoint import Checkpoint, load_checkpoint
+
+from runs import record_of, write_run
 
 SIZE, PEOPLE, EACH = 32, 12, 4
 
@@ -56,12 +60,8 @@ def run_folder(folder, attributes=("gender", "age"), seed=0, **options):
     torch.manual_seed(seed)
     network = Network("test_resnet", SIZE, attributes, dim=8, **options).eval()
     contract = Preprocess(SIZE)
-    config = {"method": "idfer" if attributes else "erm", "backbone": "test_resnet", "dim": 8}
-    config["network"] = options
-    folder.mkdir(parents=True)
-    write_config(folder, config | {"attributes": list(attributes), "preprocess": contract.to_dict()})
-    save_model(folder, network)
-    return folder
+    record = record_of("test_resnet", attributes, 8, contract, **options)
+    return write_run(folder, network, record)
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_a_diverged_network_is_an_error_not_a_nan(run, faces):
     good = load_checkpoint(run)
     with torch.no_grad():
         good.network.head[-1].bias.fill_(float("nan"))
-    bad = Checkpoint(good.network, good.config, good.preprocess, good.name, good.path)
+    bad = Checkpoint(good.network, good.record, good.name, good.path)
     with pytest.raises(IdferError, match="weights have diverged"):
         measure(bad, Manifest.read(faces), suites=["accuracy"], device="cpu", progress=False)
 

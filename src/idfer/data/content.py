@@ -25,7 +25,7 @@ def image_keys(manifest: Manifest) -> NDArray[np.int64]:
     files = manifest.files
     frames = manifest.frame["frame"].tolist()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        keys = list(pool.map(_image_key, files, frames, chunksize=64))
+        keys = list(pool.map(_image_key, files, frames))
     return np.array(keys, np.int64)
 
 
@@ -46,7 +46,8 @@ def content_digest(manifest: Manifest, keys: NDArray[np.int64]) -> str:
     digest = hashlib.sha256(keys.tobytes())
     digest.update(manifest.targets.tobytes())
     digest.update("\0".join(manifest.frame["subject"]).encode())
-    digest.update(str([manifest.box(row) for row in range(len(manifest))]).encode())
+    digest.update(manifest.boxes.tobytes())
+    digest.update(manifest.whole.tobytes())
     return digest.hexdigest()[:16]
 
 

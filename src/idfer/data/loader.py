@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from idfer.data.images import Preprocess, read_reduced
+from idfer.data.images import read_reduced
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 from idfer.progress import track
+from idfer.types import Preprocessing
 
 MEMORY_LIMIT = 2 << 30  # bytes of decoded faces kept in memory; 64 px: 170,000 faces, 224 px: 14,000
 
@@ -29,7 +30,9 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
             never read.
     """
 
-    def __init__(self, manifest: Manifest, preprocess: Preprocess, errors: Mapping[int, str] | None = None):
+    def __init__(
+        self, manifest: Manifest, preprocess: Preprocessing, errors: Mapping[int, str] | None = None
+    ):
         self.manifest, self.preprocess = manifest, preprocess
         self.files = manifest.files
         self.pixels: Tensor | None = None
@@ -108,7 +111,7 @@ def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def face_batches(
     manifest: Manifest,
-    preprocess: Preprocess,
+    preprocess: Preprocessing,
     batch_size: int = 256,
     num_workers: int = 0,
     errors: Mapping[int, str] | None = None,

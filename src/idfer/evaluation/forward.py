@@ -127,12 +127,16 @@ class Pass:
         wanted = set(self.crop_rows)
         control = _control(model, self.seed) if self.control else None
         keys = _row_keys(faces, answers.feature_rows, self.seed)
-        answers.errors[list(unusable or {})] = list((unusable or {}).values())
         known = np.ones(count, bool) if vectors is None else np.isfinite(vectors).all(axis=(1, 2))
         answers.errors[~known & (answers.errors == "")] = _NO_VECTORS
         start = 0
         with bar("running the network", count, self.progress) as advance:
-            for rows, pixels, messages in face_batches(faces, model.preprocess, self.batch_size):  # type: ignore[arg-type]
+            for rows, pixels, messages in face_batches(
+                faces,
+                model.preprocess,
+                self.batch_size,
+                errors=unusable,
+            ):
                 stretch = np.arange(start, min(start + self.batch_size, count))
                 start += self.batch_size
                 unread = np.setdiff1d(stretch, rows)

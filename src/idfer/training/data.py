@@ -79,11 +79,11 @@ def training_data(
     Raises:
         IdferError: fewer than two faces can be used.
     """
-    faces = FaceDataset(train, preprocess)
+    faces = FaceDataset(train, preprocess, unusable)
     if faces.fits():
         faces.load(progress)
     count = len(train)
-    errors = {**faces.errors, **unusable}
+    errors = dict(faces.errors)
     retrieved, posterior, weight = torch.zeros(count, 0, 1), torch.zeros(count, 0), torch.ones(count)
     if table is not None:
         failed = np.flatnonzero(table.errors != "")

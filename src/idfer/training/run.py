@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,9 @@ def run(
     placed = locate(train, settings.detector, progress=progress)
     if len(placed.errors) == len(train):
         first = placed.errors[min(placed.errors)]
-        raise IdferError(f"no face can be trained on; the first: {first} {placed.hint}".rstrip())
+        raise IdferError(f"no face can be trained on; the first: {first}. {placed.hint}".rstrip(". ") + ".")
+    if placed.hint:
+        print(f"idfer: {placed.hint}.", file=sys.stderr)
     size = settings.size or int(data_config(create_backbone(settings.backbone))["size"])
     torch.manual_seed(settings.seed)
     network = new_network(plan, size, settings.pretrained)

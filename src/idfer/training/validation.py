@@ -33,11 +33,11 @@ class Validation:
     ):
         self.manifest, self.preprocess, self.unusable = manifest, preprocess, unusable
         self.retrieved = None if retrieved is None else torch.from_numpy(retrieved)
-        dataset = FaceDataset(manifest, preprocess)
+        dataset = FaceDataset(manifest, preprocess, unusable)
         self.kept = list(self._batches()) if dataset.fits() else None
 
     def _batches(self) -> Iterator[tuple[np.ndarray, torch.Tensor, list[str]]]:
-        return face_batches(self.manifest, self.preprocess)
+        return face_batches(self.manifest, self.preprocess, errors=self.unusable)
 
     def score(self, network: Network, device: torch.device) -> dict[str, float]:
         """`val_ccc_valence`, `val_ccc_arousal` and their mean `val_ccc`; {} where no face can be read."""

@@ -151,6 +151,16 @@ def test_overlapping_boxes_keep_the_surest() -> None:
     assert faces._ordered([outer, beside, tiny, inner]) == [beside, inner]
 
 
+def test_fingerprints_tell_detectors_apart(detector: faces.Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the same detector in another process, another where the faces may be others."""
+    same = type(detector)(*([ASSET] if detector.name == "yunet" else []))
+    assert detector.name in detector.fingerprint
+    assert detector.fingerprint == same.fingerprint
+    before = detector.fingerprint
+    monkeypatch.setattr(cv2, "__version__", "99")
+    assert detector.fingerprint != before
+
+
 # -- which detector -----------------------------------------------------------------------------------------
 
 

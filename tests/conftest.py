@@ -43,6 +43,7 @@ def squares(tmp_path: Path) -> Manifest:
                 "split": split,
                 "valence": valence,
                 "arousal": arousal,
+                "detector": "none",  # each picture is whole, as a crop is
             }
         )
     manifest = Manifest.from_frame(pd.DataFrame(rows), tmp_path)

@@ -201,12 +201,24 @@ def test_missing_files_are_named(tmp_path):
     (tmp_path / "open_clip_config.json").write_text("{")
     with pytest.raises(IdferError, match="cannot be read as JSON"):
         load_clip(f"local-dir:{tmp_path}")
+    (tmp_path / "open_clip_config.json").write_text("[" * 100_000)
+    with pytest.raises(IdferError, match="cannot be read as JSON"):
+        load_clip(f"local-dir:{tmp_path}")
     (tmp_path / "open_clip_config.json").write_text("{}")
     with pytest.raises(IdferError, match="has no 'model_cfg'"):
         load_clip(f"local-dir:{tmp_path}")
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": tiny_clip.MODEL}))
     with pytest.raises(IdferError, match="holds no weights"):  # and no random model in their place
         load_clip(f"local-dir:{tmp_path}")
+
+
+@pytest.mark.parametrize("content", [5, {"text_cfg": 5}, {"text_cfg": {"tokenizer_kwargs": []}}])
+def test_a_configuration_of_another_kind_is_one_line(folder, tmp_path, content):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "open_clip_config.json").write_text(json.dumps({"model_cfg": content}))
+    with pytest.raises(IdferError, match=r"copy: cannot be loaded \(") as caught:
+        load_clip(f"local-dir:{copy}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", ["ViT-B-16/openai", "hf-hub:timm/vit_base_patch16_clip_224.openai"])

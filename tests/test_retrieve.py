@@ -412,9 +412,10 @@ def test_which_clip_answered_and_how_sure_it_was_is_said(tmp_path, spec, capsys)
         assert f"{name} {mean:.2f} (chance {1 / len(levels):.2f})" in said
 
 
-def test_a_clip_that_gives_no_numbers_is_refused(tmp_path):
+@pytest.mark.parametrize("damaged", ["visual.proj", "text_projection"])
+def test_a_clip_that_gives_no_numbers_is_refused(tmp_path, damaged):
     weights = tiny_clip.weights()
-    weights["visual.proj"][0] = float("nan")
+    weights[damaged][0] = float("nan")
     folder = tiny_clip.make(tmp_path / "clip")
     save_file({k: v.contiguous() for k, v in weights.items()}, folder / "open_clip_model.safetensors")
     with pytest.raises(IdferError, match=r"clip: its embeddings are not numbers"):

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 
@@ -100,6 +101,9 @@ TEMPLATES = "    templates: ['a {} face']\n"
         ("attributes:\n  embedding:\n" + TEMPLATES + LEVELS, "attribute 'embedding' clashes"),
         ("attributes:\n  1:\n" + TEMPLATES + LEVELS, "attribute 1 is not a name"),
         ("attributes: [", "not a YAML vocabulary"),
+        ("name: 2001-99-99", "not a YAML vocabulary"),
+        ("name: " + "9" * 5000, "not a YAML vocabulary"),
+        ("name: " + "[" * 5000, "not a YAML vocabulary"),
     ],
 )
 def test_a_broken_file_is_one_line_that_names_file_and_place(tmp_path, text, said):
@@ -110,6 +114,24 @@ def test_a_broken_file_is_one_line_that_names_file_and_place(tmp_path, text, sai
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize("place", ["templates", "name"])
+def test_aliases_that_unfold_without_end_are_not_unfolded(tmp_path, place):
+    names = "abcdefghijklmnopqrstuvwxyz"
+    lists = ["&a [x, x, x, x, x, x, x, x, x]"]
+    lists += [f"&{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise(names)]  # 9 ** 26 times x
+    bomb = "[" + ", ".join(lists) + "]\n"
+    text = "name: " + bomb if place == "name" else ""
+    text += HEAD + ("    templates: " + bomb if place == "templates" else TEMPLATES) + LEVELS
+    with pytest.raises(IdferError, match="a list"):
+        Vocabulary.load(write(tmp_path, text))
+
+
+def test_a_name_that_no_file_has_is_a_usage_error():
+    for name in ("x" * 5000, "nul\0"):
+        with pytest.raises(UsageError, match="unknown vocabulary"):
+            Vocabulary.load(name)
 
 
 def test_a_binary_file_is_refused(tmp_path):

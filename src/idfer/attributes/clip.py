@@ -130,12 +130,7 @@ class Clip:
         Raises:
             IdferError: an embedding is not a number.
         """
-        embedding = self.encode_preprocessed(batch)
-        if not np.isfinite(embedding).all():
-            raise IdferError(
-                f"{self.spec}: its embeddings are not numbers, so its weights may be damaged; get them again."
-            )
-        return embedding.astype(np.float16)
+        return self._numbers(self.encode_preprocessed(batch)).astype(np.float16)
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts, (T, E) float32, rows of unit length."""
@@ -158,7 +153,7 @@ class Clip:
 
         Raises:
             IdferError: the tokenizer gives two levels the same tokens, because prompts are too long for this
-                model or its tokenizer's files are not complete.
+                model or its tokenizer's files are not complete; or an embedding is not a number.
         """
         rows = []
         for attribute in vocabulary.attributes.values():
@@ -166,7 +161,15 @@ class Clip:
             for level in attribute.levels:
                 mean = self.encode_texts(attribute.prompts(level)).mean(axis=0)
                 rows.append(mean / np.linalg.norm(mean))
-        return np.stack(rows).astype(np.float32)
+        return self._numbers(np.stack(rows).astype(np.float32))
+
+    def _numbers(self, embedding: np.ndarray) -> np.ndarray:
+        """An embedding as it is, if it holds numbers only."""
+        if not np.isfinite(embedding).all():
+            raise IdferError(
+                f"{self.spec}: its embeddings are not numbers, so its weights may be damaged; get them again."
+            )
+        return embedding
 
     def _check_told_apart(self, levels: Iterator[list[str]]) -> None:
         """Refuse a tokenizer that cuts the level's word off, or knows no words at all."""
@@ -294,7 +297,7 @@ def _check_folder(folder: Path) -> None:
         content = json.loads(config.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise IdferError(f"{config}: no such file; put the model's open_clip configuration there.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise IdferError(f"{config}: cannot be read as JSON ({error}); write it again.") from error
     if not isinstance(content, dict) or "model_cfg" not in content:
         raise IdferError(f"{config}: has no 'model_cfg'; wrap the model's configuration in that key.")
@@ -350,9 +353,9 @@ def _create(source: _Source, device: torch.device) -> tuple[nn.Module, Any]:
     import open_clip
 
     options: dict[str, Any] = {}
-    if source.folder is not None and (merges := _own_merges(source.folder)):
-        options["bpe_path"] = str(merges)
     try:
+        if source.folder is not None and (merges := _own_merges(source.folder)):
+            options["bpe_path"] = str(merges)
         with _quiet():
             model = open_clip.create_model(
                 source.model, source.pretrained, device=device, require_pretrained=True,

@@ -120,9 +120,9 @@ def check(columns: Columns, file: str | Path) -> None:
             raise _bad(file, f"row {rows[0]} ({path[rows[0]]}): {reason}")
 
     refuse(np.array([not name for name in path]), "its path is empty")
-    refuse(columns["frame"] < -1, "its frame is below -1")
-    refuse(np.array([not _is_box(box) for box in columns["box"]]), "its box is not x, y, width, height")
-    failed = errors != ""
+    failed = errors != ""  # perhaps because of its box
+    boxless = np.array([not _is_box(box) for box in columns["box"]])
+    refuse(~failed & boxless, "its box is not x, y, width, height")
     refuse(failed & ~np.isnan(posteriors).all(axis=1), "it has an error, and yet posteriors")
     refuse(~failed & ~np.isfinite(posteriors).all(axis=1), "a posterior is not a number")
     outside = ((posteriors < -1e-6) | (posteriors > 1 + 1e-6)).any(axis=1)

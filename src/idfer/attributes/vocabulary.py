@@ -80,7 +80,7 @@ class Vocabulary:
         preset = _PRESETS / f"{name_or_path}.yaml"
         if str(name_or_path) in presets():
             path = preset
-        elif not path.is_file():
+        elif not _is_file(path):
             if path.suffix in {".yaml", ".yml"}:
                 raise IdferError(
                     f"{path}: no such vocabulary file. Check the path, or use a preset: "
@@ -99,7 +99,7 @@ class Vocabulary:
             raise IdferError(f"{source}: attributes is empty; name at least one attribute.")
         title = body.get("name", name)
         if not isinstance(title, str) or not title.strip():
-            raise IdferError(f"{source}: name is {title!r}; give it as text, or leave it out.")
+            raise IdferError(f"{source}: name is {_shown(title)}; give it as text, or leave it out.")
         built = {str(key): _attribute(key, value, source) for key, value in attributes.items()}
         return cls(title, built)
 
@@ -166,8 +166,22 @@ def _words(content: object, source: str, where: str) -> tuple[str, ...]:
         )
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise IdferError(f"{source}: {where}: {text!r} is not a text; write words, in quotes if need be.")
+            raise IdferError(
+                f"{source}: {where}: {_shown(text)} is not a text; write words, in quotes if need be."
+            )
     return tuple(texts)
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it; of a collection its kind, for a YAML alias can make one endless."""
+    return f"a {type(value).__name__}" if isinstance(value, (list, dict, set, tuple)) else repr(value)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a null character
+        return False
 
 
 def _mapping(content: object, source: str, where: str) -> dict[Any, Any]:
@@ -213,3 +227,5 @@ def _read_yaml(path: Path) -> object:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise IdferError(f"{path}{line}: not a YAML vocabulary: {problem}.") from error
+    except (ValueError, RecursionError) as error:  # a date that is none, a number or nesting without end
+        raise IdferError(f"{path}: not a YAML vocabulary: {error}.") from error

@@ -15,7 +15,7 @@ from PIL import Image
 
 import idfer
 from idfer import AttributeTable, Manifest
-from idfer.data.images import Preprocess
+from idfer.data.images import Preprocess, read_image
 from idfer.inference.predictor import Predictor
 from idfer.models.network import Network
 
@@ -95,7 +95,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with a small untrained network, its head made sensitive so that inputs matter."""
-    contract = Preprocess(32, margin=0.2, detector="haar")
+    contract = Preprocess(32, margin=0.2, detector="auto")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = Network(BACKBONE, contract.size, ["gender", "age"], 16)
@@ -128,3 +128,13 @@ def photos(tmp_path: Path, astronaut: np.ndarray) -> Path:
     save(folder / "deep" / ".hidden" / "e.png", astronaut)
     (folder / "notes.txt").write_text("not an image, and not asked about")
     return folder
+
+
+@pytest.fixture
+def spoiled(photos: Path) -> Path:
+    """The folder `photos` with three files that cannot be read among the good ones."""
+    whole = save(photos / "b cut.jpg", read_image(photos / "b six.png"), quality=90).read_bytes()
+    (photos / "b cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "a empty.jpg").touch()
+    (photos / "z text.jpg").write_text("I am a letter")
+    return photos

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 import idfer
-from idfer.data.images import read_image
+from idfer.cli import main
+from idfer.data.faces import WholeImage
+from idfer.data.images import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.inference.predictor import Predictor, predict
-from idfer.inference.stream import Stream
+from idfer.models.network import Network
+from idfer.training.checkpoint import load_checkpoint
 
 from photographs import VA, read, save
+from runs import write_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def spoiled(photos: Path) -> Path:
-    """The folder with three files that cannot be read among the good ones."""
-    whole = save(photos / "b cut.jpg", read_image(photos / "b six.png"), quality=90).read_bytes()
-    (photos / "b cut.jpg").write_bytes(whole[: len(whole) // 2])
-    (photos / "a empty.jpg").touch()
-    (photos / "z text.jpg").write_text("I am a letter")
-    return photos
 
 
 def test_bad_images_become_rows_and_the_rest_is_predicted(
@@ -81,6 +78,9 @@ def test_no_face_is_not_a_failure(untrained: Path, photos: Path, tmp_path: Path)
         ({"model": "nowhere"}, "nowhere"),
         ({"inputs": ["clip.mp4"]}, "video"),
         ({"inputs": []}, "nothing to predict"),
+        ({"inputs": [""]}, "empty name"),
+        ({"swap": ""}, "--swap has an empty name"),
+        ({"attributes": True}, "--clip ViT-B-16/openai"),
         ({"batch_size": 0}, "batch_size"),
         ({"device": "tpu"}, "device"),
     ],
@@ -89,11 +89,11 @@ def test_wrong_requests_are_refused_before_any_work(
     untrained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("idfer.inference.stream.read_image", lambda path: pytest.fail("read an image"))
+    monkeypatch.setattr("idfer.inference.stream.read_reduced", lambda path: pytest.fail("read an image"))
     request = {"inputs": [str(photos)], "model": str(untrained), "out": "out.csv", "progress": False}
     with pytest.raises(UsageError, match=reason):
         predict(**request | change)
-    assert not Path("out.csv").exists()
+    assert not list(Path().glob("out*"))
 
 
 def test_folder_without_images_is_named(untrained: Path, tmp_path: Path) -> None:
@@ -106,49 +106,90 @@ def test_folder_without_images_is_named(untrained: Path, tmp_path: Path) -> None
 def test_unwritable_output_is_found_before_the_work(
     untrained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("idfer.inference.stream.read_image", lambda path: pytest.fail("read an image"))
+    monkeypatch.setattr("idfer.inference.stream.read_reduced", lambda path: pytest.fail("read an image"))
     (tmp_path / "file").touch()
     with pytest.raises(IdferError, match="cannot write"):
         predict([str(photos)], str(untrained), out=str(tmp_path / "file" / "out.csv"), progress=False)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_stopped_early_keeps_what_was_made(
-    untrained: Path,
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    error: type[BaseException],
-) -> None:
-    queue = Stream._queue
+def narrow(path: Path) -> Path:
+    """An image of 604 bytes that a square would make 3,600 million pixels of."""
+    return save(path, np.zeros((1, 60000, 3), np.uint8))
 
-    def stop_at_third(self: Stream, file: Path) -> None:
-        if file.name.startswith("c"):
-            raise error
-        queue(self, file)
 
-    monkeypatch.setattr(Stream, "_queue", stop_at_third)
+def test_an_image_too_narrow_for_a_square_is_a_row(untrained: Path, photos: Path, tmp_path: Path) -> None:
+    narrow(photos / "b narrow.png")
     out = tmp_path / "out.csv"
-    with pytest.raises(error):
-        predict([str(photos)], str(untrained), detector="none", out=str(out), batch_size=1, progress=False)
-    assert [Path(p).name for p in read(out)["input"]] == ["a one.png", "b six.png"]
-    assert "stopped early" in capsys.readouterr().err
+    with pytest.raises(IdferError, match=r"1 face\(s\) could not be predicted \(first: .*b narrow\.png: "):
+        predict([str(photos)], str(untrained), detector="none", out=str(out), progress=False)
+    written = read(out)
+    assert written["valence"].notna().tolist() == [True, False, True, True, True]
+    assert "60000" in written["error"].iloc[1]
 
 
-def test_a_full_disk_keeps_the_old_results(
+def test_a_swapped_image_that_cannot_be_cut_out_is_named(model: Predictor, photos: Path) -> None:
+    other = narrow(photos / "narrow.png")
+    with pytest.raises(IdferError, match=r"narrow\.png: .*60000"):
+        model(photos / "a one.png", swap=other, detector="none")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("bad"), ValueError("odd"), OSError(5, "I/O")])
+@pytest.mark.parametrize("place", ["detector", "crop"])
+def test_whatever_fails_on_one_image_is_its_row(
+    model: Predictor, photos: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception
+) -> None:
+    def failing(work: Callable) -> Callable:
+        def or_fail(self: object, image: np.ndarray, *rest: object) -> object:
+            if image.shape == (120, 120, 3):  # "d.png"
+                raise error
+            return work(self, image, *rest)
+
+        return or_fail
+
+    owner, name = {"detector": (WholeImage, "__call__"), "crop": (Preprocess, "crop")}[place]
+    monkeypatch.setattr(owner, name, failing(getattr(owner, name)))
+    frame = model([photos / "deep" / "d.png", photos / "a one.png"], detector="none").frame()
+    assert "d.png: " in frame["error"][0]
+    assert frame["valence"].notna().tolist() == [False, True]
+    with pytest.raises(IdferError, match=r"d\.png: "):
+        model(photos / "a one.png", swap=photos / "deep" / "d.png", detector="none")
+
+
+def test_a_batch_that_needs_too_much_memory_loses_no_other(
     untrained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(frame: pd.DataFrame, header: bool = False) -> str:
-        raise OSError(28, "No space left on device")
+    """The six faces of one image are three batches; the network fails on the second."""
+    forward, batches = Network.forward, []
 
+    def short_of_memory(self: Network, *args: object, **kwargs: object) -> object:
+        batches.append(1)
+        if len(batches) == 2:
+            raise MemoryError
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(Network, "forward", short_of_memory)
     out = tmp_path / "out.csv"
-    out.write_text("yesterday's\n")
-    monkeypatch.setattr("idfer.inference.output._csv", full)
-    with pytest.raises(IdferError, match="No space left"):
-        predict([str(photos)], str(untrained), detector="none", out=str(out), progress=False)
-    assert out.read_text() == "yesterday's\n"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "photos"]
+    with pytest.raises(IdferError, match=r"2 face\(s\) could not be predicted .*out of memory.*--batch_size"):
+        predict(
+            [str(photos / "b six.png")], str(untrained), detector="haar", out=str(out), batch_size=2,
+            progress=False,
+        )  # fmt: skip
+    assert read(out)["valence"].notna().tolist() == [True, True, False, False, True, True]
+
+
+def test_damaged_weights_are_a_failure(
+    untrained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = load_checkpoint(untrained)
+    with torch.no_grad():
+        checkpoint.network.head[-1].bias[0] = float("nan")
+    run = write_run(tmp_path / "damaged", checkpoint.network, checkpoint.record)
+    arguments = ["predict", str(photos / "a one.png"), "--model", str(run), "--detector", "none"]
+    assert main([*arguments, "--progress", "false", "-o", str(tmp_path / "out.csv")]) == 1
+    assert "1 face(s) could not be predicted (first: the model's output is not a number" in (
+        capsys.readouterr().err
+    )
+    assert "not a number" in read(tmp_path / "out.csv")["error"].iloc[0]
 
 
 def test_damaged_weights_never_pass_as_numbers(untrained: Path, photos: Path) -> None:

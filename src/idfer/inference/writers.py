@@ -30,7 +30,8 @@ def write_all(tables: Iterable[pd.DataFrame], target: Path | None) -> None:
     What ends it early is raised, after a line on stderr that says where the rows made until then are.
 
     Raises:
-        IdferError: the output cannot be written.
+        IdferError: the file cannot be written.
+        OSError: stdout cannot be written.
     """
     if target is None:
         with stdout_writer() as write, _saying(lambda: "the rows made until then are on stdout."):
@@ -136,10 +137,11 @@ def stdout_writer() -> Iterator[Write]:
     A reader that has seen enough, as in `idfer predict ... | head`, ends the context without an error.
 
     Raises:
-        IdferError: stdout is closed, or what it leads to is full.
+        IdferError: there is no stdout.
+        OSError: what it leads to is full; the command line makes one line of it.
     """
     if sys.stdout is None:
-        raise IdferError("stdout is closed; give a file with -o.")
+        raise IdferError("there is no stdout to write to; give a file with -o.")
     encoding = sys.stdout.encoding or "utf-8"
     header = True
 
@@ -153,11 +155,6 @@ def stdout_writer() -> Iterator[Write]:
         yield write
     except BrokenPipeError:
         _give_up_stdout()
-    except OSError as error:
-        _give_up_stdout()
-        raise IdferError(
-            f"cannot write to stdout: {error.strerror or error}; free some space, or give a file with -o."
-        ) from error
 
 
 def _give_up_stdout() -> None:

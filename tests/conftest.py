@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import skimage.data
+import torch
 from PIL import Image
 
+import idfer
 from idfer import AttributeTable, Manifest
+from idfer.data.images import Preprocess, read_image
+from idfer.inference.predictor import Predictor
+from idfer.models.network import Network
+
+from photographs import save
+from runs import record_of, write_run
 
 BACKBONE = "test_resnet"  # timm's own model for tests: small, with batch normalisation
 
@@ -71,3 +82,60 @@ def squares_table(squares: Manifest) -> AttributeTable:
     )
     table.write(squares.root / "attributes.parquet")
     return table
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Tests that predict face by face are faster without threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with a small untrained network, its head made sensitive so that inputs matter."""
+    contract = Preprocess(32, margin=0.2, detector="auto")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(BACKBONE, contract.size, ["gender", "age"], 16)
+    with torch.no_grad():
+        network.head[-1].weight.mul_(5)
+    folder = tmp_path_factory.mktemp("untrained")
+    return write_run(folder, network, record_of(BACKBONE, ["gender", "age"], 16, contract))
+
+
+@pytest.fixture
+def model(untrained: Path) -> Predictor:
+    return idfer.load(str(untrained), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """The photograph at half size, (256, 256, 3), where Haar is fast; the face is 57 pixels high."""
+    return cv2.resize(skimage.data.astronaut(), (256, 256), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture
+def photos(tmp_path: Path, astronaut: np.ndarray) -> Path:
+    """A folder with one face, six faces, no face, and in a subfolder one more."""
+    folder = tmp_path / "photos"
+    (folder / "deep" / ".hidden").mkdir(parents=True)
+    save(folder / "a one.png", astronaut[:150, :200])
+    save(folder / "b six.png", np.tile(astronaut[:130, 50:180], (2, 3, 1)))
+    save(folder / "c none.PNG", skimage.data.coffee()[:200, :200])
+    save(folder / "deep" / "d.png", astronaut[:120, 45:165, ::-1])
+    save(folder / "deep" / ".hidden" / "e.png", astronaut)
+    (folder / "notes.txt").write_text("not an image, and not asked about")
+    return folder
+
+
+@pytest.fixture
+def spoiled(photos: Path) -> Path:
+    """The folder `photos` with three files that cannot be read among the good ones."""
+    whole = save(photos / "b cut.jpg", read_image(photos / "b six.png"), quality=90).read_bytes()
+    (photos / "b cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "a empty.jpg").touch()
+    (photos / "z text.jpg").write_text("I am a letter")
+    return photos

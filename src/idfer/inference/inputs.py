@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from idfer.data.images import SUFFIXES
 from idfer.errors import IdferError, UsageError
@@ -11,41 +14,141 @@ from idfer.errors import IdferError, UsageError
 _VIDEO = frozenset([".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"])
 
 
-def image_files(inputs: Iterable[str | Path]) -> list[Path]:
-    """List the image files, in the order given; a folder stands for its images at any depth, sorted by path.
+class Source(NamedTuple):
+    """One thing to predict on.
 
-    Hidden files and folders inside a folder (names that begin with a dot) are left out. A file named directly
-    is kept whatever its name, and even if it is missing: reading it tells what is wrong with it.
+    Attributes:
+        path: an image file; or what cannot be one.
+        error: why it cannot be read, where that is known beforehand; "" for everything else.
+    """
+
+    path: Path
+    error: str = ""
+
+
+@dataclass
+class Listing:
+    """What some inputs stand for.
+
+    Attributes:
+        sources: images in the order given, and what should hold or be one but cannot be read.
+        videos: videos in folders, which are left out.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
+
+
+def list_images(inputs: Iterable[str | Path]) -> Listing:
+    """List the images, in the order given; a folder stands for its images at any depth, sorted by path.
+
+    Linked folders are followed; within an input each real folder is searched once, under its own name where
+    it has one there. Hidden files and folders inside a folder (names that begin with a dot) are left out.
+    Whatever looks like an image by its name is kept even if it is a broken link or a pipe, and so is a file
+    named directly, whatever its name: reading it tells what is wrong with it. A folder that cannot be
+    searched, and a link without a suffix that leads nowhere (a folder of images that is not there, it may
+    be), are sources with an `error`.
 
     Raises:
-        UsageError: no input at all, or a video.
-        IdferError: a folder holds no image that can be listed.
+        UsageError: no input at all, an empty name, or a video named directly.
+        IdferError: a folder holds nothing to predict on.
     """
-    found: list[Path] = []
+    listing = Listing()
     for given in inputs:
+        if not str(given):
+            raise UsageError("an input has an empty name; name image files or folders (. is this folder).")
         path = Path(given)
-        if path.is_dir():
-            found.extend(_inside(path))
+        if _is_folder(path):
+            _add_folder(path, listing)
         elif path.suffix.lower() in _VIDEO:
             raise UsageError(
                 f"{path}: video comes in a later version; for now save its frames as images, e.g. "
                 f"`ffmpeg -i {path.name} frames/%06d.png`, and give that folder."
             )
         else:
-            found.append(path)
-    if not found:
+            listing.sources.append(Source(path))
+    if not listing.sources:
         raise UsageError("nothing to predict on; name one or more image files or folders.")
-    return found
+    return listing
 
 
-def _inside(folder: Path) -> list[Path]:
-    images = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
-    if not images:
-        raise IdferError(f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}); give another folder.")
-    return images
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name too long, a folder on the way not permitted: reading it says so
+        return False
+
+
+def _add_folder(folder: Path, listing: Listing) -> None:
+    """Add what a folder holds."""
+    search = _Search()
+    search.enter(folder)
+    while search.links:  # after all that is reached without links, so that a real folder keeps its own name
+        search.enter(min(search.links))
+    if not search.sources:
+        videos = f"; its {len(search.videos)} videos are not read yet" if search.videos else ""
+        raise IdferError(
+            f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){videos}; give another folder."
+        )
+    listing.sources.extend(sorted(search.sources))
+    listing.videos.extend(sorted(search.videos))
+
+
+class _Search:
+    """A walk through a folder.
+
+    Attributes:
+        sources: images so far, and what cannot be read.
+        videos: videos so far.
+        links: links to folders that are still to be followed.
+    """
+
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+        self.videos: list[Path] = []
+        self.links: set[Path] = set()
+        self._entered: set[tuple[int, int]] = set()  # device and inode of real folders
+
+    def enter(self, folder: Path) -> None:
+        """Search a folder and the real folders below it, unless it was searched already."""
+        waiting = [folder]
+        while waiting:
+            below = waiting.pop()
+            self.links.discard(below)
+            try:
+                status = below.stat()
+                if (place := (status.st_dev, status.st_ino)) in self._entered:
+                    continue
+                self._entered.add(place)
+                with os.scandir(below) as entries:
+                    waiting.extend(Path(e.path) for e in entries if self._is_folder(e))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self.sources.append(
+                    Source(below, f"{below}: cannot be searched ({reason}); check its rights.")
+                )
+
+    def _is_folder(self, entry: os.DirEntry[str]) -> bool:
+        """Whether a folder's entry is a real folder; all else is noted."""
+        if entry.name.startswith("."):
+            return False
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        path = Path(entry.path)
+        suffix = path.suffix.lower()
+        reason = ""
+        if entry.is_symlink():
+            try:
+                if entry.is_dir():
+                    self.links.add(path)
+                    return False
+                entry.stat()
+            except OSError as error:  # broken, a loop, or not permitted
+                reason = error.strerror or str(error)
+        if suffix in _VIDEO:
+            self.videos.append(path)
+        elif suffix in SUFFIXES:
+            self.sources.append(Source(path))
+        elif reason and not suffix:
+            self.sources.append(Source(path, f"{path}: is a link that leads nowhere ({reason}); mend it."))
+        return False

@@ -1,20 +1,16 @@
-"""The table of predictions: its columns, and writing it piece by piece as CSV, JSON lines or Parquet."""
+"""The table of predictions: its columns and their types, and its rows as plain values."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idfer.errors import UsageError
+from idfer.errors import IdferError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    Write = Callable[[pd.DataFrame], None]
 
 COLUMNS = {
     "input": "string",
@@ -34,7 +30,6 @@ COLUMNS = {
 """Column names of a prediction table, in order, with their pandas types."""
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
-_DIGITS = 6
 
 
 def table(rows: Sequence[dict[str, Any]], attributes: Sequence[str] = ()) -> pd.DataFrame:
@@ -54,64 +49,30 @@ def check_out(out: str | Path | None) -> Path | None:
 
     Raises:
         UsageError: the suffix is none of `SUFFIXES`, or the path is a folder.
+        IdferError: the system takes no such name.
     """
     if out is None:
         return None
     path = Path(out)
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: cannot tell the format; end the name with one of {', '.join(SUFFIXES)}.")
-    if path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError as error:
+        raise IdferError(
+            f"{str(path)[:200]}: cannot be written ({error.strerror}); give another name."
+        ) from error
+    if folder:
         raise UsageError(f"{path}: is a folder; give the name of a file in it, e.g. {path / 'out.csv'}.")
     return path
 
 
-@contextmanager
-def writer(path: Path | None, attributes: Sequence[str] = ()) -> Iterator[Write]:
-    """Yield a function that appends a DataFrame of `table` to a file, by suffix, or to stdout as CSV.
-
-    Args:
-        path: file to write (what was there is overwritten), or None for stdout.
-        attributes: the extra columns that every DataFrame has.
-    """
-    empty = table([], attributes)
-    if path is None:
-        yield from _stdout(empty)
-    elif path.suffix.lower() == ".parquet":
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema = pa.Table.from_pandas(empty, preserve_index=False).schema
-        with pq.ParquetWriter(path, schema) as parquet:
-            yield lambda f: parquet.write_table(pa.Table.from_pandas(f, schema=schema, preserve_index=False))
-    else:
-        yield from _text_file(path, empty)
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as plain Python values; what is missing (NaN, <NA>) is None."""
+    rows: Any = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return list(rows)
 
 
-def _text_file(path: Path, empty: pd.DataFrame) -> Iterator[Write]:
-    lines = _csv if path.suffix.lower() == ".csv" else _jsonl
-    with path.open("w", encoding="utf-8", newline="") as stream:
-
-        def write(frame: pd.DataFrame) -> None:
-            stream.write(lines(frame))  # one call, so that an interrupt leaves no half row
-
-        stream.write(_csv(empty, header=True) if lines is _csv else "")
-        yield write
-
-
-def _stdout(empty: pd.DataFrame) -> Iterator[Write]:
-    def write(frame: pd.DataFrame, header: bool = False) -> None:
-        sys.stdout.write(_csv(frame, header))
-        sys.stdout.flush()
-
-    write(empty, header=True)
-    yield write
-
-
-def _csv(frame: pd.DataFrame, header: bool = False) -> str:
-    text: str = frame.to_csv(index=False, header=header, float_format=f"%.{_DIGITS}g", lineterminator="\n")
-    return text
-
-
-def _jsonl(frame: pd.DataFrame) -> str:
-    rows = frame.round(_DIGITS).astype(object).where(frame.notna(), None).to_dict("records")
-    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+def to_json(frame: pd.DataFrame) -> str:
+    """A table as a strict JSON list of one object per row; what is missing is null."""
+    return json.dumps(records(frame), ensure_ascii=False, allow_nan=False, indent=1)

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.data.faces import Detector
-from idfer.data.images import read_image
+from idfer.attributes.trust import top_posteriors
+from idfer.data.faces import Detector, Face
+from idfer.data.images import read_reduced
 from idfer.errors import IdferError
+from idfer.inference.failure import Tally, naming, out_of_memory
+from idfer.inference.inputs import Source
 from idfer.inference.output import table
 
 if TYPE_CHECKING:
@@ -54,8 +57,8 @@ class Stream:
         reader: infers identity attributes, where asked for.
         vectors: retrieves ID vectors, where the network reads them.
         attach: (1, A, D) identity features, of another face, to attach.
-        unreadable: images that could not be read so far.
-        first_error: what was wrong with the first of them.
+        unreadable: inputs that could not be read so far.
+        unpredicted: faces so far that have no prediction.
     """
 
     checkpoint: Checkpoint
@@ -65,88 +68,131 @@ class Stream:
     reader: ClipReader | None = None
     vectors: ClipReader | None = None
     attach: Tensor | None = None
-    unreadable: int = 0
-    first_error: str = ""
+    unreadable: Tally = field(default_factory=Tally)
+    unpredicted: Tally = field(default_factory=Tally)
     _rows: list[dict[str, Any]] = field(default_factory=list)
     _faces: list[_Queued] = field(default_factory=list)
+    _tops: np.ndarray | None = None  # (A,) sum of the most probable levels' posteriors
+    _read: int = 0  # faces in that sum
 
     @property
     def extra(self) -> tuple[str, ...]:
         """Columns beyond `output.COLUMNS`: one per attribute level, where attributes are inferred."""
         return self.reader.columns if self.reader else ()
 
-    def run(self, files: Iterable[Path]) -> Iterator[pd.DataFrame]:
-        """Yield tables as of `output.table`, each of some images."""
-        for file in files:
-            self._queue(file)
-            if len(self._faces) >= self.batch_size or len(self._rows) >= _WAITING:
-                yield self._flush()
-        if self._rows:
-            yield self._flush()
+    @property
+    def certainty(self) -> np.ndarray | None:
+        """(A,) mean posterior of each attribute's most probable level over the faces so far; None without."""
+        return None if self._tops is None else self._tops / self._read
 
-    def _queue(self, file: Path) -> None:
-        """Read one image and queue its faces."""
-        import cv2
+    def run(self, sources: Iterable[Source]) -> Iterator[pd.DataFrame]:
+        """Yield tables as of `output.table`, each of some images.
 
-        row: dict[str, Any] = {"input": _printable(str(file)), "frame": 0}
+        Whatever ends it early, the rows made until then are yielded before the error is raised.
+        """
         try:
-            image = read_image(file)
-            faces = self.detector(image)
+            for source in sources:
+                self._queue(source)
+                if len(self._faces) >= self.batch_size or len(self._rows) >= _WAITING:
+                    yield self._flush()
+            if self._rows:
+                yield self._flush()
+        except (KeyboardInterrupt, Exception):
+            made = [row for row in self._rows if "error" in row or "valence" in row]
+            if made:
+                yield table(made, self.extra)
+            raise
+
+    def _queue(self, source: Source) -> None:
+        """Read one image and queue its faces."""
+        row: dict[str, Any] = {"input": _printable(str(source.path)), "frame": 0}
+        try:
+            image, factor, faces = self._faces_in(source)
         except IdferError as error:
-            self._fail(row, str(error))
-            return
-        except (MemoryError, cv2.error) as error:
-            self._fail(
-                row, f"{file}: cannot be searched for faces ({error or 'out of memory'}); scale it down."
-            )
+            self._rows.append(row | {"error": _noted(self.unreadable, error)})
             return
         row["detector"] = self.detector.name
         if not faces:
             self._rows.append(row | {"error": NO_FACE})
         for number, face in enumerate(faces):
-            box = None if self.detector.name == "none" else face.box
-            place = {"x": face.x, "y": face.y, "width": face.width, "height": face.height}
+            x, y, width, height = (factor * value for value in face.box)
+            place = {"x": x, "y": y, "width": width, "height": height}
             self._rows.append(row | place | {"face_id": number, "face_score": face.score})
+            try:
+                self._faces.append(self._queued(source.path, image, face))
+            except IdferError as error:
+                self._rows[-1]["error"] = _noted(self.unpredicted, error)
+
+    def _faces_in(self, source: Source) -> tuple[np.ndarray, int, list[Face]]:
+        """An image, by what its sides were divided in reading, and the faces in it."""
+        if source.error:
+            raise IdferError(source.error)
+        with naming(source.path):
+            image, factor = read_reduced(source.path)
+            return image, factor, self.detector(image)
+
+    def _queued(self, file: Path, image: np.ndarray, face: Face) -> _Queued:
+        """The face of the last row, cut out for all that will look at it."""
+        with naming(file, prefix=True):
+            box = None if self.detector.name == "none" else face.box
             crop = self.checkpoint.preprocess.crop(image, box)
             prepared = self.reader.prepare(image, box) if self.reader else None
             seen = self.vectors.prepare(image, box) if self.vectors else None
-            self._faces.append(_Queued(self._rows[-1], crop, prepared, seen))
-
-    def _fail(self, row: dict[str, Any], reason: str) -> None:
-        reason = _printable(" ".join(reason.split()))
-        self.unreadable += 1
-        self.first_error = self.first_error or reason
-        self._rows.append(row | {"error": reason})
+            return _Queued(self._rows[-1], crop, prepared, seen)
 
     def _flush(self) -> pd.DataFrame:
         """Predict the queued faces and hand out all queued rows."""
         for start in range(0, len(self._faces), self.batch_size):
-            batch = self._faces[start : start + self.batch_size]
-            for face, (valence, arousal) in zip(batch, self._predict(batch), strict=True):
-                if np.isfinite([valence, arousal]).all():
-                    face.row.update(valence=valence, arousal=arousal)
-                else:
-                    face.row["error"] = "the model's output is not a number; its weights may be damaged"
-            if self.reader:
-                prepared = [face.prepared for face in batch if face.prepared is not None]
-                for face, levels in zip(batch, self.reader.posteriors(prepared), strict=True):
-                    face.row.update(zip(self.extra, levels, strict=True))
+            self._answer(self._faces[start : start + self.batch_size])
         rows, self._rows, self._faces = self._rows, [], []
         return table(rows, self.extra)
 
+    def _answer(self, batch: list[_Queued]) -> None:
+        """Fill the rows of some faces, each with numbers or with an error."""
+        try:
+            answers = self._predict(batch)
+            posteriors = self._posteriors(batch)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            short = (
+                f"out of memory in a batch of {len(batch)} faces; lower --batch_size or use another device"
+            )
+            for face in batch:
+                face.row["error"] = _noted(self.unpredicted, IdferError(f"{face.row['input']}: {short}."))
+            return
+        for face, (valence, arousal), levels in zip(batch, answers, posteriors, strict=True):
+            face.row.update(zip(self.extra, levels, strict=True))
+            if np.isfinite([valence, arousal]).all():
+                face.row.update(valence=valence, arousal=arousal)
+            else:
+                broken = "the model's output is not a number; its weights may be damaged"
+                face.row["error"] = _noted(self.unpredicted, IdferError(broken))
+
     def _predict(self, batch: list[_Queued]) -> np.ndarray:
         """Valence and arousal (B, 2) of B faces."""
-        import torch
+        crops = np.stack([face.crop for face in batch])
+        seen = [face.seen for face in batch if face.seen is not None]
+        retrieved = self.vectors.vectors(seen).cpu().numpy() if self.vectors else None
+        outputs = self.checkpoint.predict(crops, self.detach, retrieved=retrieved, attach=self.attach)
+        return outputs.valence_arousal
 
-        network = self.checkpoint.network
-        crops = torch.from_numpy(np.stack([face.crop for face in batch])).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            pixels = self.checkpoint.preprocess.normalise(crops.to(next(network.parameters()).device))
-            seen = [face.seen for face in batch if face.seen is not None]
-            retrieved = self.vectors.vectors(seen) if self.vectors else None
-            prediction = network(pixels, self.detach, retrieved=retrieved, attach=self.attach)
-            found: np.ndarray = prediction.valence_arousal.double().cpu().numpy()
-        return found
+    def _posteriors(self, batch: list[_Queued]) -> np.ndarray:
+        """Level posteriors (B, K) of B faces; K = 0 where no attributes are inferred."""
+        if self.reader is None:
+            return np.empty((len(batch), 0))
+        posteriors = self.reader.posteriors([face.prepared for face in batch if face.prepared is not None])
+        tops = top_posteriors(posteriors, self.reader.levels).sum(axis=0, dtype=np.float64)
+        self._tops = tops if self._tops is None else self._tops + tops
+        self._read += len(batch)
+        return posteriors
+
+
+def _noted(tally: Tally, error: IdferError) -> str:
+    """An error as its row shows it, counted."""
+    reason = _printable(" ".join(str(error).split()))
+    tally.add(reason)
+    return reason
 
 
 def _printable(text: str) -> str:

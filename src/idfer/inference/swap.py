@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idfer.data.images import read_image
+from idfer.data.images import read_reduced
 from idfer.errors import IdferError
+from idfer.inference.failure import naming
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,22 +29,19 @@ def identity_of(
         vectors: reads ID vectors, for a network that needs them.
 
     Raises:
-        IdferError: the image cannot be read or shows no face.
+        IdferError: the image cannot be read, is too large or too narrow, or shows no face.
     """
-    import torch
-
     path = Path(file)
-    image = read_image(path)
-    faces = detector(image)
+    with naming(path):
+        image, _ = read_reduced(path)
+        faces = detector(image)
     if not faces:
         raise IdferError(
             f"{path}: no face found to swap in; give an image with a clear face, or --detector none where "
             "the whole image is one."
         )
-    box = None if detector.name == "none" else faces[0].box
-    network = checkpoint.network
-    crop = torch.from_numpy(checkpoint.preprocess.crop(image, box)).permute(2, 0, 1)[None]
-    pixels = checkpoint.preprocess.normalise(crop.to(next(network.parameters()).device))
-    retrieved = None if vectors is None else vectors.vectors([vectors.prepare(image, box)])
-    with torch.inference_mode():
-        return network.attachable(pixels, retrieved)
+    with naming(path, prefix=True):
+        box = None if detector.name == "none" else faces[0].box
+        crop = checkpoint.preprocess.crop(image, box)
+        retrieved = None if vectors is None else vectors.vectors([vectors.prepare(image, box)]).cpu().numpy()
+        return checkpoint.identity(crop[None], retrieved)

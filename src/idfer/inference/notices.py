@@ -1,0 +1,50 @@
+"""What users of a prediction should know, in one line each on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idfer.attributes.trust import how_sure, warning_of
+
+if TYPE_CHECKING:
+    from idfer.inference.stream import Stream
+    from idfer.training.checkpoint import Checkpoint
+
+
+def say(message: str) -> None:
+    """Print one line on stderr, so that results on stdout stay clean."""
+    print(f"idfer: {message}", file=sys.stderr)
+
+
+def toy_warning(checkpoint: Checkpoint) -> str:
+    """What to say of a model that comes with idfer; "" of any other."""
+    if not checkpoint.shipped:
+        return ""
+    return (
+        f"{checkpoint.name} was trained on drawn faces: it shows the machinery, it is not fit for real "
+        "photographs."
+    )
+
+
+def builtin_warning(clip: str) -> str:
+    """What to say of a CLIP that does not know photographs; "" of any other."""
+    warning = warning_of(clip, drawn=False)
+    return f"{warning} On photographs it called 73 of 106 men feminine." if warning else ""
+
+
+def say_how_sure(stream: Stream, clip: str | None) -> None:
+    """Say which CLIP inferred attributes, where one did, and how sure it was of them."""
+    if clip is not None and stream.reader is not None and stream.certainty is not None:
+        say(how_sure(clip, stream.reader.levels, stream.certainty))
+
+
+def say_left_out(videos: Sequence[Path]) -> None:
+    """Say how many videos in folders are left out."""
+    if videos:
+        say(
+            f"{len(videos)} video(s) in folders are left out, the first {videos[0]}: video comes in a later "
+            "version; for now save frames as images, e.g. with ffmpeg."
+        )

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from evaluated import EACH, PEOPLE, run_folder, write_faces
+from idfer import cli
 from idfer.attributes.table import AttributeTable
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
@@ -358,7 +359,8 @@ def test_photographs_of_people_stay_out_of_the_page_unless_asked_for(run, tmp_pa
     assert "<img" not in text and "<image" not in text and "base64" not in text
     assert "base64" not in (tmp_path / "out" / "metrics.json").read_text(encoding="utf-8")
     assert "--show-faces true" in text and "licences" in text and "drawn by a program" not in text
-    evaluate(run, manifest, show_faces=True, **kwargs)
+    words = ["--show-faces", "true", "--controls", "false", "--device", "cpu", "--progress", "false"]
+    assert cli.main(["evaluate", str(run), str(manifest), "-o", str(tmp_path / "out"), *words]) == 0
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert (
         text.count("<img") == text.count("base64") == 24 + 4

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import subprocess
+import tempfile
 from html.parser import HTMLParser
 
 import numpy as np
@@ -13,55 +14,28 @@ import pandas as pd
 import pytest
 import torch
 
+from evaluated import EACH, PEOPLE, run_folder, write_faces
+from idfer import cli
 from idfer.attributes.table import AttributeTable
-from idfer.data.images import Preprocess
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.evaluation import Evaluation
 from idfer.evaluation.metrics import ccc
 from idfer.evaluation.suite import measure
-from idfer.models.network import Network
-from idfer.reporting.report import evaluate, number, write_metrics, write_report
+from idfer.reporting.content import number
+from idfer.reporting.folder import check_out
+from idfer.reporting.report import evaluate, write_metrics, write_report
 from idfer.results import json_ready
 from idfer.training.checkpoint import Checkpoint, load_checkpoint
-
-from runs import record_of, write_run
-
-SIZE, PEOPLE, EACH = 32, 12, 4
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     """Twelve people in two test splits, more in train; brightness tells `skin`; one file is broken."""
-    from PIL import Image
-
     root = tmp_path_factory.mktemp("faces")
-    rng = np.random.default_rng(0)
-    rows = []
-    for split in ("train", "matched", "balanced"):
-        for person in range(PEOPLE):
-            skin = person / PEOPLE
-            for i in range(EACH):
-                name = f"{split}-{person}-{i}.png"
-                pixels = np.clip(60 + 120 * skin + rng.normal(0, 20, (SIZE, SIZE, 3)), 0, 255)
-                Image.fromarray(pixels.astype(np.uint8)).save(root / name)
-                valence, arousal = rng.uniform(-1, 1, 2)
-                who = f"{'t' if split == 'train' else 'p'}{person}"
-                rows.append((name, who, split, valence, arousal, 1 + 9 * skin))
-    table = pd.DataFrame(rows, columns=["path", "subject", "split", "valence", "arousal", "factor.skin"])
-    table["source"] = "idfer.synthetic"
+    write_faces(root, ("train", "matched", "balanced"))
     (root / "balanced-0-0.png").write_bytes(b"")
-    manifest = Manifest.from_frame(table, root)
-    manifest.write(root / "manifest.parquet")
     return root
-
-
-def run_folder(folder, attributes=("gender", "age"), seed=0, **options):
-    torch.manual_seed(seed)
-    network = Network("test_resnet", SIZE, attributes, dim=8, **options).eval()
-    contract = Preprocess(SIZE)
-    record = record_of("test_resnet", attributes, 8, contract, **options)
-    return write_run(folder, network, record)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +199,9 @@ def test_a_budget_is_certified_over_people_and_per_split(budgeted, run, faces):
         "balanced": 47,
     }
     assert "upper bound" in certified["meaning"] and "mean" in certified["meaning"]
-    assert "nats about the image" in str(found)
+    assert certified["people"] == 12 and certified["ln_people"] == pytest.approx(np.log(12))
+    assert set(certified["attribute_entropy"]) == {"skin"}
+    assert "nats about the image" in str(found) and "ln(12 people) = 2.48" in str(found)
     table = found.frame()
     assert table[table["suite"] == "certificate"]["split"].tolist() == ["matched", "balanced"]
     again = measure(budgeted, manifest, batch_size=5, **kwargs).metrics["certificate"]
@@ -259,15 +235,17 @@ class Page(HTMLParser):
         self.addresses: list[str] = []
         self.alts: list[str] = []
         self.tags: list[str] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
+        self.attributes.append((tag, attributes))
         self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "srcset", "action", "data")]
-        if tag == "img":
-            self.alts.append(found.get("alt") or "")
+        if attributes.get("role") == "img":
+            self.alts.append(attributes.get("aria-label") or "")
 
     def handle_data(self, data):
         self.text += data + " "
@@ -296,14 +274,25 @@ def test_the_page_certifies_the_run_that_has_a_budget(pages):
 def test_the_page_stands_alone_and_can_be_heard(pages, which):
     text = pages[which].read_text(encoding="utf-8")
     page = Page(text)
-    assert page.addresses and all(a.startswith("data:image/") for a in page.addresses)
-    assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    assert "@import" not in text and "url(" not in text
-    assert all(len(alt) > 10 for alt in page.alts) and page.tags.count("h1") == 1
+    assert page.addresses and all(a.startswith("data:image/jpeg;") for a in page.addresses)
+    assert not {"script", "link", "iframe", "object", "style href"} & set(page.tags)
+    assert "@import" not in text and text.count("url(") == text.count("url(#")
+    assert page.tags.count("h1") == 1 and ("html", {"lang": "en"}) in page.attributes
     assert {"main", "table", "caption", "th", "figcaption"} <= set(page.tags)
+    assert all(a.get("scope") in ("col", "row") for tag, a in page.attributes if tag == "th")
+    assert all("alt" in a for tag, a in page.attributes if tag == "img")
+    names = [a["id"] for _, a in page.attributes if a.get("id")]
+    assert len(set(names)) == len(names), "two things of one name"
     assert "drawn by a program" in page.text and "perceived" in page.text
     assert "nan" not in page.text.lower().split()
     assert len(text.encode()) < 1_500_000
+
+
+def test_a_figure_is_heard_as_one_sentence_that_points_to_its_table(pages):
+    alts = Page(pages["budget"].read_text(encoding="utf-8")).alts
+    assert len(alts) == 5, "agreement, leakage, two runs' detached faces, the plane"
+    for alt in alts:
+        assert "table" in alt and len(alt) < 200 and len(re.findall(r"\d+", alt)) <= 2, alt
 
 
 def test_the_page_shows_the_numbers_of_metrics_json(pages, written):
@@ -364,26 +353,95 @@ def test_the_tidy_frame_holds_both_suites(written):
     assert len(table) == len(found.accuracy) + len(found.leakage)
 
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+def test_photographs_of_people_stay_out_of_the_page_unless_asked_for(run, tmp_path):
+    manifest = write_faces(tmp_path, ("matched", "balanced"), source="afew-va")
+    kwargs = {"out": tmp_path / "out", "device": "cpu", "progress": False, "controls": False}
+    evaluate(run, manifest, **kwargs)
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<img" not in text and "<image" not in text and "base64" not in text
+    assert "base64" not in (tmp_path / "out" / "metrics.json").read_text(encoding="utf-8")
+    assert "--show-faces true" in text and "licences" in text and "drawn by a program" not in text
+    words = ["--show-faces", "true", "--controls", "false", "--device", "cpu", "--progress", "false"]
+    assert cli.main(["evaluate", str(run), str(manifest), "-o", str(tmp_path / "out"), *words]) == 0
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert (
+        text.count("<img") == text.count("base64") == 24 + 4
+    )  # the sheet, and the faces with detached attributes
+    assert "--show-faces true" in text, "the command that made it"
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to open the page with")
-@pytest.mark.parametrize(("name", "width"), [("one", 1200), ("two", 400), ("budget", 1200)])
-def test_a_real_browser_shows_the_page(pages, tmp_path, name, width):
-    from PIL import Image
+def test_one_photograph_among_drawn_faces_keeps_them_all_out(run, tmp_path):
+    manifest = Manifest.read(write_faces(tmp_path, ("matched",)))
+    manifest.frame.loc[0, "source"] = ""
+    found = measure(run, manifest, suites=["accuracy"], device="cpu", progress=False)
+    assert found.metrics["data"]["drawn"] is False
+    assert "<img" not in write_report([found], tmp_path / "r.html").read_text(encoding="utf-8")
 
-    shot = tmp_path / "shot.png"
-    command = [
-        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--hide-scrollbars",
-        "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={shot}",
-        f"--window-size={width},2400", "--enable-logging=stderr", "--v=0", pages[name].as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    assert shot.is_file(), done.stderr[-2000:]
-    assert "CONSOLE" not in done.stderr, done.stderr
-    pixels = np.asarray(Image.open(shot).convert("RGB"), float)
-    assert pixels.std() > 10, "the page is blank"
-    bands = pixels.reshape(12, -1).std(axis=1)
-    assert (bands > 2).all(), "a part of the page is blank"
+
+def test_drawn_faces_can_be_left_out_too(written, tmp_path):
+    found, _ = written
+    shown = write_report([found], tmp_path / "a.html").read_text(encoding="utf-8")
+    hidden = write_report([found], tmp_path / "b.html", show_faces=False).read_text(encoding="utf-8")
+    assert shown.count("<img") == 24 + 4 and "base64" not in hidden
+
+
+def test_checks_stand_before_the_numbers_in_words(written, tmp_path):
+    found, out = written
+    checks = found.metrics["checks"]
+    assert {check["code"] for check in checks} == {"IDF101", "IDF109"}, "an untrained network; a broken file"
+    text = Page((out / "report.html").read_text(encoding="utf-8")).text
+    for check in checks:
+        assert 0 < text.index(check["message"]) < text.index("In short")
+    assert text.index("IDF101") < text.index("IDF109"), "the worst first"
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "report.html", "predictions.parquet"])
+def test_a_users_own_file_is_not_replaced(run, faces, tmp_path, name):
+    (tmp_path / name).write_text('{"schema": "mine"}')
+    with pytest.raises(UsageError, match=f"{name} was not written by idfer.*choose another -o"):
+        evaluate(run, faces, out=tmp_path, progress=False)
+    assert (tmp_path / name).read_text() == '{"schema": "mine"}'
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_our_own_report_is_replaced_and_one_beside_a_strangers_is_not(written, tmp_path):
+    _, out = written
+    shutil.copytree(out, tmp_path / "out")
+    check_out(tmp_path / "out")
+    old = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    without = "\n".join(line for line in old.splitlines() if "generator" not in line)
+    (tmp_path / "out" / "report.html").write_text(without, encoding="utf-8")
+    check_out(tmp_path / "out")  # a page of idfer 0.1, which named no generator
+    (tmp_path / "out" / "metrics.json").write_text("[1")
+    with pytest.raises(UsageError, match=r"metrics\.json was not written"):
+        check_out(tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["file", "below a file", "fifo", "folder", "long", "nul", "empty", "link"])
+def test_a_bad_output_is_noticed_before_any_work(tmp_path, kind):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "holds").mkdir()
+    out = {
+        "file": tmp_path / "file",
+        "below a file": tmp_path / "file" / "x" / "y",
+        "nul": "a\0b",
+        "empty": "",
+    }
+    out |= {"long": tmp_path / ("n" * 300) / "x", "link": tmp_path / "link" / "x"}
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    if kind == "fifo":
+        os.mkfifo(tmp_path / "holds" / "metrics.json")
+    elif kind == "folder":
+        (tmp_path / "holds" / "report.html").mkdir()
+    with pytest.raises(UsageError, match=r"choose another -o|give -o a folder"):
+        evaluate("no-such-run", "no-such-manifest", out=out.get(kind, tmp_path / "holds"), progress=False)
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_any_work(tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)  # whoever runs the tests may write everywhere
+    with pytest.raises(UsageError, match="Read-only file system; choose another -o"):
+        evaluate("no-such-run", "no-such-manifest", out=tmp_path / "new" / "deep", progress=False)
+    assert not (tmp_path / "new").exists()

@@ -13,7 +13,8 @@ from PIL import Image
 from idfer.data.images import Preprocess
 from idfer.data.manifest import DRAWN, Manifest
 from idfer.models.network import Network
-from idfer.training.checkpoint import save_model, write_config
+
+from runs import record_of, write_run
 
 SIZE, PEOPLE, EACH = 32, 12, 4
 
@@ -48,9 +49,4 @@ def run_folder(
     """The folder of a run whose network has its first, random weights."""
     torch.manual_seed(seed)
     network = Network("test_resnet", SIZE, tuple(attributes), dim=8, **options).eval()
-    config = {"method": "idfer" if attributes else "erm", "backbone": "test_resnet", "dim": 8}
-    config |= {"network": options, "attributes": list(attributes), "preprocess": Preprocess(SIZE).to_dict()}
-    folder.mkdir(parents=True)
-    write_config(folder, config)
-    save_model(folder, network)
-    return folder
+    return write_run(folder, network, record_of("test_resnet", attributes, 8, Preprocess(SIZE), **options))

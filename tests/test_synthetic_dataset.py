@@ -11,7 +11,8 @@ import torch
 
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
-from idfer.synthetic import dataset
+from idfer.synthetic import dataset, factors
+from idfer.synthetic.captions import captions
 from idfer.synthetic.dataset import counterfactual, synth, write_splits
 from idfer.synthetic.factors import EXPRESSION, IDENTITY, NUISANCE, Factors, sample
 from idfer.synthetic.render import render
@@ -90,6 +91,10 @@ def test_a_place_that_is_not_ours_is_refused_untouched(tmp_path: Path, kind: str
         {"size": 5000},
         {"identities": 0},
         {"seed": -1},
+        {"seed": 99999999999999999999},
+        {"identities": 999_999_999},
+        {"identities": 10_000_000, "per_identity": 1000},
+        {"per_identity": 10**15},
         {"correlation": "age=1"},
         {"split": "a/b"},
     ],
@@ -98,6 +103,39 @@ def test_wrong_requests_leave_nothing_behind(tmp_path: Path, wrong: dict[str, ob
     with pytest.raises(UsageError):
         synth(tmp_path / "out", **{"identities": 1, "per_identity": 1, "progress": False, **wrong})
     assert not (tmp_path / "out").exists()
+
+
+def test_what_does_not_fit_is_refused_before_it_is_drawn_and_says_what_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factors, "available_memory", lambda: 2**30)
+    with pytest.raises(UsageError, match=r"about 26\.8 GiB of memory, 1\.0 GiB are free; at most 7,456 id"):
+        synth(tmp_path / "out", identities=200_000, progress=False)
+    monkeypatch.setattr(factors, "available_memory", lambda: None)
+    monkeypatch.setattr(dataset, "free_disk", lambda _: 10**6)
+    with pytest.raises(UsageError, match=r"at least 0\.2 GiB of disk.*about 488 fit"):
+        synth(tmp_path / "out", identities=2500, per_identity=40, progress=False)
+    with pytest.raises(UsageError, match="at most 16,777,215"):  # float32 factors could not tell them apart
+        sample(2**24, 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_estimate_of_memory_is_what_drawing_takes() -> None:
+    """What is held at the end, for the peak itself is no test's to measure."""
+    faces = sample(500, 2)
+    table = dataset._table(faces, "train")
+    table["caption"] = captions(faces, 0)
+    held = table.memory_usage(deep=True).sum() + 3 * 4 * len(Factors.names()) * len(faces)
+    assert 0.3 < held / (len(faces) * factors._BYTES_PER_FACE) < 1
+
+
+def test_pixels_do_not_depend_on_how_many_faces_are_drawn_at_once(
+    made: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "_BATCH_PIXELS", 48 * 48 * 5)
+    again = synth(tmp_path / "faces", 4, 3, 48, PROTOCOL, seed=5, progress=False)
+    for mine, other in zip(again.files, made.files, strict=True):
+        assert mine.read_bytes() == other.read_bytes()
 
 
 def test_a_run_that_was_killed_can_be_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

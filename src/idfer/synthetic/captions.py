@@ -95,7 +95,7 @@ def contrasts(seed: int = 0) -> dict[str, list[Caption]]:
     At most one of them is true of a face, and the others are the hardest negatives it can have.
     """
     rng = np.random.default_rng([seed, 4])
-    found: dict[str, list[Caption]] = {}
+    contrasting: dict[str, list[Caption]] = {}
     for name, of in LEVELS.items():
         opening = int(rng.integers(len(_OPENINGS)))
         wordings = [prompts[name] for prompts in (_DEFAULT, _LINEAGE) if name in prompts]
@@ -103,10 +103,10 @@ def contrasts(seed: int = 0) -> dict[str, list[Caption]]:
         if choice < len(wordings):
             templates, words = wordings[choice]
             template = templates[rng.integers(len(templates))]
-            found[name] = [Caption(template.replace("{}", words[value]), {name: value}) for value in of]
+            contrasting[name] = [Caption(template.replace("{}", words[value]), {name: value}) for value in of]
         else:
-            found[name] = [Caption(_compose({name: value}, opening), {name: value}) for value in of]
-    return found
+            contrasting[name] = [Caption(_compose({name: value}, opening), {name: value}) for value in of]
+    return contrasting
 
 
 _USED = (

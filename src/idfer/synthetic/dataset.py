@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idfer.capacity import free_disk, gibibytes
 from idfer.errors import IdferError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ SHEET = "sheet.png"
 IMAGES = "images"
 MARK = ".idfer-synth"  # tells our folders from others, also after a kill
 _SHEET_PEOPLE = 8
-_BATCH = 512  # faces rendered before they are written: bounds the memory
+_BATCH = 512  # faces rendered before they are written, and their pixels: bounds the memory
+_BATCH_PIXELS = 2**25
+_BYTES_PER_PIXEL = 0.5  # of a PNG, at least: 2 in small images, 0.56 at 1024 pixels a side
 
 
 def synth(
@@ -56,14 +59,17 @@ def synth(
         The manifest that was written.
 
     Raises:
-        UsageError: a size, count, seed, split or correlation that cannot be, or a folder holding other files.
+        UsageError: a size, count, seed, split or correlation that cannot be, more faces than memory or disk
+            have room for, or a folder holding other files.
         IdferError: a file cannot be written.
     """
-    from idfer.synthetic.factors import sample
+    from idfer.synthetic.factors import check_counts, sample
     from idfer.synthetic.render import check_size
 
     check_size(size)
+    check_counts(identities, per_identity)
     _check_folder(Path(out))
+    _check_disk(identities * per_identity, size, Path(out))
     factors = sample(identities, per_identity, correlation, seed)
     return write_splits({split: factors}, out, size=size, seed=seed, progress=progress)
 
@@ -107,13 +113,17 @@ def write_splits(
     manifest = Manifest.from_frame(table, root, name=str(root / MANIFEST))  # refuses before anything is drawn
     _prepare(manifest)
     files = manifest.files
+    batch = max(1, min(_BATCH, _BATCH_PIXELS // size**2))
     with bar("drawing faces", len(everyone), progress) as advance, ThreadPoolExecutor(2) as pool:
         writing: list[Future[None]] = []
-        for start in range(0, len(everyone), _BATCH):
-            chosen = slice(start, start + _BATCH)
+        for start in range(0, len(everyone), batch):
+            chosen = slice(start, start + batch)
             pixels = render(everyone.rows(chosen), size).permute(0, 2, 3, 1).numpy()
             _finish(writing, advance)  # the batch before was written while this one was drawn
-            writing = [pool.submit(_write_png, *one) for one in zip(files[chosen], pixels, strict=True)]
+            writing = [
+                pool.submit(_write_png, file, image)
+                for file, image in zip(files[chosen], pixels, strict=True)
+            ]
         _finish(writing, advance)
     _write_png(root / SHEET, _sheet(everyone))
     with atomic(root / CAPTIONS) as temporary:
@@ -189,6 +199,17 @@ def _check_folder(root: Path) -> None:
         raise UsageError(f"{root} holds other files; nothing was changed. Choose a new or empty folder.")
 
 
+def _check_disk(count: int, size: int, root: Path) -> None:
+    """Refuse more images than the disk has room for, before the first is drawn."""
+    needed, free = int(count * size**2 * _BYTES_PER_PIXEL), free_disk(root)
+    if free is not None and needed > free:
+        raise UsageError(
+            f"{count:,} images of {size} pixels a side need at least {gibibytes(needed)} of disk, "
+            f"{gibibytes(free)} are free at {root}; about {int(free / size**2 / _BYTES_PER_PIXEL):,} fit. "
+            "Ask for fewer identities or choose another folder."
+        )
+
+
 def _prepare(manifest: Manifest) -> None:
     """Remove what an earlier run wrote, and nothing else; make the folders."""
     import shutil
@@ -209,8 +230,8 @@ def _prepare(manifest: Manifest) -> None:
 
 
 def _finish(writing: Sequence[Future[None]], advance: Bar) -> None:
-    for one in writing:
-        one.result()
+    for written in writing:
+        written.result()
     advance(len(writing))
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from idfer.capacity import available_memory, gibibytes
 from idfer.errors import IdferError, UsageError, unknown
+from idfer.ranges import check_seed
 from idfer.synthetic import circumplex, population
 from idfer.synthetic import correlation as correlations
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREFIX = "factor."
+SEED_MOST = PEOPLE_MOST = 2**24 - 1  # the largest whole numbers that a float32 factor holds exactly
+_BYTES_PER_FACE = 3600  # measured at the peak, with its rows of the manifest and its caption
+_FACES_UNASKED = 100_000  # fit everywhere (340 MiB), so that nobody asks the machine each time
 
 
 @dataclass(frozen=True)
@@ -212,13 +217,11 @@ def sample(
         identities * per_identity faces, person by person.
 
     Raises:
-        UsageError: a count below 1, a seed out of range or a bad correlation.
+        UsageError: a count below 1, more faces than fit into memory, a seed out of range or a bad
+            correlation.
     """
-    for name, value in (("identities", identities), ("per_identity", per_identity)):
-        if value < 1:
-            raise UsageError(f"{name} is {value}; at least 1 is needed.")
-    if not 0 <= seed < 2**24:
-        raise UsageError(f"seed is {seed}; use an integer from 0 to {2**24 - 1}.")
+    check_counts(identities, per_identity)
+    check_seed(seed, "seed", most=SEED_MOST)
     rhos = correlations.parse(correlation)
     people, scores = population.identities(identities, seed)
     count = identities * per_identity
@@ -238,6 +241,26 @@ def sample(
     values |= population.nuisance(rng, count)
     values |= {"cohort": np.full(count, float(seed)), "identity": owner.astype(np.float64)}
     return Factors(**{n: torch.from_numpy(values[n].astype(np.float32)) for n in Factors.names()})
+
+
+def check_counts(identities: int, per_identity: int) -> None:
+    """Raises `UsageError` for less than one face, and for more than fit into memory."""
+    for name, value in (("identities", identities), ("per_identity", per_identity)):
+        if value < 1:
+            raise UsageError(f"{name} is {value}; at least 1 is needed.")
+    count = identities * per_identity
+    if count <= _FACES_UNASKED and identities <= PEOPLE_MOST:
+        return
+    if identities > PEOPLE_MOST:
+        raise UsageError(f"identities is {identities:,}; at most {PEOPLE_MOST:,} can be told apart.")
+    available = available_memory()
+    if available is not None and count * _BYTES_PER_FACE > available:
+        people = available // _BYTES_PER_FACE // per_identity
+        raise UsageError(
+            f"{identities:,} identities of {per_identity:,} images need about "
+            f"{gibibytes(count * _BYTES_PER_FACE)} of memory, {gibibytes(available)} are free; "
+            + (f"at most {people:,} identities fit." if people else "ask for fewer images per identity.")
+        )
 
 
 _BORDERS: dict[str, tuple[tuple[float, ...], tuple[str, ...]]] = {

@@ -18,8 +18,8 @@ from idfer import AttributeTable, Manifest
 from idfer.data.images import Preprocess, read_image
 from idfer.inference.predictor import Predictor
 from idfer.models.network import Network
-
 from photographs import save
+
 from runs import record_of, write_run
 
 BACKBONE = "test_resnet"  # timm's own model for tests: small, with batch normalisation

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from idfer.catalogue import FORMS
 from idfer.data.images import Preprocess
 from idfer.errors import IdferError, UsageError
-from idfer.methods.attribute_targets import WhitenedVectors
 from idfer.models.backbone import create_backbone, data_config, feature_width
 from idfer.models.forms.form import ResidualForm
 from idfer.models.network import Network
@@ -301,22 +300,3 @@ def test_one_image_is_a_batch_and_predictions_stay_in_range() -> None:
     assert found.valence_arousal.shape == (1, 2)
     assert found.identity.shape == (1, 1, 8)
     assert float(found.valence_arousal.max()) == 1.0
-
-
-def test_whitening_gives_unit_uncorrelated_coordinates_and_masks_the_rest() -> None:
-    torch.manual_seed(0)
-    posterior = torch.softmax(3 * torch.randn(200, 2, 3), -1)
-    posterior[:, 0, 2] = 0
-    posterior[:, 0] /= posterior[:, 0].sum(-1, keepdim=True)
-    retrieved = torch.einsum("nak,ake->nae", posterior, torch.randn(2, 3, 16))
-    white = WhitenedVectors(retrieved, {"gender": 2, "age": 3})
-    found = white(retrieved)
-    assert white.mask.tolist() == [[1, 0], [1, 1]]
-    torch.testing.assert_close(found[:, 1].T @ found[:, 1] / 200, torch.eye(2), atol=1e-4, rtol=0)
-    torch.testing.assert_close(found[:, 0, 1], torch.zeros(200))
-
-
-def test_an_attribute_that_never_varies_is_named() -> None:
-    retrieved = torch.ones(10, 1, 4)
-    with pytest.raises(IdferError, match="'view' is the same"):
-        WhitenedVectors(retrieved, {"view": 2})

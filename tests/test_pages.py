@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluated import run_folder, write_faces
 from idfer.evaluation.suite import measure
 from idfer.reporting.report import evaluate, write_report
+
+from evaluated import run_folder, write_faces
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to open the page with")

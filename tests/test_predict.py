@@ -22,9 +22,9 @@ from idfer.inference.output import COLUMNS
 from idfer.inference.predictor import Predictor, predict
 from idfer.models.network import Network
 from idfer.training.retrieval import retrieval_record, vectors_for
+from photographs import EXPECTED, VA, read, save
 
 from conftest import BACKBONE
-from photographs import EXPECTED, VA, read, save
 from runs import record_of, write_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -19,8 +19,8 @@ from idfer.errors import IdferError, UsageError
 from idfer.inference.predictor import Predictor, predict
 from idfer.models.network import Network
 from idfer.training.checkpoint import load_checkpoint
-
 from photographs import VA, read, save
+
 from runs import write_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")

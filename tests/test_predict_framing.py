@@ -10,7 +10,6 @@ import pytest
 import idfer
 from idfer.errors import UsageError
 from idfer.inference.predictor import Predictor, predict
-
 from photographs import read
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,7 +14,6 @@ from PIL import Image
 from idfer.errors import IdferError, UsageError
 from idfer.inference.inputs import list_images
 from idfer.inference.predictor import Predictor, predict
-
 from photographs import VA, save
 
 pytestmark = pytest.mark.usefixtures("one_thread")

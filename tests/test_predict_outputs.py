@@ -22,7 +22,6 @@ from idfer.inference.output import COLUMNS
 from idfer.inference.partial import partial_file
 from idfer.inference.predictor import Predictor, predict
 from idfer.inference.stream import Stream
-
 from photographs import EXPECTED, VA, read, save
 
 pytestmark = pytest.mark.usefixtures("one_thread")

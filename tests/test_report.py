@@ -14,7 +14,6 @@ import pandas as pd
 import pytest
 import torch
 
-from evaluated import EACH, PEOPLE, run_folder, write_faces
 from idfer import cli
 from idfer.attributes.table import AttributeTable
 from idfer.data.manifest import Manifest
@@ -27,6 +26,8 @@ from idfer.reporting.folder import check_out
 from idfer.reporting.report import evaluate, write_metrics, write_report
 from idfer.results import json_ready
 from idfer.training.checkpoint import Checkpoint, load_checkpoint
+
+from evaluated import EACH, PEOPLE, run_folder, write_faces
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from idfer.errors import IdferError, UsageError, unknown
+from idfer.files import offline
+from idfer.models.parameters import OFFLINE, hub_as_told, read_parameters, reason, refuse_download
 
 OWN = ("alexnet", "conv4")  # beside timm's
 
@@ -37,24 +39,20 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
         raise UsageError(
             "backbone 'conv4' has no published weights; use --pretrained false or the path of a weight file."
         )
-    options: dict[str, Any] = {"num_classes": 0}
-    if isinstance(pretrained, str):
-        if not Path(pretrained).is_file():
-            raise IdferError(
-                f"{pretrained}: no such weight file for backbone {name!r}; use true, false or a file."
-            )
-        options["pretrained_cfg_overlay"] = {"file": pretrained}
+    if isinstance(pretrained, str) and not Path(pretrained).is_file():
+        raise IdferError(
+            f"{pretrained}: no such weight file for backbone {name!r}; use true, false or a file."
+        )
     try:
-        model = _own(name, pretrained) if name in OWN else _create(name, bool(pretrained), size, options)
+        return _own(name, pretrained) if name in OWN else _timm(name, pretrained, size)
     except UsageError:
         raise
     except Exception as error:  # hub, torch and safetensors each raise their own kinds
         what = pretrained if isinstance(pretrained, str) else "its published weights"
         raise IdferError(
-            f"backbone {name!r}: cannot load {what} ({str(error).splitlines()[0]}); "
+            f"backbone {name!r}: cannot load {what} ({reason(error)}); "
             "check the file or connection, or use --pretrained false."
         ) from error
-    return model
 
 
 def _own(name: str, pretrained: bool | str) -> nn.Module:
@@ -63,12 +61,44 @@ def _own(name: str, pretrained: bool | str) -> nn.Module:
 
         return AlexNet(pretrained)
     from idfer.models.conv4 import Conv4
-    from idfer.models.parameters import read_parameters
 
     model = Conv4()
     if isinstance(pretrained, str):
         model.load_state_dict(read_parameters(pretrained))
     return model
+
+
+def _timm(name: str, pretrained: bool | str, size: int | None) -> nn.Module:
+    """One of timm's models, its parameters random, published or from a file."""
+    options: dict[str, Any] = {"num_classes": 0}
+    if pretrained is True:
+        return _published(name, size, options)
+    if isinstance(pretrained, str):
+        archive = pretrained.endswith(".npz")  # of JAX, which timm's models read themselves
+        if not archive:
+            read_parameters(pretrained)  # says what is wrong with a file better than timm does
+        options["pretrained_cfg_overlay"] = {"file": pretrained, "custom_load": archive}
+    return _create(name, bool(pretrained), size, options)
+
+
+def _published(name: str, size: int | None, options: dict[str, Any]) -> nn.Module:
+    """A model with its published parameters; while downloads are off only from the local cache.
+
+    Raises:
+        IdferError: downloads are off and the parameters are not in the cache.
+    """
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and not config.hf_hub_id and config.url:
+        refuse_download(config.url)
+    try:
+        with hub_as_told():
+            return _create(name, True, size, options)
+    except LocalEntryNotFoundError as error:
+        if not offline():
+            raise
+        raise IdferError(f"they are not in the Hugging Face cache, and {OFFLINE}") from error
 
 
 def _create(name: str, pretrained: bool, size: int | None, options: dict[str, Any]) -> nn.Module:

@@ -1,0 +1,84 @@
+"""AVCE: sparsemax, similarity and contrast equal loops, and training draws views near."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from idfer.methods import avce
+
+from toy_faces import build, toy
+
+
+def test_sparsemax_is_the_projection_onto_the_simplex() -> None:
+    draw = torch.Generator().manual_seed(4)
+    x = torch.randn(50, 6, generator=draw, dtype=torch.float64) * 2
+    found = avce.sparsemax(x)
+    assert found.sum(1).tolist() == pytest.approx([1.0] * 50)
+    assert (found == 0).any()
+    for row, point in zip(x, found, strict=True):
+        # bisection for the threshold at which the clipped row sums to 1
+        low, high = float(row.min()) - 1, float(row.max())
+        for _ in range(80):
+            middle = (low + high) / 2
+            low, high = (middle, high) if float((row - middle).clamp_min(0).sum()) > 1 else (low, middle)
+        assert point.tolist() == pytest.approx((row - low).clamp_min(0).tolist(), abs=1e-9)
+    assert avce.sparsemax(torch.zeros(1, 4)).tolist() == [[0.25] * 4]
+    assert torch.autograd.gradcheck(avce.sparsemax, (x[:3].clone().requires_grad_(),))
+
+
+def test_similarity_and_contrast_equal_loops() -> None:
+    draw = torch.Generator().manual_seed(5)
+    a, b, c = torch.randn(3, 7, 2, generator=draw, dtype=torch.float64)
+
+    def s(p: Tensor, q: Tensor) -> float:
+        long_p, long_q = math.hypot(*p.tolist()), math.hypot(*q.tolist())
+        cosine = float(p @ q) / (long_p * long_q)
+        value = min(1.0, max(0.0, 1 - 0.25 * math.acos(cosine / 2) / math.pi))
+        return value + 0.8 * (1 - abs(long_p - long_q)) - (0.05 if p[0] * q[0] < 0 else 0)
+
+    positive = avce.similarity(a, b)
+    negative = avce.similarity(a[:, None], c[None])
+    for i, j in product(range(7), repeat=2):
+        assert float(positive[i]) == pytest.approx(s(a[i], b[i]), abs=1e-6)
+        assert float(negative[i, j]) == pytest.approx(s(a[i], c[j]), abs=1e-6)
+    expected = 0.0
+    for i in range(7):
+        up, down = s(a[i], b[i]), [s(a[i], c[j]) for j in range(7)]
+        squares = sum(d * d for d in down) / 7
+        expected += (up - 0.5 * sum(down) / 7 - 0.0025 * up * up - 0.25 * squares) / 7
+    assert float(avce.contrast(positive, negative)) == pytest.approx(expected, abs=1e-6)
+    margin = (
+        sum(max(0.0, 0.3 - s(a[i], b[i]) + sum(s(a[i], c[j]) for j in range(7)) / 7) for i in range(7)) / 7
+    )
+    assert float(avce.margin_loss(positive, negative, 0.3)) == pytest.approx(margin, abs=1e-6)
+
+
+def test_similarity_prefers_like_angle_length_and_sign_and_has_a_gradient_at_the_origin() -> None:
+    point = torch.tensor([0.5, 0.5])
+    same, turned, shorter = (
+        avce.similarity(point, torch.tensor(p)) for p in ([0.5, 0.5], [0.5, -0.5], [0.2, 0.2])
+    )
+    mirrored = avce.similarity(point, torch.tensor([-0.5, 0.5]))
+    assert same > turned > mirrored
+    assert same > shorter
+    origin = torch.zeros(2, requires_grad=True)
+    avce.similarity(origin, point).backward()
+    assert origin.grad is not None
+    assert origin.grad.isfinite().all()
+
+
+def test_training_draws_the_positive_view_near_and_leaves_the_negative() -> None:
+    batch = toy(32)
+
+    def last(weight: float) -> dict[str, float]:
+        method = build("avce", batch, steps=60, weight=weight)
+        return [method.step(batch) for _ in range(50)][-1]
+
+    with_it, without = last(0.5), last(0.0)
+    assert with_it["avce"] > without["avce"] + 0.1
+    assert with_it["positive"] - with_it["negative"] > without["positive"] - without["negative"] + 0.1

@@ -1,0 +1,67 @@
+"""GroupDRO: losses and weights equal loops, and the worst group gains."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from idfer.methods import groupdro
+
+from toy_faces import toy
+
+
+def test_group_losses_and_sample_weights_equal_loops() -> None:
+    draw = torch.Generator().manual_seed(2)
+    batch = toy(20)
+    weight = torch.rand(20, generator=draw) + 0.5
+    error = torch.rand(20, generator=draw)
+    member = groupdro.memberships(batch.posterior, batch.target, True)
+    assert member.shape == (20, 20)
+    for i, k in product(range(20), range(5)):
+        quadrant = 2 * int(batch.target[i, 0] >= 0) + int(batch.target[i, 1] >= 0)
+        for r in range(4):
+            expected = batch.posterior[i, k] if r == quadrant else 0.0
+            assert float(member[i, 4 * k + r]) == pytest.approx(float(expected))
+    losses, present = groupdro.group_losses(error, member, weight)
+    q = groupdro.GroupWeights(20)
+    q.update(losses, present, 0.7)
+    raw = [math.exp(0.7 * float(losses[g])) if present[g] else 1.0 for g in range(20)]
+    assert q.log_q.exp().tolist() == pytest.approx([r / sum(raw) for r in raw], rel=1e-5)
+    found = groupdro.sample_weights(q.log_q, member, weight, present)
+    seen = [g for g in range(20) if present[g]]
+    total = sum(raw[g] for g in seen)
+    for i in range(20):
+        expected = sum(
+            raw[g] / total * float(member[i, g] * weight[i] / (member[:, g] * weight).sum()) for g in seen
+        )
+        assert float(found[i]) == pytest.approx(20 * expected, rel=1e-4)
+    for g in range(20):
+        mean = sum(float(member[i, g] * weight[i] * error[i]) for i in range(20))
+        mean /= max(1e-6, sum(float(member[i, g] * weight[i]) for i in range(20)))
+        assert float(losses[g]) == pytest.approx(mean, rel=1e-4, abs=1e-6)
+        assert bool(present[g]) == (float(member[:, g].sum()) >= 1)
+    # the weighted error is the q-weighted sum of group losses: what the paper minimises
+    whole = sum(raw[g] / total * float(losses[g]) for g in seen)
+    assert float((found * error).mean()) == pytest.approx(whole, rel=1e-4)
+
+
+def test_the_worst_group_gains_weight_and_an_absent_one_keeps_its_share() -> None:
+    member = torch.eye(4)[torch.arange(30) % 3]  # the fourth group is empty
+    error = torch.tensor([0.1, 0.2, 0.9])[torch.arange(30) % 3]
+    q = groupdro.GroupWeights(4)
+    for _ in range(20):
+        losses, present = groupdro.group_losses(error, member, torch.ones(30))
+        q.update(losses, present, 0.2)
+    share = q.log_q.exp()
+    assert present.tolist() == [True, True, True, False]
+    assert share.argmax() == 2
+    assert float(share.sum()) == pytest.approx(1)
+    assert float(share[2] / share[0]) == pytest.approx(math.exp(20 * 0.2 * 0.8), rel=1e-4)
+    weight = groupdro.sample_weights(q.log_q, member, torch.ones(30), present)
+    assert float(weight.mean()) == pytest.approx(1, rel=1e-4)
+    assert weight[2] > 5 * weight[0]
+    nobody = torch.zeros(4, dtype=torch.bool)
+    assert groupdro.sample_weights(q.log_q, member, torch.ones(30), nobody).tolist() == [1.0] * 30

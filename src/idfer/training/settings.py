@@ -14,7 +14,6 @@ from typing import Any
 
 from idfer.catalogue import (
     DEFAULT_METHOD,
-    ESTIMATORS,
     FORMS,
     HEADS,
     NETWORK,
@@ -172,7 +171,11 @@ class Settings:
         }  # fmt: skip
         for name, (kind_name, known) in choices.items():
             value = getattr(self, name)
-            if value not in known and not (name == "form" and is_path(value)):
+            if name == "form" and is_path(value):
+                from idfer.models.residual import form_class
+
+                form_class(value)
+            elif value not in known:
                 raise unknown(kind_name, value, list(known))
         if self.detector not in DETECTORS and not self.detector.lower().endswith(".onnx"):
             raise unknown("detector", self.detector, list(DETECTORS), "Or the path of a YuNet .onnx file.")
@@ -226,7 +229,8 @@ def _resolved_terms(entry: MethodEntry, given: Mapping[str, Any]) -> Mapping[str
 
     kind = getattr(entry.load(), "Terms", NoTerms)
     resolved = asdict(terms_of(kind, {**entry.terms, **given}))
-    estimator = resolved.get("estimator")
-    if estimator is not None and estimator not in ESTIMATORS and not is_path(estimator):
-        raise unknown("estimator", estimator, list(ESTIMATORS), "Give one of them as --terms.estimator.")
+    if isinstance(resolved.get("estimator"), str):
+        from idfer.methods.penalty import estimator_class
+
+        estimator_class(resolved["estimator"])
     return resolved

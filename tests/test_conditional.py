@@ -113,8 +113,8 @@ def test_a_shortcut_through_identity_earns_nothing() -> None:
     for scale in (-1.0, 0.0, 0.5, 1.0, 2.0):
         for sigma in (0.3, 0.5, 1.0):
             log_sigma = torch.full((2,), math.log(sigma))
-            found = conditional_information(scale * shortcut, labels, log_p, grid, log_sigma).mean()
-            assert found < 0.01
+            gain = conditional_information(scale * shortcut, labels, log_p, grid, log_sigma).mean()
+            assert gain < 0.01
 
 
 def test_a_sharpened_prior_says_the_same_more_firmly_and_0_says_nothing() -> None:

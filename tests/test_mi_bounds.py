@@ -206,8 +206,8 @@ def test_conditional_club_forgives_what_the_label_implies() -> None:
                 term.learning_loss(x, c, y=y).backward()
                 adam.step()
             with torch.no_grad():
-                found = [term(*draw(s, direct)[:2], y=draw(s, direct)[2]).mean() for s in range(8)]
-            values[kind, direct] = float(torch.stack(found).mean())
+                estimates = [term(*draw(s, direct)[:2], y=draw(s, direct)[2]).mean() for s in range(8)]
+            values[kind, direct] = float(torch.stack(estimates).mean())
     assert values[CLUB, 0.0] > 0.5
     assert abs(values[ConditionalCLUB, 0.0]) < 0.1  # the kernel's width lets a little through
     assert values[ConditionalCLUB, 4.0] > 0.5

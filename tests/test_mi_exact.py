@@ -24,14 +24,14 @@ def posteriors(count: int, *shape: int, seed: int = 0) -> torch.Tensor:
 def test_discrete_information_equals_numpy_per_attribute_and_weighted() -> None:
     p, q = posteriors(40, 2, 3), posteriors(40, 2, 4, seed=1)
     weight = torch.rand(40, 2, dtype=torch.double, generator=torch.Generator().manual_seed(2))
-    found = discrete_information(p, q, weight)
+    nats = discrete_information(p, q, weight)
     for a in range(2):
         table = np.zeros((3, 4))
         for i in range(40):
             table += float(weight[i, a]) * np.outer(p[i, a].numpy(), q[i, a].numpy())
         table /= table.sum()
         product = np.outer(table.sum(1), table.sum(0))
-        assert float(found[a]) == pytest.approx(float((table * np.log(table / product)).sum()), abs=1e-12)
+        assert float(nats[a]) == pytest.approx(float((table * np.log(table / product)).sum()), abs=1e-12)
     assert float(discrete_information(p[:, 0], q[:, 0])) == pytest.approx(
         float(discrete_information(p, q)[0]), abs=1e-12
     )
@@ -57,9 +57,9 @@ def test_discrete_information_has_the_gradient_of_its_value() -> None:
 def test_a_level_that_never_occurs_adds_nothing_and_no_nan() -> None:
     p, q = posteriors(30, 2).float(), posteriors(30, 3, seed=1).float()
     wide = torch.cat([p, torch.zeros(30, 2)], 1).requires_grad_(True)
-    found = discrete_information(wide, q)
-    found.backward()
-    torch.testing.assert_close(found.detach(), discrete_information(p, q))
+    information = discrete_information(wide, q)
+    information.backward()
+    torch.testing.assert_close(information.detach(), discrete_information(p, q))
     assert wide.grad is not None
     assert torch.isfinite(wide.grad).all()
     constant = torch.eye(3)[torch.zeros(30, dtype=torch.long)]
@@ -173,12 +173,12 @@ def test_benchmark_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_benchmark_is_the_same_twice(tmp_path: Path) -> None:
     options = OPTIONS | {"dims": [1], "transforms": "none", "estimators": "smile"}
-    found = []
+    runs = []
     for name in "ab":
-        torch.manual_seed(len(found))  # what others drew before must not matter
+        torch.manual_seed(len(runs))  # what others drew before must not matter
         benchmark_mi(tmp_path / name, **options)  # type: ignore[arg-type]
-        found.append(json.loads((tmp_path / name / "mi.json").read_text())["rows"])
-    assert [r["estimate"] for r in found[0]] == [r["estimate"] for r in found[1]]
+        runs.append(json.loads((tmp_path / name / "mi.json").read_text())["rows"])
+    assert [r["estimate"] for r in runs[0]] == [r["estimate"] for r in runs[1]]
 
 
 @pytest.mark.parametrize(

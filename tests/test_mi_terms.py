@@ -140,12 +140,12 @@ def test_hsic_equals_a_loop_over_distinct_samples(normalised: bool) -> None:
         last = last / sum(w[i] * w[j] * w[q] for i, j, q in three)
         return first + middle / sum(w[i] * w[j] * w[q] * w[r] for i, j, q, r in four) - 2 * last
 
-    found = HSIC(A, X, C, normalised=normalised).estimate(x, c, MASK, (keep / keep.sum(0)).T, None)
+    dependence = HSIC(A, X, C, normalised=normalised).estimate(x, c, MASK, (keep / keep.sum(0)).T, None)
     for a in range(A):
         value = loop(k, m[a], keep[:, a])
         if normalised:
             value = value / (loop(k, k, keep[:, a]) * loop(m[a], m[a], keep[:, a])).sqrt()
-        torch.testing.assert_close(found[a], value)
+        torch.testing.assert_close(dependence[a], value)
 
 
 def test_hsic_sees_nonlinear_dependence_and_gains_nothing_from_scale() -> None:
@@ -158,9 +158,9 @@ def test_hsic_sees_nonlinear_dependence_and_gains_nothing_from_scale() -> None:
     assert float(values[0]) > 4 * abs(float(values[1]))
     assert abs(float(values[1])) < 0.02  # independent, in 20 dimensions: the biased form gives about 0.9
     small = (1e-3 * x).requires_grad_(True)
-    found = term(small, c)
-    torch.testing.assert_close(found, values, rtol=1e-3, atol=1e-4)
-    found[0].backward()
+    estimate = term(small, c)
+    torch.testing.assert_close(estimate, values, rtol=1e-3, atol=1e-4)
+    estimate[0].backward()
     assert small.grad is not None
     along = small.grad * small.detach()
     assert abs(float(along.sum())) < 1e-3 * float(along.abs().sum())
@@ -187,9 +187,9 @@ def test_the_order_of_a_batch_does_not_matter(kind: type[PenaltyTerm]) -> None:
         first = term.learning_loss(x, c, MASK, y=y)
         torch.testing.assert_close(first, made(kind).learning_loss(x[order], c[order], MASK, y=y[order]))
         if kind is not ClubSampled:  # its negatives are drawn
-            found = term.guarded(x, c, MASK, keep, y=y)
+            penalty = term.guarded(x, c, MASK, keep, y=y)
             turned = term.guarded(x[order], c[order], MASK, keep[order], y=y[order])
-            torch.testing.assert_close(found, turned)
+            torch.testing.assert_close(penalty, turned)
 
 
 @pytest.mark.parametrize("kind", TERMS)
@@ -213,17 +213,17 @@ def test_gradients_are_those_of_the_value(kind: type[PenaltyTerm]) -> None:
 def test_features_of_each_attribute_may_differ_or_be_shared(kind: type[PenaltyTerm]) -> None:
     term = made(kind)
     x, c, _, y = batch(kind)
-    own = x[:, None].expand(-1, A, -1)
+    each = x[:, None].expand(-1, A, -1)
     torch.manual_seed(3)
     shared = term(x, c, MASK, y=y).detach()
     torch.manual_seed(3)
-    torch.testing.assert_close(term(own, c, MASK, y=y).detach(), shared)
-    changed = own.clone()
+    torch.testing.assert_close(term(each, c, MASK, y=y).detach(), shared)
+    changed = each.clone()
     changed[:, 1] += torch.randn(B, X, dtype=torch.double, generator=torch.Generator().manual_seed(9))
     torch.manual_seed(3)
-    found = term(changed, c, MASK, y=y).detach()
-    torch.testing.assert_close(found[0], shared[0])
-    assert not torch.allclose(found[1], shared[1])
+    estimate = term(changed, c, MASK, y=y).detach()
+    torch.testing.assert_close(estimate[0], shared[0])
+    assert not torch.allclose(estimate[1], shared[1])
 
 
 @pytest.mark.parametrize("kind", TERMS)
@@ -248,8 +248,8 @@ def test_a_sample_without_weight_counts_as_a_negative_only(kind: type[PenaltyTer
         share = (keep / keep.sum(0)).T
         values = term.penalty(x, c, MASK, share, y)
         bounds = values if values.dim() == 1 else (share * values).sum(1)
-        found = term.guarded(x, c, MASK, keep, y=y)
-        torch.testing.assert_close(found, bounds.clamp_min(0).sum())
+        penalty = term.guarded(x, c, MASK, keep, y=y)
+        torch.testing.assert_close(penalty, bounds.clamp_min(0).sum())
         ones = torch.ones_like(keep)
         torch.testing.assert_close(
             term.guarded(x, c, MASK, 3 * ones, y=y), term.guarded(x, c, MASK, ones, y=y)
@@ -409,12 +409,12 @@ def test_mine_corrects_its_gradient_by_the_moving_average() -> None:
     average = (1 - term.decay) * start.exp() + term.decay * mean.detach()
     torch.testing.assert_close(term.log_average.exp(), average)
     by_hand = -(scores.diagonal(dim1=1, dim2=2).mean(1) - mean / average).sum()
-    for found, wanted in zip(
+    for value, wanted in zip(
         torch.autograd.grad(loss, list(term.parameters())),
         torch.autograd.grad(by_hand, list(term.parameters())),
         strict=True,
     ):
-        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(value, wanted)
 
 
 def test_jsd_minimises_a_bounded_divergence_that_is_a_loop() -> None:
@@ -443,8 +443,8 @@ def test_gradient_reversal_turns_the_encoder_and_not_the_adversary() -> None:
     loss = term.reversed_loss(x, c, MASK, strength=0.3)
     turned = torch.autograd.grad(loss, [x, *term.parameters()])
     torch.testing.assert_close(turned[0], -0.3 * straight[0])
-    for found, wanted in zip(turned[1:], straight[1:], strict=True):
-        torch.testing.assert_close(found, wanted)
+    for value, wanted in zip(turned[1:], straight[1:], strict=True):
+        torch.testing.assert_close(value, wanted)
     assert torch.equal(reverse_gradient(x, 2.0), x)
 
 

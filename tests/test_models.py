@@ -160,9 +160,9 @@ def test_without_attributes_every_form_is_the_plain_regressor(form: str) -> None
     other.load_state_dict(plain.state_dict())  # the same weights, by name and shape
     image = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
-        one, two = plain(image), other(image, retrieved=torch.randn(3, 0, 7))
-    torch.testing.assert_close(one.valence_arousal, two.valence_arousal)
-    assert two.identity.shape == (3, 0, 8)
+        ours, theirs = plain(image), other(image, retrieved=torch.randn(3, 0, 7))
+    torch.testing.assert_close(ours.valence_arousal, theirs.valence_arousal)
+    assert theirs.identity.shape == (3, 0, 8)
     assert not other.residual.needs_retrieved
 
 
@@ -204,9 +204,9 @@ def test_attaching_what_was_detached_is_where_one_started(form: str) -> None:
     network, image, retrieved = network_with(form)
     strength = torch.tensor([[0.3, -1.7]])
     with torch.no_grad():
-        own = network.attachable(image, retrieved)
+        identity = network.attachable(image, retrieved)
         start = network(image, [], retrieved=retrieved)
-        back = network(image, strength=strength, retrieved=retrieved, attach=strength[..., None] * own)
+        back = network(image, strength=strength, retrieved=retrieved, attach=strength[..., None] * identity)
     torch.testing.assert_close(back.expression, start.expression)
     torch.testing.assert_close(back.valence_arousal, start.valence_arousal)
 
@@ -216,25 +216,25 @@ def test_another_faces_identity_takes_the_place_of_ones_own(form: str) -> None:
     network, image, retrieved = network_with(form)
     order = [1, 2, 0]
     with torch.no_grad():
-        whole, own, _ = network.residual.parts(network.backbone(image), retrieved)
+        whole, identity, _ = network.residual.parts(network.backbone(image), retrieved)
         other = network.attachable(image[order], retrieved[order])
-        found = network(image, ["age"], retrieved=retrieved, attach=other * torch.tensor([[[0.0], [1.0]]]))
-        expected = whole - own[:, 1] + other[:, 1]
+        swapped = network(image, ["age"], retrieved=retrieved, attach=other * torch.tensor([[[0.0], [1.0]]]))
+        expected = whole - identity[:, 1] + other[:, 1]
         if form == "residual_prev":
             expected = network.residual.expression(expected)
-    torch.testing.assert_close(other, own[order])
-    torch.testing.assert_close(found.expression, expected)
+    torch.testing.assert_close(other, identity[order])
+    torch.testing.assert_close(swapped.expression, expected)
 
 
 def test_strength_is_a_real_number() -> None:
     network, image, _ = network_with("distilled")
     with torch.no_grad():
-        whole, own, _ = network.residual.parts(network.backbone(image))
+        whole, identity, _ = network.residual.parts(network.backbone(image))
         for gender, age in ((0.5, 1.0), (-1.0, 2.5), (0.0, 0.0)):
-            found = network(image, {"gender": gender, "age": age}).expression
-            torch.testing.assert_close(found, whole - gender * own[:, 0] - age * own[:, 1])
+            expression = network(image, {"gender": gender, "age": age}).expression
+            torch.testing.assert_close(expression, whole - gender * identity[:, 0] - age * identity[:, 1])
         half = network(image, {"age": 0.5}).expression  # what a mapping leaves out stays attached
-    torch.testing.assert_close(half, whole - 0.5 * own[:, 1])
+    torch.testing.assert_close(half, whole - 0.5 * identity[:, 1])
 
 
 @pytest.mark.parametrize("code", [0, 4])
@@ -250,8 +250,8 @@ def test_every_network_comes_back_from_disk_as_it_was(
     write_run(tmp_path, network, record, text=np.zeros((4, 7)))
     again = load_checkpoint(tmp_path).network
     with torch.no_grad():
-        one, two = network(image, retrieved=retrieved), again(image, retrieved=retrieved)
-    for before, after in zip(one, two, strict=True):
+        saved, loaded = network(image, retrieved=retrieved), again(image, retrieved=retrieved)
+    for before, after in zip(saved, loaded, strict=True):
         assert before is after is None or torch.equal(before, after)
 
 
@@ -296,7 +296,7 @@ def test_one_image_is_a_batch_and_predictions_stay_in_range() -> None:
     network = Network(BACKBONE, 64, ("age",), dim=8).eval()
     with torch.no_grad():
         network.head[-1].bias.fill_(50.0)
-        found = network(torch.randn(1, 3, 64, 64))
-    assert found.valence_arousal.shape == (1, 2)
-    assert found.identity.shape == (1, 1, 8)
-    assert float(found.valence_arousal.max()) == 1.0
+        prediction = network(torch.randn(1, 3, 64, 64))
+    assert prediction.valence_arousal.shape == (1, 2)
+    assert prediction.identity.shape == (1, 1, 8)
+    assert float(prediction.valence_arousal.max()) == 1.0

@@ -110,15 +110,15 @@ def test_infonce_equals_the_loop_and_stays_below_log_batch() -> None:
     torch.manual_seed(0)
     nce = InfoNCE(3, 6, 4)
     x, y = torch.randn(7, 3, 6), torch.randn(7, 3, 4)
-    found = nce(x, y)
+    bound = nce(x, y)
     for a in range(3):
         query = torch.nn.functional.normalize(x[:, a] @ nce.project[a], dim=-1)
         key = torch.nn.functional.normalize(y[:, a], dim=-1)
         for i in range(7):
             scores = torch.stack([query[i] @ key[j] for j in range(7)]) * nce.log_scale[a].exp()
             expected = scores[i] - scores.exp().mean().log()
-            torch.testing.assert_close(found[a, i], expected, atol=1e-5, rtol=1e-4)
-    assert float(found.mean(1).max().detach()) <= math.log(7)
+            torch.testing.assert_close(bound[a, i], expected, atol=1e-5, rtol=1e-4)
+    assert float(bound.mean(1).max().detach()) <= math.log(7)
 
 
 def test_infonce_finds_information_and_none_where_there_is_none() -> None:
@@ -179,12 +179,12 @@ def correlated_labels(
 
 def test_weights_remove_the_correlation_and_report_their_cost() -> None:
     labels, posterior, person = correlated_labels(-0.7)
-    found = decorrelation_weights(labels, posterior[:, :2], person)
-    before, after = found.correlation
+    weights = decorrelation_weights(labels, posterior[:, :2], person)
+    before, after = weights.correlation
     assert before > 0.5
     assert after < 0.12
-    assert found.values.mean() == pytest.approx(1, abs=1e-5)
-    assert 0 < found.effective < 0.95 * len(labels)
+    assert weights.values.mean() == pytest.approx(1, abs=1e-5)
+    assert 0 < weights.effective < 0.95 * len(labels)
 
 
 @pytest.mark.parametrize("dependence", ["spread", "interaction"])
@@ -233,16 +233,16 @@ def test_the_classifier_ratio_agrees_with_the_gaussian_where_that_is_right() -> 
 def test_the_classifier_takes_a_constant_attribute_and_refuses_an_unknown_kind() -> None:
     labels, posterior, person = correlated_labels(0.0, people=10)
     constant = np.ones_like(posterior[:, :1])
-    found = decorrelation_weights(labels, constant, person, kind="classifier")
-    np.testing.assert_allclose(found.values, 1, atol=0.05)
+    weights = decorrelation_weights(labels, constant, person, kind="classifier")
+    np.testing.assert_allclose(weights.values, 1, atol=0.05)
     with pytest.raises(UsageError, match="Did you mean 'classifier'"):
         decorrelation_weights(labels, posterior, person, kind="clasifier")  # type: ignore[arg-type]
 
 
 def test_weights_leave_independent_labels_nearly_alone() -> None:
     labels, posterior, person = correlated_labels(0.0)
-    found = decorrelation_weights(labels, posterior[:, :2], person)
-    assert found.effective > 0.9 * len(labels)
+    weights = decorrelation_weights(labels, posterior[:, :2], person)
+    assert weights.effective > 0.9 * len(labels)
 
 
 def test_a_person_never_weighs_their_own_fit() -> None:

@@ -31,5 +31,5 @@ def test_the_reversed_gradient_is_that_of_the_loss_that_is_logged() -> None:
     posterior, mask = method.levels(batch.posterior), method.levels.mask
     (ahead,) = torch.autograd.grad(method.adversary.losses(feature, posterior, mask, None).sum(), feature)
     back = method.adversary.reversed_loss(feature, posterior, mask, 0.3)
-    (found,) = torch.autograd.grad(back, feature)
-    torch.testing.assert_close(found, -0.3 * ahead)
+    (turned,) = torch.autograd.grad(back, feature)
+    torch.testing.assert_close(turned, -0.3 * ahead)

@@ -27,10 +27,10 @@ def test_whitening_gives_unit_uncorrelated_coordinates_and_masks_the_rest() -> N
     posterior[:, 0] /= posterior[:, 0].sum(-1, keepdim=True)
     retrieved = torch.einsum("nak,ake->nae", posterior, torch.randn(2, 3, 16))
     white = WhitenedVectors(retrieved, {"gender": 2, "age": 3})
-    found = white(retrieved)
+    whitened = white(retrieved)
     assert white.mask.tolist() == [[1, 0], [1, 1]]
-    torch.testing.assert_close(found[:, 1].T @ found[:, 1] / 200, torch.eye(2), atol=1e-4, rtol=0)
-    torch.testing.assert_close(found[:, 0, 1], torch.zeros(200))
+    torch.testing.assert_close(whitened[:, 1].T @ whitened[:, 1] / 200, torch.eye(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(whitened[:, 0, 1], torch.zeros(200))
 
 
 def test_an_attribute_that_never_varies_is_named() -> None:

@@ -17,10 +17,10 @@ from toy_faces import build, toy
 def test_sparsemax_is_the_projection_onto_the_simplex() -> None:
     draw = torch.Generator().manual_seed(4)
     x = torch.randn(50, 6, generator=draw, dtype=torch.float64) * 2
-    found = avce.sparsemax(x)
-    assert found.sum(1).tolist() == pytest.approx([1.0] * 50)
-    assert (found == 0).any()
-    for row, point in zip(x, found, strict=True):
+    points = avce.sparsemax(x)
+    assert points.sum(1).tolist() == pytest.approx([1.0] * 50)
+    assert (points == 0).any()
+    for row, point in zip(x, points, strict=True):
         # bisection for the threshold at which the clipped row sums to 1
         low, high = float(row.min()) - 1, float(row.max())
         for _ in range(80):

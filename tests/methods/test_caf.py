@@ -26,8 +26,8 @@ def test_the_critic_loss_equals_loops_over_pairs() -> None:
     e_near, e_far = float(sum(near)) / len(near), float(sum(far)) / len(far)
     c = 1 - 0.5 * (e_near + e_far)
     hinge = sum(max(0.0, 0.8 - float(d)) for d in far) / len(far)
-    loss, found = caf.critic_loss(score, strong, multiplier, 0.8, 0.1)
-    assert float(found) == pytest.approx(c, rel=1e-5)
+    loss, broken = caf.critic_loss(score, strong, multiplier, 0.8, 0.1)
+    assert float(broken) == pytest.approx(c, rel=1e-5)
     assert float(loss) == pytest.approx(e_near + hinge + 0.3 * c - 0.05 * c * c, rel=1e-5)
     weak = [float(s) for s, is_strong in zip(score, strong, strict=True) if not is_strong]
     assert float(caf.weak_score(score, strong)) == pytest.approx(sum(weak) / len(weak), rel=1e-5)

@@ -42,8 +42,8 @@ def test_information_equals_a_loop_and_is_a_differentiable_zero_without_pairs() 
     rows = [i for i in range(8) if valid[i]]
     joint = sum(float(scores[i, i]) for i in rows) / len(rows)
     negative = sum(math.exp(float(scores[i, j])) for i in rows for j in range(8) if j != i) / (len(rows) * 7)
-    found = dice.information(critic, x, y, valid)
-    assert found.item() == pytest.approx(joint - math.log(negative), rel=1e-4, abs=1e-6)
+    estimate = dice.information(critic, x, y, valid)
+    assert estimate.item() == pytest.approx(joint - math.log(negative), rel=1e-4, abs=1e-6)
     nothing = dice.information(critic, x, y, torch.zeros(8, dtype=torch.bool))
     nothing.backward()
     assert nothing.item() == 0
@@ -60,9 +60,9 @@ def test_dice_raises_swapped_information_and_beta_lowers_what_both_codes_share()
 
     free, held = last(alpha=0.2, beta=0.0), last(alpha=0.2, beta=1.0)
     assert free["swapped"] > 1
-    assert held["leak"] < free["leak"] - 0.1
+    assert held["shared"] < free["shared"] - 0.1
     assert held["paired"] > 0.5
     # what the network itself adds, critics held still
     still, pulled = (last(toy(48), alpha=alpha, beta=0.0, critic_lr=0.0) for alpha in (0.0, 1.0))
     assert pulled["swapped"] > still["swapped"] + 0.1
-    assert pulled["own"] > still["own"] + 0.1
+    assert pulled["identity"] > still["identity"] + 0.1

@@ -35,7 +35,7 @@ def features(seed: int = 6) -> tuple[Tensor, Tensor]:
 
 def test_shifts_equal_a_loop_over_people() -> None:
     z, subject = features()
-    found, used, _ = elim.id_shifts(z, subject, 2, 5.0, 5)
+    shifts, used, _ = elim.id_shifts(z, subject, 2, 5.0, 5)
     anchor = z[subject == 7]
     for person in (3, 1):
         other = z[subject == person]
@@ -52,10 +52,10 @@ def test_shifts_equal_a_loop_over_people() -> None:
         shift = torch.zeros(8)
         for i, j in product(range(len(anchor)), range(len(other))):
             shift += plan[i, j] * (other[j] - anchor[i]) / plan.sum()
-        for row in found[subject == person]:
+        for row in shifts[subject == person]:
             assert row.tolist() == pytest.approx(shift.tolist(), abs=1e-4)
-    assert found[subject == 7].abs().max() == 0
-    assert found[subject == 9].abs().max() == 0
+    assert shifts[subject == 7].abs().max() == 0
+    assert shifts[subject == 9].abs().max() == 0
     assert used.tolist() == [True] * 14 + [False]
 
 
@@ -66,9 +66,9 @@ def test_the_plan_has_its_marginals_and_shifting_aligns_people() -> None:
     assert (plan >= 0).all()
     assert plan.sum(0).tolist() == pytest.approx(b.tolist(), abs=1e-5)
     for first in (5, 10):  # a person stands where its first face does
-        own = place[:, first].bool()
-        assert plan[:, own].sum(1).tolist() == pytest.approx(a[:, first].tolist(), abs=1e-4)
-        assert float(plan[:, own].sum()) == pytest.approx(1, abs=1e-4)
+        members = place[:, first].bool()
+        assert plan[:, members].sum(1).tolist() == pytest.approx(a[:, first].tolist(), abs=1e-4)
+        assert float(plan[:, members].sum()) == pytest.approx(1, abs=1e-4)
     assert plan[~anchor].abs().max() == 0
     shift, _, _ = elim.id_shifts(z, subject, 2, 5.0, 5)
     for person in (3, 1):

@@ -44,8 +44,8 @@ def test_penalties_on_attributes_lower_what_a_linear_readout_finds() -> None:
     plain, plain_loss = trained("erm")
     assert plain > 0.7
     for name, weight in (("adversarial", 1.0), ("hsic", 3.0)):
-        found, loss = trained(name, weight=weight, ramp=0.3)
-        assert found < plain - 0.4, (name, found, plain)
+        score, loss = trained(name, weight=weight, ramp=0.3)
+        assert score < plain - 0.4, (name, score, plain)
         assert loss < plain_loss + 0.2, (name, loss, plain_loss)  # not by giving up on the labels
 
 

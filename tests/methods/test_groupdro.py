@@ -30,14 +30,14 @@ def test_group_losses_and_sample_weights_equal_loops() -> None:
     q.update(losses, present, 0.7)
     raw = [math.exp(0.7 * float(losses[g])) if present[g] else 1.0 for g in range(20)]
     assert q.log_q.exp().tolist() == pytest.approx([r / sum(raw) for r in raw], rel=1e-5)
-    found = groupdro.sample_weights(q.log_q, member, weight, present)
+    weights = groupdro.sample_weights(q.log_q, member, weight, present)
     seen = [g for g in range(20) if present[g]]
     total = sum(raw[g] for g in seen)
     for i in range(20):
         expected = sum(
             raw[g] / total * float(member[i, g] * weight[i] / (member[:, g] * weight).sum()) for g in seen
         )
-        assert float(found[i]) == pytest.approx(20 * expected, rel=1e-4)
+        assert float(weights[i]) == pytest.approx(20 * expected, rel=1e-4)
     for g in range(20):
         mean = sum(float(member[i, g] * weight[i] * error[i]) for i in range(20))
         mean /= max(1e-6, sum(float(member[i, g] * weight[i]) for i in range(20)))
@@ -45,7 +45,7 @@ def test_group_losses_and_sample_weights_equal_loops() -> None:
         assert bool(present[g]) == (float(member[:, g].sum()) >= 1)
     # the weighted error is the q-weighted sum of group losses: what the paper minimises
     whole = sum(raw[g] / total * float(losses[g]) for g in seen)
-    assert float((found * error).mean()) == pytest.approx(whole, rel=1e-4)
+    assert float((weights * error).mean()) == pytest.approx(whole, rel=1e-4)
 
 
 def test_the_worst_group_gains_weight_and_an_absent_one_keeps_its_share() -> None:

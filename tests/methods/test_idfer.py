@@ -159,6 +159,6 @@ def test_one_person_and_constant_labels(
 ) -> None:
     flat = Manifest.from_frame(squares.frame.assign(valence=0.25, arousal=-0.5), squares.root)
     assert np.isfinite([line["loss"] for line in fit(flat, squares_table, tmp_path / "flat")]).all()
-    one = squares.frame.assign(subject="p0", split="train")
+    alone = squares.frame.assign(subject="p0", split="train")
     with pytest.raises(IdferError, match="at least two people"):
-        fit(Manifest.from_frame(one, squares.root), squares_table, tmp_path / "one", decorrelate=False)
+        fit(Manifest.from_frame(alone, squares.root), squares_table, tmp_path / "one", decorrelate=False)

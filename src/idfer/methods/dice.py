@@ -86,16 +86,16 @@ class Critics(nn.Module):
         super().__init__()
         # inputs are standardised here, so not once more inside
         self.swapped = MINE(1, backbone, expression, bound=bound, normalise=False)
-        self.own = MINE(1, backbone, identity, bound=bound, normalise=False)
-        self.leak = MINE(1, expression, identity, bound=bound, normalise=False)
+        self.identity = MINE(1, backbone, identity, bound=bound, normalise=False)
+        self.shared = MINE(1, expression, identity, bound=bound, normalise=False)
 
     def forward(self, z: Tensor, s: Tensor, e: Tensor, partner: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
         """I_DV(z; s_π), I_DV(z; e) and I_DV(s; e), scalars in nats, for π and its validity, (B,) each."""
         all_valid = torch.ones_like(valid)
         return (
             information(self.swapped, z, s[partner], valid),
-            information(self.own, z.detach(), e, all_valid),
-            information(self.leak, s, e, all_valid),
+            information(self.identity, z.detach(), e, all_valid),
+            information(self.shared, s, e, all_valid),
         )
 
 
@@ -146,18 +146,18 @@ class DICE(Plain):
         z, s = prediction.backbone.float(), prediction.expression.float()
         e = self.identity(z.detach())
         pairs = partners(batch.target, batch.subject, self.terms.radius)
-        found = torch.stack(self.critics(z.detach(), s.detach(), e.detach(), *pairs))
-        learn_critic(self.critics, self.critics_adam, -found.sum(), self.budget.clip)
+        estimates = torch.stack(self.critics(z.detach(), s.detach(), e.detach(), *pairs))
+        learn_critic(self.critics, self.critics_adam, -estimates.sum(), self.budget.clip)
         self.critics.requires_grad_(False)
-        swapped, own, leak = self.critics(z, s, e, *pairs)
+        swapped, identity, shared = self.critics(z, s, e, *pairs)
         self.critics.requires_grad_(True)
         strength = self.terms.beta * ramp(self.schedule.last_epoch, self.budget.steps, self.terms.ramp)
-        loss = va - self.terms.alpha * (swapped + own) + strength * F.relu(leak)
+        loss = va - self.terms.alpha * (swapped + identity) + strength * F.relu(shared)
         self.companion.clear()
         self.descend(loss)  # its backward pass reaches the identity code too
         self.companion.step()
         paired = pairs[1].float().mean()
-        return numbers(loss=loss, va=va, swapped=swapped, own=own, leak=leak, paired=paired)
+        return numbers(loss=loss, va=va, swapped=swapped, identity=identity, shared=shared, paired=paired)
 
     def modules(self) -> dict[str, nn.Module]:
         """The network, the identity code and the critics."""

@@ -53,8 +53,8 @@ def sample_weights(log_q: Tensor, member: Tensor, weight: Tensor, present: Tenso
     share = member * weight[:, None]
     q = torch.where(present, log_q.softmax(0), torch.zeros_like(log_q))
     q = q / q.sum().clamp_min(1e-12)
-    found = (share / share.sum(0).clamp_min(1e-6)) @ q * len(member)
-    return torch.where(present.any(), found, weight)
+    reweighted = (share / share.sum(0).clamp_min(1e-6)) @ q * len(member)
+    return torch.where(present.any(), reweighted, weight)
 
 
 class GroupWeights(nn.Module):

@@ -96,17 +96,19 @@ class Idfer:
         fabric, network, facts = setup.fabric, setup.network, setup.facts
         self.fabric, self.budget = fabric, setup.budget
         self.terms = terms_of(self.Terms, setup.terms)
-        levels = {name: len(found) for name, found in facts.levels.items()}
+        levels = {name: len(names) for name, names in facts.levels.items()}
         self.vectors = WhitenedVectors(facts.retrieved, levels).to(fabric.device)
         self.levels = LevelPosteriors(facts.levels, fabric.device)
         self._prior(setup)
         count, width = self.vectors.mask.shape
-        self.own = nn.ModuleDict({"nce": InfoNCE(count, network.residual.dim, width)})
+        self.bounds = nn.ModuleDict({"nce": InfoNCE(count, network.residual.dim, width)})
         self.log_sigma = nn.Parameter(torch.full((2,), math.log(0.3)))
-        self.own.register_parameter("log_sigma", self.log_sigma)
-        adam, self.schedule = optimiser(nn.ModuleDict({"network": network, "own": self.own}), self.budget)
+        self.bounds.register_parameter("log_sigma", self.log_sigma)
+        adam, self.schedule = optimiser(
+            nn.ModuleDict({"network": network, "bounds": self.bounds}), self.budget
+        )
         self.network = fabric.setup_module(network)
-        self.own.to(fabric.device)
+        self.bounds.to(fabric.device)
         self.adam: Any = fabric.setup_optimizers(adam)
         self.penalty: Penalty | None = None
         self.critic: torch.optim.Optimizer | None = None
@@ -141,7 +143,7 @@ class Idfer:
         sampled, clear = self._predictions(prediction)
         va = va_loss(clear, batch.target, weight)
         target = self.vectors(batch.retrieved)
-        nce = self.own["nce"](prediction.identity.float(), target).mean()
+        nce = self.bounds["nce"](prediction.identity.float(), target).mean()
         loss = (terms.va + strength * (terms.va_late - terms.va)) * va - terms.alpha * nce
         logged = {"va": va, "nce": nce}
         if terms.information:
@@ -200,7 +202,7 @@ class Idfer:
     def modules(self) -> dict[str, nn.Module]:
         """The network, what learns with it, and the penalty's critic."""
         penalty = {} if self.penalty is None else {"penalty": self.penalty.term}
-        return {"network": self.network.module, "own": self.own} | penalty
+        return {"network": self.network.module, "bounds": self.bounds} | penalty
 
     def optimizers(self) -> dict[str, Stateful]:
         """AdamW and its schedule, and the critic's Adam."""

@@ -14,14 +14,14 @@ from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import offline
 from idfer.models.parameters import OFFLINE, hub_as_told, read_parameters, reason, refuse_download
 
-OWN = ("alexnet", "conv4")  # beside timm's
+NOT_TIMM = ("alexnet", "conv4")
 
 
 def create_backbone(name: str, size: int | None = None, pretrained: bool | str = False) -> nn.Module:
     """A network without its classifier: (B, 3, size, size) -> (B, F), F = `.num_features`.
 
     Args:
-        name: a timm model name, e.g. "resnet18" or "vit_tiny_patch16_224", or one of `OWN`.
+        name: a timm model name, e.g. "resnet18" or "vit_tiny_patch16_224", or one of `NOT_TIMM`.
         size: input side in pixels; None takes the model's own.
         pretrained: False for random weights, True for published ones (downloaded on first use), or the path
             of a local weight file.
@@ -30,8 +30,8 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
         UsageError: no such model (the nearest name is suggested), or it cannot take that size.
         IdferError: the weights cannot be loaded or downloaded.
     """
-    if name not in OWN and not timm.is_model(name):
-        known = [*OWN, *timm.list_models()]
+    if name not in NOT_TIMM and not timm.is_model(name):
+        known = [*NOT_TIMM, *timm.list_models()]
         longer = ", ".join([k for k in known if k.startswith(name)][:4])
         hint = f"Names that begin so: {longer}." if longer else "Any name of timm.list_models() works."
         raise unknown("backbone", name, known, hint)
@@ -44,7 +44,7 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
             f"{pretrained}: no such weight file for backbone {name!r}; use true, false or a file."
         )
     try:
-        return _own(name, pretrained) if name in OWN else _timm(name, pretrained, size)
+        return _not_timm(name, pretrained) if name in NOT_TIMM else _timm(name, pretrained, size)
     except UsageError:
         raise
     except Exception as error:  # hub, torch and safetensors each raise their own kinds
@@ -55,7 +55,7 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
         ) from error
 
 
-def _own(name: str, pretrained: bool | str) -> nn.Module:
+def _not_timm(name: str, pretrained: bool | str) -> nn.Module:
     if name == "alexnet":
         from idfer.models.alexnet import AlexNet
 
@@ -125,9 +125,9 @@ def _create(name: str, pretrained: bool, size: int | None, options: dict[str, An
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """The model's own input side (pixels), mean and std (3 values each, of RGB in [0, 1])."""
-    own: dict[str, Any] | None = getattr(model, "contract", None)
-    if own is not None:  # not timm's
-        return own
+    contract: dict[str, Any] | None = getattr(model, "contract", None)
+    if contract is not None:  # not timm's
+        return contract
     config = timm.data.resolve_model_data_config(model)
     return {
         "size": int(config["input_size"][-1]),

@@ -67,9 +67,9 @@ class ConditionalCLUB(GaussianDecoder):
 def label_neighbours(y: Tensor, bandwidth: float) -> Tensor:
     """(B, B) weights of the samples j as negatives of i: near in label, never oneself, rows sum to 1."""
     distance = (y[:, None] - y[None]).square().sum(-1)
-    own = torch.eye(len(y), dtype=torch.bool, device=y.device)
+    itself = torch.eye(len(y), dtype=torch.bool, device=y.device)
     # a softmax: a label far from all others still has its nearest neighbours instead of 0 / 0
-    return (-0.5 * distance / bandwidth**2).masked_fill(own, -math.inf).softmax(1)
+    return (-0.5 * distance / bandwidth**2).masked_fill(itself, -math.inf).softmax(1)
 
 
 def _given(y: Tensor | None) -> Tensor:

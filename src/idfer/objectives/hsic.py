@@ -100,11 +100,11 @@ def hsic(k: Tensor, m: Tensor, share: Tensor) -> Tensor:
     quadruples = p1**4 - 6 * p1**2 * p2 + 3 * p2**2 + 8 * p1 * p3 - 6 * p4
     # fewer than four samples with weight leave nothing distinct: defined as 0
     enough = quadruples > 1e-3
-    one = torch.ones_like(p1)
+    unused = torch.ones_like(p1)
     value = (
-        two / torch.where(enough, pairs, one)
-        + four / torch.where(enough, quadruples, one)
-        - 2 * three / torch.where(enough, triples, one)
+        two / torch.where(enough, pairs, unused)
+        + four / torch.where(enough, quadruples, unused)
+        - 2 * three / torch.where(enough, triples, unused)
     )
     return torch.where(enough, value, torch.zeros_like(value))
 

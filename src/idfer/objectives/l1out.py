@@ -47,8 +47,8 @@ class L1Out(GaussianDecoder):
     ) -> Tensor:
         """The bound (A, B) in nats."""
         pairs = pair_log_density(q, c, mask)
-        own = torch.eye(c.shape[1], dtype=torch.bool, device=c.device)
-        others = pairs.masked_fill(own, -math.inf).logsumexp(2) - math.log(c.shape[1] - 1)
+        itself = torch.eye(c.shape[1], dtype=torch.bool, device=c.device)
+        others = pairs.masked_fill(itself, -math.inf).logsumexp(2) - math.log(c.shape[1] - 1)
         return pairs.diagonal(dim1=1, dim2=2) - others
 
 

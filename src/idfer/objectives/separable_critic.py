@@ -91,8 +91,8 @@ def pairs(scores: Tensor) -> Tensor:
 
 def log_mean_exp_others(scores: Tensor) -> Tensor:
     """log 1/(B-1) Σ_{j≠i} exp f(x_i, c_j), (A, B)."""
-    own = torch.eye(scores.shape[1], dtype=torch.bool, device=scores.device)
-    return scores.masked_fill(own, -math.inf).logsumexp(2) - math.log(scores.shape[1] - 1)
+    itself = torch.eye(scores.shape[1], dtype=torch.bool, device=scores.device)
+    return scores.masked_fill(itself, -math.inf).logsumexp(2) - math.log(scores.shape[1] - 1)
 
 
 def mean_others(values: Tensor) -> Tensor:

@@ -77,8 +77,8 @@ def _with_products(x: np.ndarray) -> np.ndarray:
 
 def _pairs(phi: np.ndarray, psi: np.ndarray) -> np.ndarray:
     """All products of (1, φ) and (1, ψ) but 1 · 1."""
-    one = np.ones((len(phi), 1))
-    product = np.concatenate([one, phi], 1)[:, :, None] * np.concatenate([one, psi], 1)[:, None]
+    constant = np.ones((len(phi), 1))
+    product = np.concatenate([constant, phi], 1)[:, :, None] * np.concatenate([constant, psi], 1)[:, None]
     return np.asarray(product.reshape(len(phi), -1)[:, 1:])
 
 

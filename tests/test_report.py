@@ -77,7 +77,7 @@ def test_a_broken_image_is_a_row_with_an_error_and_is_counted(written):
     assert broken["path"].tolist() == ["balanced-0-0.png"]
     assert "balanced-0-0.png" in broken["error"].iloc[0]
     assert broken[["predicted_valence", "predicted_arousal"]].isna().all(axis=None)
-    assert found.metrics["data"]["splits"]["balanced"] == {"rows": 48, "failed": 1, "subjects": 12}
+    assert found.metrics["data"]["splits"]["balanced"] == {"rows": 48, "failed": 1, "subjects": 12, "seen": 0}
     assert found.accuracy.set_index("split").loc["balanced", "rows"].eq(47).all()
 
 

@@ -1,4 +1,4 @@
-"""What a run was trained on is known again by content: in another folder, under another name, as test rows."""
+"""What a run was trained on is known again by content: in another folder, by another name, as test rows."""
 
 from __future__ import annotations
 

@@ -190,12 +190,12 @@ class _Gathered:
             if name != EXPRESSION or outputs.spread is None:
                 self.keep(name, rows, values)
                 continue
-            self.keep(MEAN, rows, values)
             noise = np.zeros(values.shape)
             for position in np.flatnonzero(self.place[rows] >= 0):
                 rng = np.random.default_rng(keys[self.place[rows[position]]])
                 noise[position] = rng.standard_normal(values.shape[1])
             self.keep(EXPRESSION, rows, values + outputs.spread * noise)
+            self.keep(MEAN, rows, values)
 
     def keep(self, name: str, rows: NDArray[np.intp], values: NDArray[Any]) -> None:
         inside = self.place[rows] >= 0

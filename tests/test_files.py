@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,27 @@ def test_a_failed_write_keeps_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["result.txt"]
+
+
+def test_what_a_killed_process_left_is_removed_when_the_file_is_written_again(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from idfer.files import atomic as a; f = a(sys.argv[1]); f.__enter__(); os._exit(9)"
+    )
+    target = tmp_path / "result.csv"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    old, living = tmp_path.iterdir()
+    link = tmp_path / old.name.replace(old.stem[-8:], "abcdefgh")
+    link.symlink_to(living)
+    users = tmp_path / ".result-20240101.csv"
+    users.write_text("a user's")
+    other = tmp_path / old.name.replace("result", "results")
+    other.touch()
+    for path in (old, users, other, link):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    with atomic(target) as temporary:
+        temporary.write_text("whole")
+    assert set(tmp_path.iterdir()) == {target, living, users, other, link}
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -18,6 +20,8 @@ from typing import Any
 from idfer.errors import IdferError
 
 _CHUNK = 1 << 20
+_MARK = "-idfer-"  # in the names of temporary files, so that none of a user's is taken for one
+_STALE_SECONDS = 24 * 3600.0
 _YAML_BYTES = 1 << 20
 _YAML_DEPTH = 32  # of nested lists and mappings: ours need 5, and PyYAML recurses once per level
 
@@ -55,7 +59,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
+        _remove_stale(target)
+        prefix = f".{target.stem}{_MARK}"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=target.suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -75,6 +81,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def _remove_stale(target: Path) -> None:
+    """Remove what processes that were killed left behind of earlier attempts to write the same file.
+
+    Only regular files named as `atomic` names them, which nobody has written to for a day: a living
+    process may still be at work on a younger one.
+    """
+    pattern = re.compile(re.escape(f".{target.stem}{_MARK}") + r"[a-z0-9_]{8}" + re.escape(target.suffix))
+    with suppress(OSError):
+        for path in target.parent.iterdir():
+            if pattern.fullmatch(path.name):
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > _STALE_SECONDS:
+                    path.unlink()
 
 
 def read_yaml(path: str | Path, limit: int = _YAML_BYTES) -> dict[str, Any]:
@@ -238,9 +259,9 @@ def fetch(url: str, path: str | Path, checksum: str, *, timeout: float = 20.0) -
                 f"cannot download {url}: {getattr(error, 'reason', error)}; "
                 f"check the connection, or put the file at {target} yourself."
             ) from error
-        if (found := sha256(temporary)) != checksum:
+        if (arrived := sha256(temporary)) != checksum:
             raise IdferError(
-                f"{url} arrived with SHA-256 {found[:12]}..., expected {checksum[:12]}...; "
+                f"{url} arrived with SHA-256 {arrived[:12]}..., expected {checksum[:12]}...; "
                 "nothing was kept. Try again, or report it if it stays so."
             )
     return target

@@ -184,14 +184,18 @@ def killed_after_two_rows(run: Path, photos: Path, out: Path) -> None:
         "import idfer\n"
         "idfer.predict([sys.argv[1]], sys.argv[2], detector='none', out=sys.argv[3], batch_size=1)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(photos), str(run), str(out)])
     partial = out.with_name(f"{out.stem}.partial{out.suffix}")
-    while process.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") >= 3):
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", code, str(photos), str(run), str(out)]) as process:
+        try:
+            while process.poll() is None and not (
+                partial.exists() and partial.read_bytes().count(b"\n") >= 3
+            ):
+                time.sleep(0.02)
+        finally:
+            process.kill()
 
 
+@pytest.mark.timeout(120)
 def test_a_kill_leaves_its_rows_and_nothing_hidden(untrained: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("yesterday's\n")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import idfer
-from idfer import IdferError, Manifest, UsageError
+from idfer import IdferError, Manifest, UsageError, cli
 from idfer.data.content import content_digest, image_keys, person_keys
 from idfer.evaluation.seen import HELD_OUT, TRAINED
 
@@ -123,3 +123,16 @@ def test_faces_that_cannot_be_found_say_what_to_do(tmp_path: Path) -> None:
         idfer.fit(plain, out=tmp_path / "run", **OPTIONS)
     run = idfer.fit(plain, out=tmp_path / "run", **OPTIONS | {"batch_size": 2}, detector="none")
     assert idfer.load(run).checkpoint.preprocess.detector == "none"
+
+
+def test_a_run_is_run_again_from_its_own_configuration(
+    squares: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = idfer.fit(squares, out=tmp_path / "run", **OPTIONS, terms={}, augmentation=False)
+    again = ["fit", str(squares.root), "--config", str(run / "config.yaml"), "--progress", "false"]
+    assert cli.main([*again, "--device", "cpu", "-o", str(tmp_path / "again")]) == 0
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (run, tmp_path / "again")]
+    assert weights[0] == weights[1]
+    capsys.readouterr()
+    assert cli.main([*again, "-o", str(run)]) == 0
+    assert "already trained" in capsys.readouterr().err

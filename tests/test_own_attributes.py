@@ -44,7 +44,8 @@ def test_the_page_runs_as_written(
     probes = pd.DataFrame(json.loads(Path("report/metrics.json").read_text())["leakage"]["probes"])
     eyewear = probes[probes["target"] == "eyewear"]
     assert set(eyewear["source"]) == {"retrieved with builtin"} and eyewear["score"].notna().all()
-    assert "eyewear detached" in Path("report/report.html").read_text(encoding="utf-8")
+    page = Path("report/report.html").read_text(encoding="utf-8")
+    assert "the same face with attributes detached" in page and ">eyewear<" in page
 
     half = pd.read_csv("out.csv")
     assert len(half) == len(truth) and half["error"].isna().all()

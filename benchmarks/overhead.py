@@ -52,7 +52,7 @@ def build(case: str, given: argparse.Namespace) -> tuple[Any, Batch]:
         target=facts.target[rows],
         retrieved=retrieved[rows],
         posterior=facts.posterior[rows],
-        weight=torch.ones(given.batch),
+        sample_weight=torch.ones(given.batch),
         subject=subject[rows],
         row=rows,
     )

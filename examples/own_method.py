@@ -40,6 +40,6 @@ class SmoothERM(Plain):
         """One optimisation step."""
         mean = self.mean.to(batch.target.device)
         target = batch.target + self.terms.smooth * (mean - batch.target)
-        loss = va_loss(self.network(batch.image).valence_arousal.float(), target, batch.weight)
+        loss = va_loss(self.network(batch.image).valence_arousal.float(), target, batch.sample_weight)
         self.descend(loss)
         return numbers(loss=loss)

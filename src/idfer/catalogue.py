@@ -131,6 +131,15 @@ ESTIMATORS: Mapping[str, str] = {
 }
 """Estimators of I(z_exp; c[a]), to minimise as a penalty: where each lives."""
 
+MAXIMISED: Mapping[str, str] = {"barber_agakov": "idfer.objectives.barber_agakov:BarberAgakov"}
+"""Estimators to maximise only."""
+
+BOUNDS: Mapping[str, Literal["lower", "upper"]] = {
+    "barber_agakov": "lower", "infonce": "lower", "nwj": "lower", "mine": "lower", "jsd": "lower",
+    "smile": "lower", "club": "upper", "club_sampled": "upper", "l1out": "upper",
+}  # fmt: skip
+"""Which side of the mutual information each estimator is meant to be on: those that `benchmark mi` measures."""
+
 DEFAULT_METHOD = "idfer"
 RETRIEVALS = ("soft", "hard", "truth")
 HEADS = ("mlp", "bottleneck")

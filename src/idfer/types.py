@@ -21,7 +21,7 @@ class Batch:
         target: (B, 2) valence and arousal in [-1, 1].
         retrieved: (B, A, E) retrieved ID vectors c[a], one per attribute; A = 0 without a table.
         posterior: (B, K) level posteriors, the attributes' levels side by side; K = 0 without a table.
-        weight: (B,) sample weights of mean about 1 (decorrelation weights; ones without).
+        sample_weight: (B,) of mean about 1 (decorrelation weights; ones without).
         subject: (B,) number of the person, 0 to S - 1.
         row: (B,) place among the n training faces.
     """
@@ -30,7 +30,7 @@ class Batch:
     target: Tensor
     retrieved: Tensor
     posterior: Tensor
-    weight: Tensor
+    sample_weight: Tensor
     subject: Tensor
     row: Tensor
 

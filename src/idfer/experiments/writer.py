@@ -27,9 +27,14 @@ def write_results(out: Path, name: str, content: Mapping[str, Any], text: str, f
         IdferError: a file cannot be written.
     """
     write_json(out / f"{name}.json", {**content, "environment": environment()})
+    write_pages(out, name, text, figure)
+    files = {"tables": "md", "numbers": "json", "figure": "png"}
+    return "\n".join(f"{what:<9}{out / f'{name}.{end}'}" for what, end in files.items())
+
+
+def write_pages(out: Path, name: str, text: str, figure: Figure) -> None:
+    """Write NAME.md and NAME.png, each whole or not at all."""
     with atomic(out / f"{name}.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     with atomic(out / f"{name}.png") as temporary:
         figure.savefig(temporary, dpi=150, format="png")
-    files = {"tables": "md", "numbers": "json", "figure": "png"}
-    return "\n".join(f"{what:<9}{out / f'{name}.{end}'}" for what, end in files.items())

@@ -66,7 +66,7 @@ class Adversarial(Plain):
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs the loss, L_VA, Σ_a CE_a in nats and how often a guard of the adversary acted."""
         prediction = self.network(batch.image)
-        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         feature, posterior, mask = (
             prediction.expression.float(),
             self.levels(batch.posterior),

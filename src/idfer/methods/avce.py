@@ -116,7 +116,7 @@ class AVCE(Plain):
         positive, negative = (head(view).float() for view in self.views(prediction.expression.float()))
         alike, unlike = similarity(said, positive), similarity(said[:, None], negative[None])
         avce, margin = contrast(alike, unlike), margin_loss(alike, unlike, self.terms.margin)
-        va = va_loss(said, batch.target, batch.weight)
+        va = va_loss(said, batch.target, batch.sample_weight)
         loss = va + self.terms.weight * (margin - avce)
         self.companion.clear()
         self.descend(loss)  # its backward pass reaches the views too

@@ -141,7 +141,7 @@ class CAF(Plain):
         self.critic.requires_grad_(False)
         weak = weak_score(self.critic(expression), strong)
         self.critic.requires_grad_(True)
-        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         loss = va - self.terms.weight * weak
         self.descend(loss)
         return numbers(loss=loss, va=va, critic=judged, weak=weak, c=c, strong=strong.float().mean())

@@ -142,7 +142,7 @@ class DICE(Plain):
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs the loss, L_VA, three estimates in nats and the share of faces paired."""
         prediction = self.network(batch.image)
-        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         z, s = prediction.backbone.float(), prediction.expression.float()
         e = self.identity(z.detach())
         pairs = partners(batch.target, batch.subject, self.terms.radius)

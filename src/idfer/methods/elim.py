@@ -177,7 +177,7 @@ class ELIM(Plain):
     def step(self, batch: Batch) -> dict[str, float]:
         """Two steps; logs both losses, the mean length of μ and the share of faces that took part."""
         prediction = self.network(batch.image)
-        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         feature = prediction.expression.float()
         if self.terms.two_steps:
             descend(self.fabric, va, self.network, self.adam, self.budget.clip)
@@ -189,7 +189,7 @@ class ELIM(Plain):
             )
         said = self.network.module.head(shifted(feature, shift)).float()
         error = (said - batch.target).square().mean(1)
-        second = person_error(error, batch.weight, used, place)
+        second = person_error(error, batch.sample_weight, used, place)
         strength = terms.weight * ramp(self.schedule.last_epoch, self.budget.steps, terms.ramp)
         self.descend(strength * second if terms.two_steps else va + strength * second)
         share = used.float()

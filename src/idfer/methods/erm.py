@@ -23,6 +23,6 @@ class ERM(Plain):
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs `loss`."""
         prediction = self.network(batch.image)
-        loss = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        loss = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         self.descend(loss)
         return numbers(loss=loss)

@@ -56,9 +56,9 @@ class HSICPenalty(Plain):
                 f"{len(batch)}; use a larger --batch_size."
             )
         prediction = self.network(batch.image)
-        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.weight)
+        va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         posterior, mask = self.levels(batch.posterior), self.levels.mask
-        keep = batch.weight[:, None].expand(-1, len(mask))
+        keep = batch.sample_weight[:, None].expand(-1, len(mask))
         dependence = self.hsic.guarded(prediction.expression.float(), posterior, mask, keep)
         strength = self.terms.weight * ramp(self.schedule.last_epoch, self.budget.steps, self.terms.ramp)
         loss = va + strength * dependence

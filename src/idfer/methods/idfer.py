@@ -139,7 +139,7 @@ class Idfer:
         detached = (torch.rand(len(batch), count, device=batch.target.device) >= terms.attach).float()
         prediction: Prediction = self.network(batch.image, strength=detached, retrieved=batch.retrieved)
         strength = self._ramp(terms.ramp_from, terms.ramp_to)
-        weight = batch.weight**strength
+        weight = batch.sample_weight**strength
         sampled, clear = self._predictions(prediction)
         va = va_loss(clear, batch.target, weight)
         target = self.vectors(batch.retrieved)

@@ -34,10 +34,10 @@ class TrainingData:
         target: (N, 2) valence and arousal.
         retrieved: (N, A, E) ID vectors; A = 0 for a method that uses none.
         posterior: (N, K) level posteriors; K = 0 for a method that uses none.
-        weight: (N,) sample weights.
+        sample_weight: (N,), of mean about 1.
         subject: (N,) number of the person.
         place: (N,) place of each row among `rows`.
-        sample_weights: effective sample size, clipping and correlations of `weight`; {} where all are 1.
+        sample_weights: effective sample size, clipping and correlations of those; {} where all are 1.
     """
 
     faces: FaceDataset
@@ -45,7 +45,7 @@ class TrainingData:
     target: Tensor
     retrieved: Tensor
     posterior: Tensor
-    weight: Tensor
+    sample_weight: Tensor
     subject: Tensor
     place: Tensor
     sample_weights: Mapping[str, Any]
@@ -84,7 +84,7 @@ def training_data(
         faces.load(progress)
     count = len(train)
     errors = dict(faces.errors)
-    retrieved, posterior, weight = torch.zeros(count, 0, 1), torch.zeros(count, 0), torch.ones(count)
+    retrieved, posterior, sample_weight = torch.zeros(count, 0, 1), torch.zeros(count, 0), torch.ones(count)
     if table is not None:
         failed = np.flatnonzero(table.errors != "")
         errors |= {int(row): f"row {row}: {table.errors[row]}" for row in failed if row not in errors}
@@ -100,14 +100,14 @@ def training_data(
         raise IdferError("fewer than two training faces can be used; mend the paths in the manifest.")
     described: dict[str, Any] = {}
     if settings.decorrelate and table is not None:
-        sample_weights = decorrelation_weights(
+        decorrelation = decorrelation_weights(
             train.targets[rows], table.free[rows], train.subjects[rows], seed=settings.seed
         )
-        weight[rows] = torch.from_numpy(sample_weights.values)
+        sample_weight[rows] = torch.from_numpy(decorrelation.values)
         described = {
-            "effective_sample_size": round(sample_weights.effective, 1),
-            "clipped": round(sample_weights.clipped, 4),
-            "largest_correlation": [round(v, 4) for v in sample_weights.correlation],
+            "effective_sample_size": round(decorrelation.effective, 1),
+            "clipped": round(decorrelation.clipped, 4),
+            "largest_correlation": [round(v, 4) for v in decorrelation.correlation],
         }
     if not settings.entry.attributes:
         retrieved, posterior = retrieved[:, :0], posterior[:, :0]
@@ -119,7 +119,7 @@ def training_data(
         target=torch.from_numpy(train.targets),
         retrieved=retrieved,
         posterior=posterior,
-        weight=weight,
+        sample_weight=sample_weight,
         subject=torch.from_numpy(np.unique(train.subjects, return_inverse=True)[1]),
         place=place,
         sample_weights=described,

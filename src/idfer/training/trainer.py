@@ -127,7 +127,7 @@ class Trainer:
             target=self.data.target[rows].to(device),
             retrieved=self.data.retrieved[rows].to(device),
             posterior=self.data.posterior[rows].to(device),
-            weight=self.data.weight[rows].to(device),
+            sample_weight=self.data.sample_weight[rows].to(device),
             subject=self.data.subject[rows].to(device),
             row=self.data.place[rows].to(device),
         )

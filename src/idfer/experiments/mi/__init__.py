@@ -57,13 +57,14 @@ def benchmark_mi(
         UsageError: an unknown estimator or transform, or a number out of range.
         IdferError: `out` holds a mi.json of another origin.
     """
+    from idfer.catalogue import BOUNDS
     from idfer.device import resolve_device
-    from idfer.experiments.mi.fit import ESTIMATORS, Settings
+    from idfer.experiments.mi.fit import Settings
     from idfer.experiments.mi.report import figure, markdown
     from idfer.experiments.mi.tasks import TRANSFORMS as SHAPES
-    from idfer.files import atomic
+    from idfer.experiments.writer import write_pages
 
-    names = _known("estimator", split_names(estimators) or list(ESTIMATORS), list(ESTIMATORS))
+    names = _known("estimator", split_names(estimators) or list(BOUNDS), list(BOUNDS))
     shapes = _known("transform", split_names(transforms) or [], list(SHAPES))
     widths = [int(v) for v in _numbers("dims", dims, whole=True)]
     amounts = tuple(_numbers("mi", mi))
@@ -72,14 +73,11 @@ def benchmark_mi(
     settings = Settings(steps, batch_size)
     root = Path(out)
     finished = _read(root / "mi.json")
-    command = _command(out, names, widths, amounts, shapes, settings, draws, device, list(ESTIMATORS))
+    command = _command(out, names, widths, amounts, shapes, settings, draws, device, list(BOUNDS))
     jobs = _jobs(names, widths, amounts, tuple(shapes), draws)
     rows = _run(jobs, settings, finished, root / "mi.json", command, resolve_device(device), progress)
     text = markdown(rows, command, batch_size)
-    with atomic(root / "mi.md") as path:
-        path.write_text(text + "\n", encoding="utf-8")
-    with atomic(root / "mi.png") as path:
-        figure(rows, batch_size).savefig(path, dpi=120, metadata={"Software": None})
+    write_pages(root, "mi", text + "\n", figure(rows, batch_size))
     return f"{text}\n\nrows    {root / 'mi.json'}\nfigure  {root / 'mi.png'}"
 
 

@@ -13,28 +13,10 @@ from typing import Any
 
 import torch
 
+from idfer.catalogue import ESTIMATORS, MAXIMISED
 from idfer.experiments.mi.tasks import Tasks
-from idfer.objectives.barber_agakov import BarberAgakov
-from idfer.objectives.club import CLUB
-from idfer.objectives.club_sampled import ClubSampled
-from idfer.objectives.infonce import InfoNCE
-from idfer.objectives.jsd import JSD
-from idfer.objectives.l1out import L1Out
-from idfer.objectives.mine import MINE
-from idfer.objectives.nwj import NWJ
+from idfer.names import load_object
 from idfer.objectives.penalty_term import PenaltyTerm
-from idfer.objectives.smile import SMILE
-
-LOWER: dict[str, type[PenaltyTerm]] = {
-    "barber_agakov": BarberAgakov,
-    "infonce": InfoNCE,
-    "nwj": NWJ,
-    "mine": MINE,
-    "jsd": JSD,
-    "smile": SMILE,
-}
-UPPER: dict[str, type[PenaltyTerm]] = {"club": CLUB, "club_sampled": ClubSampled, "l1out": L1Out}
-ESTIMATORS = LOWER | UPPER
 
 
 @dataclass(frozen=True)
@@ -59,7 +41,8 @@ def build(estimator: str, tasks: int, dim: int) -> PenaltyTerm:
     options: dict[str, Any] = {"normalise": False}
     if estimator == "infonce":
         options = {"hidden": 64}
-    return ESTIMATORS[estimator](tasks, dim, dim, **options)
+    kind: type[PenaltyTerm] = load_object({**MAXIMISED, **ESTIMATORS}[estimator], "estimator")
+    return kind(tasks, dim, dim, **options)
 
 
 def estimates(
@@ -70,7 +53,7 @@ def estimates(
     Seconds are of CPU time, or on the wall for a GPU.
 
     Args:
-        estimator: a name in `ESTIMATORS`.
+        estimator: a name in `idfer.catalogue.BOUNDS`.
         tasks: the tasks, all of one dimension.
         seed: of samples and initial weights.
         settings: how critics are fitted and judged.

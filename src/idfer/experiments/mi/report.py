@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.experiments.mi.fit import LOWER, UPPER
+from idfer.catalogue import BOUNDS
 from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def markdown(rows: list[Row], command: str, batch_size: int) -> str:
             if part:
                 cells = [_cell([r for r in part if r["mi"] == a]) for a in amounts]
                 error, seconds = _mean(part, "error"), _mean(part, "seconds")
-                bound = "lower" if name in LOWER else "upper"
+                bound = BOUNDS[name]
                 lines.append(
                     f"| {name} | {bound} | {d} | "
                     + " | ".join(cells)
@@ -112,7 +112,7 @@ def _overshoot(rows: list[Row], batch_size: int) -> str:
 
 def _broken(rows: list[Row], batch_size: int) -> str:
     found = []
-    for name in UPPER:
+    for name in _of("upper"):
         part = [r for r in _of(rows, name) if r["mi"] > 0]
         below = [r for r in part if r["error"] < -0.1 * max(1.0, r["mi"])]
         if below:
@@ -128,7 +128,7 @@ def _broken(rows: list[Row], batch_size: int) -> str:
 
 def _above(rows: list[Row], batch_size: int) -> str:
     found = []
-    for name in LOWER:
+    for name in _of("lower"):
         above = [r for r in _of(rows, name) if r["error"] > 0.1]
         if above:
             most = max(above, key=lambda r: r["error"])
@@ -139,7 +139,7 @@ def _above(rows: list[Row], batch_size: int) -> str:
 
 
 def _missed(rows: list[Row], batch_size: int) -> str:
-    lower = [r for r in rows if r["estimator"] in LOWER and r["mi"] > 0]
+    lower = [r for r in rows if BOUNDS[r["estimator"]] == "lower" and r["mi"] > 0]
     if not lower:
         return ""
     share = {
@@ -183,7 +183,7 @@ def figure(rows: list[Row], batch_size: int) -> Figure:
     for axis, name in zip(axes, names, strict=False):
         _panel(axis, _of(rows, name), dims, most)
         axis.set_title(_NAMES[name], loc="left")
-        kind = "lower bound" if name in LOWER else "upper bound"
+        kind = f"{BOUNDS[name]} bound"
         axis.set_title(kind, loc="right", fontsize=8.5, color=SOFT, fontweight="normal")
         if name == "infonce" and math.log(batch_size) < 1.4 * most:
             axis.axhline(math.log(batch_size), color=SOFT, linewidth=1, linestyle=":")
@@ -239,3 +239,8 @@ def _mean(rows: list[Row], key: str) -> float:
 def _cell(rows: list[Row]) -> str:
     value, deviation = _mean(rows, "estimate"), _mean(rows, "deviation")
     return f"{value:.0f} ± {deviation:.0f}" if abs(value) >= 100 else f"{value:.2f} ± {deviation:.2f}"
+
+
+def _of(bound: str) -> list[str]:
+    """Estimators that bound the information from this side."""
+    return [name for name, side in BOUNDS.items() if side == bound]

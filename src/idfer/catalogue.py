@@ -138,7 +138,7 @@ BOUNDS: Mapping[str, Literal["lower", "upper"]] = {
     "barber_agakov": "lower", "infonce": "lower", "nwj": "lower", "mine": "lower", "jsd": "lower",
     "smile": "lower", "club": "upper", "club_sampled": "upper", "l1out": "upper",
 }  # fmt: skip
-"""Which side of the mutual information each estimator is meant to be on: those that `benchmark mi` measures."""
+"""Which side of the mutual information an estimator is meant to be on; `benchmark mi` measures these."""
 
 DEFAULT_METHOD = "idfer"
 RETRIEVALS = ("soft", "hard", "truth")

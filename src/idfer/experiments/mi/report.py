@@ -112,7 +112,7 @@ def _overshoot(rows: list[Row], batch_size: int) -> str:
 
 def _broken(rows: list[Row], batch_size: int) -> str:
     found = []
-    for name in _of("upper"):
+    for name in _bounding("upper"):
         part = [r for r in _of(rows, name) if r["mi"] > 0]
         below = [r for r in part if r["error"] < -0.1 * max(1.0, r["mi"])]
         if below:
@@ -128,7 +128,7 @@ def _broken(rows: list[Row], batch_size: int) -> str:
 
 def _above(rows: list[Row], batch_size: int) -> str:
     found = []
-    for name in _of("lower"):
+    for name in _bounding("lower"):
         above = [r for r in _of(rows, name) if r["error"] > 0.1]
         if above:
             most = max(above, key=lambda r: r["error"])
@@ -241,6 +241,6 @@ def _cell(rows: list[Row]) -> str:
     return f"{value:.0f} ± {deviation:.0f}" if abs(value) >= 100 else f"{value:.2f} ± {deviation:.2f}"
 
 
-def _of(bound: str) -> list[str]:
+def _bounding(bound: str) -> list[str]:
     """Estimators that bound the information from this side."""
     return [name for name, side in BOUNDS.items() if side == bound]

@@ -95,6 +95,11 @@ class Settings:
             UsageError: a name, method, term, estimator or form that does not exist, or a value of another
                 type or out of its range; the message names the option.
         """
+        return cls._resolve(given, import_classes=True)
+
+    @classmethod
+    def _resolve(cls, given: Mapping[str, Any], import_classes: bool) -> Settings:
+        """As `of`; without importing what `module:Class` names, its own terms are taken as they are."""
         names = [f.name for f in fields(cls)]
         for name in given:
             if name not in names:
@@ -102,8 +107,10 @@ class Settings:
         values = {name: value for name, value in given.items() if value is not None}
         method = values.pop("method", DEFAULT_METHOD)
         method = path_of(method) if isinstance(method, type) else str(method)
-        entry = method_entry(method)
-        defaults = {**NETWORK, **entry.network, "decorrelate": entry.sample_weights}
+        entry = method_entry(method) if import_classes or not is_path(method) else None
+        defaults: dict[str, Any] = {}
+        if entry is not None:
+            defaults = {**NETWORK, **entry.network, "decorrelate": entry.sample_weights}
         terms = values.pop("terms", {})
         if not isinstance(terms, Mapping):
             raise UsageError(f"terms is {terms!r}; give a mapping of term names to values.")
@@ -112,8 +119,19 @@ class Settings:
             if not isinstance(used, (str, list, tuple)) or not all(isinstance(name, str) for name in used):
                 raise UsageError(f"--use is {used!r}; give names of attributes, e.g. age,skin.")
             values["use"] = tuple(split_names(used) or [])
-        settings = cls(**{**defaults, **values}, method=method, terms=_NO_TERMS)
+        settings = cls(**{**defaults, **values}, method=method, terms=dict(terms))
         settings._check(entry)  # before torch is loaded for the method's terms
+        numbers: dict[str, Any] = {
+            name: float(getattr(settings, name)) for name, kind in _KINDS.items() if kind == _NUMBER
+        }
+        settings = replace(settings, **numbers)  # 1 and 1.0 are one setting
+        if not import_classes and (entry is None or is_path(str(terms.get("estimator", "")))):
+            return settings
+        if import_classes and is_path(settings.form):
+            from idfer.models.residual import form_class
+
+            form_class(settings.form)
+        assert entry is not None
         return replace(settings, terms=_resolved_terms(entry, terms))
 
     @property
@@ -141,6 +159,8 @@ class Settings:
     def from_dict(cls, values: Any) -> Settings:
         """Read what `to_dict` wrote; every setting must be there.
 
+        To open somebody's run imports none of the classes that it names as its own method or estimator.
+
         Raises:
             IdferError: one is missing, unknown, malformed or out of its range.
         """
@@ -149,7 +169,7 @@ class Settings:
         if missing := [f.name for f in fields(cls) if f.name not in values]:
             raise IdferError(f"setting {missing[0]!r} is missing.")
         try:
-            return cls.of(**{str(name): value for name, value in values.items()})
+            return cls._resolve({str(name): value for name, value in values.items()}, import_classes=False)
         except UsageError as error:
             raise IdferError(str(error)) from error
 
@@ -158,7 +178,7 @@ class Settings:
         """16 hex digits of all settings."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
-    def _check(self, entry: MethodEntry) -> None:
+    def _check(self, entry: MethodEntry | None) -> None:
         """Types and ranges of all settings, and that they go together."""
         for name, kind in _KINDS.items():
             _check_type(name, getattr(self, name), kind)
@@ -171,15 +191,11 @@ class Settings:
         }  # fmt: skip
         for name, (kind_name, known) in choices.items():
             value = getattr(self, name)
-            if name == "form" and is_path(value):
-                from idfer.models.residual import form_class
-
-                form_class(value)
-            elif value not in known:
+            if value not in known and not (name == "form" and is_path(value)):
                 raise unknown(kind_name, value, list(known))
         if self.detector not in DETECTORS and not self.detector.lower().endswith(".onnx"):
             raise unknown("detector", self.detector, list(DETECTORS), "Or the path of a YuNet .onnx file.")
-        if self.form != NETWORK["form"] and not entry.splits:
+        if self.form != NETWORK["form"] and entry is not None and not entry.splits:
             raise UsageError(f"--form {self.form}: the method {self.method!r} has no residual modules.")
         if self.use is not None and not self.use:
             raise UsageError("--use names no attribute; name one, or leave the option out to use all.")
@@ -213,9 +229,6 @@ def _check_type(name: str, value: Any, kinds: tuple[type, ...]) -> None:
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise UsageError(f"--{name} is {value!r}; it must be from {low:g} to {high:.15g}.")
-
-
-_NO_TERMS: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,109 @@
+"""A method, a model and an estimator of a user's own, by `module:Class`, without touching the package."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from idfer import Manifest, UsageError, cli
+from idfer.training.checkpoint import load_checkpoint
+from idfer.training.settings import Settings
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+METHOD = "own_method:SmoothERM"
+
+
+@pytest.fixture
+def in_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a user who stands in the folder of the example; imports are forgotten afterwards."""
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for module in ("own_method", "own_model"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+
+def test_an_own_method_is_trained_and_its_run_needs_it_no_more(
+    squares: Manifest, tmp_path: Path, in_examples: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    options = ["--backbone", "conv4", "--size", "32", "--batch_size", "16", "--dim", "8", "--epochs", "8"]
+    options += ["--progress", "false", "--device", "cpu", "--terms.smooth", "0.2", "-o", str(out)]
+    assert cli.main(["fit", str(squares.root), "--method", METHOD, *options]) == 0
+    history = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["val_ccc"] > 0.3
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(EXAMPLES))])
+    monkeypatch.delitem(sys.modules, "own_method")
+    settings = load_checkpoint(out).record.settings
+    assert (settings.method, settings.terms) == (METHOD, {"smooth": 0.2})
+    assert "own_method" not in sys.modules  # to open a run imports no class of its own
+    with pytest.raises(UsageError, match="there is no module 'own_method'"):
+        Settings.of(method=METHOD)
+
+
+def test_its_terms_are_checked_as_any_methods(in_examples: None) -> None:
+    with pytest.raises(UsageError, match=r"unknown term 'smoth'\. Did you mean 'smooth'\?"):
+        Settings.of(method=METHOD, terms={"smoth": 0.1})
+    assert Settings.of(method=METHOD).entry.title == "smoothed labels"
+
+
+def test_an_own_model_is_evaluated_by_the_command_line(
+    squares: Manifest, tmp_path: Path, in_examples: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report"
+    command = ["evaluate", "own_model:Mine", str(squares.root), "--splits", "val", "--progress", "false"]
+    assert cli.main([*command, "-o", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["run"]["name"] == "mine"
+    assert metrics["certificate"] is None
+    assert len(pd.read_parquet(out / "predictions.parquet")) == 24
+    assert "mine" in (out / "report.html").read_text()
+    capsys.readouterr()
+    assert cli.main(["evaluate", "own_model:Nobody", str(squares.root)]) == 2
+    assert "own_model has no 'Nobody'" in capsys.readouterr().err
+
+
+def test_the_adapter_is_as_short_as_promised() -> None:
+    code = (EXAMPLES / "own_model.py").read_text().split("class Mine:")[1]
+    assert len([line for line in code.splitlines() if line.strip() and '"""' not in line]) <= 10
+
+
+@pytest.mark.slow
+def test_an_own_method_is_benchmarked_and_ablated(tmp_path: Path) -> None:
+    """In a process of its own that starts in the example's folder, its workers with it."""
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"budget": {"backbone": "conv4"}}))
+    grid = {
+        "base": {"method": "erm", "backbone": "conv4"},
+        "variants": {"labels": {"smooth": {"method": METHOD, "terms": {"smooth": 0.3}}}},
+    }
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+    places = ["-o", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"), "--size", "tiny"]
+    places += ["--seeds", "1", "--workers", "2", "--progress", "false"]
+    shift = [
+        "benchmark",
+        "shift",
+        "--plan",
+        str(tmp_path / "plan.yaml"),
+        "--methods",
+        f"erm,oracle,idfer,{METHOD}",
+    ]
+    for command in (shift, ["ablate", str(tmp_path / "grid.yaml")]):
+        script = "import sys; from idfer.cli import main; sys.path.remove(''); sys.exit(main(sys.argv[1:]))"
+        done = subprocess.run(
+            [sys.executable, "-c", script, *command, *places], cwd=EXAMPLES, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    shift_results = json.loads((tmp_path / "results" / "shift.json").read_text())
+    assert METHOD in shift_results["summary"]
+    assert [tried["given"] for tried in shift_results["tuning"][METHOD]] == [
+        {"terms": {"smooth": 0.05}}, {"terms": {"smooth": 0.1}},
+    ]  # fmt: skip
+    ablation = json.loads((tmp_path / "results" / "ablation.json").read_text())
+    assert set(ablation["summary"]) == {"base", "smooth"}

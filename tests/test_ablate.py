@@ -98,7 +98,7 @@ def test_a_grid_that_is_none_is_refused(tmp_path: Path) -> None:
     twice = {"a": {"same": {"lr": 0.1}}, "b": {"same": {"lr": 0.2}}}
     with pytest.raises(UsageError, match="b: same: there is another variant of this name"):
         Grid.read(grid(tmp_path, variants=twice))
-    with pytest.raises(IdferError, match=r"nowhere\.yaml: cannot be read"):
+    with pytest.raises(IdferError, match=r"nowhere\.yaml: no such file"):
         Grid.read(tmp_path / "nowhere.yaml")
 
 

@@ -54,7 +54,7 @@ def test_three_steps_then_from_disk_the_same_predictions(
         before.update(va=said.valence_arousal, feature=said.expression)
         save(folder, network, **options)
 
-    monkeypatch.setattr(checkpoint, "save_model", remember)
+    monkeypatch.setattr("idfer.training.run.save_model", remember)
     run = idfer.fit(
         faces, table, backbone=name, size=size, batch_size=4, epochs=1, dim=8, use="age,skin", code=4,
         out=tmp_path / "run", device="cpu", progress=False,

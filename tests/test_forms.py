@@ -85,8 +85,8 @@ def test_parameters_keep_the_names_that_runs_on_disk_have() -> None:
         assert set(residual_modules(form, 0, 16, 8, 5).state_dict()) == names["distilled"]
 
 
-def test_the_names_of_forms_cost_no_torch() -> None:
-    code = "import sys, idfer.models.forms as f; assert f.FORMS and 'torch' not in sys.modules"
+def test_names_cost_no_torch() -> None:
+    code = "import sys, idfer.catalogue as c; assert c.FORMS and c.METHODS and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -13,7 +13,9 @@ import pytest
 import idfer
 from idfer import IdferError, Manifest, UsageError, cli
 from idfer.data.content import content_digest, image_keys, person_keys
+from idfer.evaluation.evaluation import Evaluation
 from idfer.evaluation.seen import HELD_OUT, TRAINED
+from idfer.evaluation.suite import measure
 
 OPTIONS: dict[str, Any] = {
     "backbone": "conv4", "size": 32, "batch_size": 32, "dim": 8, "epochs": 1, "device": "cpu",
@@ -21,8 +23,8 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def evaluate(run: Path, faces: Manifest, **options: Any) -> idfer.evaluation.evaluation.Evaluation:
-    return idfer.evaluate(run, faces, device="cpu", progress=False, controls=False, **options)
+def evaluate(run: Path, faces: Manifest) -> Evaluation:
+    return measure(run, faces, suites=["accuracy"], device="cpu", progress=False)
 
 
 def without_splits(faces: Manifest) -> Manifest:

@@ -31,8 +31,7 @@ def toy_warning(checkpoint: Checkpoint) -> str:
 
 def builtin_warning(clip: str) -> str:
     """What to say of a CLIP that does not know photographs; "" of any other."""
-    warning = warning_of(clip, drawn=False)
-    return f"{warning} On photographs it called 73 of 106 men feminine." if warning else ""
+    return warning_of(clip, drawn=False)
 
 
 def say_how_sure(stream: Stream, clip: str | None) -> None:

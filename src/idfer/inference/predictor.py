@@ -81,7 +81,7 @@ class Predictor:
             swap: an image whose largest face lends its identity features: for what is detached they are
                 attached in place of the face's own.
             detector: as for `idfer.data.faces.load_detector`; None places faces as in the model's training.
-                Which one it is moves the valence of a neutral face by .14 on average.
+                Which one it is moves predictions.
             attributes: also infer identity attributes of each face, a column `ATTRIBUTE/LEVEL` per level with
                 its posterior; sensitive, so off by default.
             clip: the CLIP that infers them, as for `idfer retrieve`, e.g. "ViT-B-16/openai"; "builtin" knows
@@ -176,8 +176,8 @@ def predict(
     the partial file (of a killed run, a Parquet file cannot be read); the next run with this output
     overwrites it.
 
-    Faces are placed as in the model's training unless --detector says otherwise. The choice matters: it moves
-    the valence of a neutral face by .14 on average, so compare numbers of one `detector` only.
+    Faces are placed as in the model's training unless --detector says otherwise. The choice moves
+    predictions, so compare numbers of one `detector` only.
 
     A run whose residual form is not distilled retrieves each face's identity attributes with the CLIP it was
     trained with: it needs that CLIP, and infers attributes by necessity, though it reports none.

@@ -53,7 +53,7 @@ def same(first, second):
 def cached_rows(folder):
     (file,) = folder.glob("retrieval/*.sqlite")
     with sqlite3.connect(file) as cache:
-        return cache.execute("SELECT count(*) FROM embedding").fetchone()[0]
+        return cache.execute("SELECT count(*) FROM result").fetchone()[0]
 
 
 def count_encoded(monkeypatch):
@@ -329,7 +329,7 @@ def test_a_full_disk_at_the_end_keeps_the_old_table(tmp_path, spec):
 
 def test_a_full_disk_in_the_middle_keeps_what_is_encoded(tmp_path, spec):
     manifest = write_faces(tmp_path, 400)
-    with files_of_at_most(60_000), pytest.raises(IdferError, match="what is encoded so far is kept"):
+    with files_of_at_most(60_000), pytest.raises(IdferError, match="what is done so far is kept"):
         retrieve(manifest, spec, batch_size=8, device="cpu", progress=False)
     kept = cached_rows(encode.cache_dir())
     assert 0 < kept < 400
@@ -350,7 +350,7 @@ def test_a_damaged_row_of_the_cache_names_its_file(tmp_path, spec):
     retrieve(manifest, spec, device="cpu", progress=False)
     file = encode.cache_path(load_clip(spec, "cpu").fingerprint)
     with closing(sqlite3.connect(file)) as cache, cache:
-        cache.execute("UPDATE embedding SET value = x'00'")
+        cache.execute("UPDATE result SET value = x'00'")
     with pytest.raises(IdferError, match=r"\.sqlite: the embedding cache cannot be used .* Delete that file"):
         retrieve(manifest, spec, device="cpu", progress=False)
 

@@ -21,9 +21,10 @@ from idfer.errors import UsageError
 from idfer.experiments.grid import Plan, contenders
 from idfer.experiments.scores import Row, Score
 from idfer.experiments.seeds import numbers
-from idfer.experiments.shift import PLAN, select
+from idfer.experiments.shift import PLAN
 from idfer.experiments.shift_report import comparisons
 from idfer.experiments.tables import verdict
+from idfer.experiments.tuning import select
 
 ARGUMENTS = ["--size", "tiny", "--methods", "erm,oracle,idfer", "--workers", "2", "--progress", "false"]
 

@@ -7,7 +7,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idfer.data.images import Box, read_image
+from idfer.cache import Cache, open_cache
+from idfer.data.images import Box, read_reduced
 from idfer.errors import IdferError
 from idfer.files import cache_dir
 from idfer.progress import bar
@@ -30,7 +31,6 @@ _LARGEST_FILE = 1 << 30  # bytes; more than any image within the budget of pixel
 _NO_KEY = (
     f"changed while it was read, or has more than {_LARGEST_FILE >> 20} MiB; run again, or save it smaller."
 )
-_LOOKUP = 500  # keys per SELECT: SQLite before 3.32 takes at most 999 parameters
 
 
 def encode_manifest(
@@ -53,8 +53,7 @@ def encode_manifest(
     errors = np.full(count, "", object)
     path = cache_path(clip.fingerprint)
     with (
-        _cache_errors(path),
-        closing(_Cache(path, clip.dim)) as cache,
+        _open(path, clip.dim) as cache,
         bar("retrieving", count, progress) as advance,
     ):
         before: dict[bytes, np.ndarray] = {}
@@ -141,7 +140,7 @@ class _Reader:
         boxes = [self.manifest.box(row) for row in range(len(self))]
         return list(zip(self.manifest.files, frames, boxes, strict=True))
 
-    def batch(self, rows: range, cache: _Cache, pool: ThreadPoolExecutor) -> _Batch:
+    def batch(self, rows: range, cache: _Embeddings, pool: ThreadPoolExecutor) -> _Batch:
         """Hash a stretch's files, look them up, and decode those that are not in the cache."""
         keys = list(pool.map(self._key, rows))
         cached = cache.find([key for key in keys if key is not None])
@@ -166,13 +165,13 @@ class _Reader:
 
         file, _, box = self._rows[row]
         try:
-            image = read_image(file)
+            image, factor = read_reduced(file)
         except IdferError as error:
             return str(error)
         except MemoryError:
             return f"{file}: is too large to be read (out of memory); scale it down."
         try:
-            return self.clip.preprocess(image, box)
+            return self.clip.preprocess(image, box if box is None else [v / factor for v in box])
         except IdferError as error:
             return f"{file}: {error}"
         except (MemoryError, cv2.error) as error:
@@ -184,7 +183,9 @@ def _read_ahead(reader: _Reader, path: Path, size: int, num_workers: int) -> Ite
     """Yield each stretch of `size` rows, read while the model is busy with the one before."""
     stretches = [range(start, min(start + size, len(reader))) for start in range(0, len(reader), size)]
     with (
-        closing(_Cache(path, reader.clip.dim)) as cache,
+        _open(
+            path, reader.clip.dim
+        ) as cache,  # made here, used in one other thread, never in both at once
         ThreadPoolExecutor(max(1, num_workers)) as pool,
         ThreadPoolExecutor(1) as ahead,
     ):
@@ -200,55 +201,27 @@ def _read_ahead(reader: _Reader, path: Path, size: int, num_workers: int) -> Ite
             yield rows, batch
 
 
-class _Cache:
-    """Embeddings by content key in one SQLite file; several processes may share it."""
+class _Embeddings:
+    """Embeddings by content key, float16, in the cache of one encoder."""
 
-    def __init__(self, path: Path, dim: int):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._dim = dim
-        # Made in one thread and used in one other, never in both at a time.
-        self._file = sqlite3.connect(path, timeout=60, check_same_thread=False)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing, a power cut a batch
-        self._file.execute(
-            "CREATE TABLE IF NOT EXISTS embedding (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID"
-        )
+    def __init__(self, cache: Cache, dim: int):
+        self._cache, self._dim = cache, dim
 
     def add(self, values: dict[bytes, np.ndarray]) -> None:
         """Commit a batch, all of it or nothing."""
-        with self._file:
-            self._file.executemany(
-                "INSERT OR IGNORE INTO embedding VALUES (?, ?)", [(k, v.tobytes()) for k, v in values.items()]
-            )
+        self._cache.add({key: value.tobytes() for key, value in values.items()})
 
     def find(self, keys: Sequence[bytes]) -> dict[bytes, np.ndarray]:
-        """The float16 embeddings of those keys that are there."""
-        values: dict[bytes, np.ndarray] = {}
-        for start in range(0, len(keys), _LOOKUP):
-            part = keys[start : start + _LOOKUP]
-            marks = ",".join("?" * len(part))
-            rows = self._file.execute(f"SELECT key, value FROM embedding WHERE key IN ({marks})", part)
-            values.update((key, self._embedding(value)) for key, value in rows)
-        return values
+        """The embeddings of those keys that are there."""
+        return {key: self._embedding(value) for key, value in self._cache.find(keys).items()}
 
     def _embedding(self, value: object) -> np.ndarray:
         if not isinstance(value, bytes) or len(value) != 2 * self._dim:
             raise sqlite3.DatabaseError("an embedding is not as it was written")
         return np.frombuffer(value, np.float16)
 
-    def close(self) -> None:
-        self._file.close()
-
 
 @contextmanager
-def _cache_errors(path: Path) -> Iterator[None]:
-    """Name the cache file in what SQLite and the file system complain of."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
-        cure = ("Delete that file and run again." if damaged else
-                "Free some space or set IDFER_CACHE to another folder, and run again: "
-                "what is encoded so far is kept.")  # fmt: skip
-        raise IdferError(f"{path}: the embedding cache cannot be used ({reason}). {cure}") from error
+def _open(path: Path, dim: int) -> Iterator[_Embeddings]:
+    with open_cache(path, "embedding") as cache:
+        yield _Embeddings(cache, dim)

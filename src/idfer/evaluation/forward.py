@@ -123,7 +123,7 @@ class Pass:
         from idfer.progress import bar
 
         count = len(faces)
-        answers = _Gathered.empty(count, self.feature_rows)
+        answers = _Gathered(count, self.feature_rows)
         wanted = set(self.crop_rows)
         control = _control(model, self.seed) if self.control else None
         keys = _row_keys(faces, answers.feature_rows, self.seed)
@@ -161,24 +161,18 @@ class Pass:
         return answers.whole()
 
 
-@dataclass
 class _Gathered:
-    """`Answers` while they are being made."""
+    """`Answers` while they are being made, of N faces; features of some rows."""
 
-    valence_arousal: NDArray[np.float64]
-    features: dict[str, NDArray[np.float32]]
-    feature_rows: NDArray[np.intp]
-    rate: NDArray[np.float64] | None
-    errors: NDArray[Any]
-    crops: dict[int, NDArray[np.uint8]]
-    place: NDArray[np.intp]
-
-    @classmethod
-    def empty(cls, count: int, feature_rows: NDArray[np.intp] | None) -> _Gathered:
-        chosen = np.arange(count) if feature_rows is None else np.sort(feature_rows)
-        place = np.full(count, -1)
-        place[chosen] = np.arange(len(chosen))
-        return cls(np.full((count, 2), np.nan), {}, chosen, None, np.full(count, "", object), {}, place)
+    def __init__(self, count: int, feature_rows: NDArray[np.intp] | None):
+        self.feature_rows = np.arange(count) if feature_rows is None else np.sort(feature_rows)
+        self.place = np.full(count, -1)  # of each row among `feature_rows`
+        self.place[self.feature_rows] = np.arange(len(self.feature_rows))
+        self.valence_arousal = np.full((count, 2), np.nan)
+        self.features: dict[str, NDArray[np.float32]] = {}
+        self.rate: NDArray[np.float64] | None = None
+        self.errors: NDArray[Any] = np.full(count, "", object)
+        self.crops: dict[int, NDArray[np.uint8]] = {}
 
     def add(self, rows: NDArray[np.intp], outputs: Outputs, keys: list[tuple[int, ...]]) -> None:
         self.valence_arousal[rows] = outputs.valence_arousal

@@ -20,7 +20,6 @@ from idfer.experiments.measures import (
 )
 from idfer.experiments.protocol import ORACLE, TESTS
 from idfer.experiments.scores import names_of, rows_of
-from idfer.experiments.shift import Tried
 from idfer.experiments.statistics import best
 from idfer.experiments.tables import (
     bracket,
@@ -33,6 +32,7 @@ from idfer.experiments.tables import (
     verdict,
 )
 from idfer.experiments.trial import ATTRIBUTES
+from idfer.experiments.tuning import Tried
 from idfer.experiments.writer import write_results
 
 COMPARED = (*CCCS, *LEAKS, "drift")

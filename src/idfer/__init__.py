@@ -24,6 +24,8 @@ _PUBLIC = {
     "benchmark_shift": "idfer.experiments.shift",
     "benchmark_mi": "idfer.experiments.mi",
     "ablate": "idfer.experiments.ablate",
+    "FaceModel": "idfer.types",
+    "Outputs": "idfer.types",
     "IdferError": "idfer.errors",
     "UsageError": "idfer.errors",
 }
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from idfer.reporting.report import evaluate
     from idfer.synthetic.dataset import synth
     from idfer.training.fit import fit
+    from idfer.types import FaceModel, Outputs
 
 
 def __getattr__(name: str) -> Any:

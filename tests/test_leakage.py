@@ -9,8 +9,8 @@ import pytest
 
 from idfer.errors import IdferError
 from idfer.evaluation.leakage import Target, leakage, probe
-from idfer.evaluation.probes import discriminant, fit_probes
-from idfer.evaluation.verification import verification
+from idfer.evaluation.probes import _leading, discriminant, fit_probes
+from idfer.evaluation.verification import _whitened, verification
 
 PEOPLE, EACH, WIDTH = 80, 6, 16
 
@@ -165,3 +165,28 @@ def test_wide_and_constant_features_are_no_trouble():
     for kind in ("linear", "mlp"):
         assert probe(wide, attribute[subjects], subjects, kind).score > 0.1
     assert probe(np.zeros((len(features), 4)), attribute[subjects], subjects, "mlp").score == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(60, 12), (40, 90)])
+def test_whitening_is_the_explicit_map_whichever_side_is_longer(rows: int, width: int) -> None:
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(rows // 4), 4)
+    x, others = rng.normal(size=(rows, width)) * rng.uniform(0.2, 3, width), rng.normal(size=(7, width))
+    within = x - np.stack([x[people == p].mean(axis=0) for p in people])
+    values, basis = np.linalg.eigh(within.T @ within / rows)
+    explicit = others @ (basis / np.sqrt(0.9 * np.maximum(values, 0) + 0.1 * values.mean()))
+    mapped = _whitened(others, x, people)
+    np.testing.assert_allclose(mapped @ mapped.T, explicit @ explicit.T, rtol=1e-9)
+
+
+def test_leading_components_are_those_of_the_full_decomposition() -> None:
+    rng = np.random.default_rng(1)
+    x, others = rng.normal(size=(50, 400)), rng.normal(size=(9, 400))
+    few, few_others = _leading(x, others)
+    assert few.shape == (50, 256)
+    within = np.linalg.svd(x, full_matrices=False)[2].T  # (400, 50): all directions of 50 rows
+    scale = 256 / 400
+    np.testing.assert_allclose(few @ few.T, scale * x @ x.T, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(
+        few_others @ few.T, scale * others @ within @ within.T @ x.T, rtol=1e-7, atol=1e-7
+    )

@@ -183,9 +183,7 @@ def _read_ahead(reader: _Reader, path: Path, size: int, num_workers: int) -> Ite
     """Yield each stretch of `size` rows, read while the model is busy with the one before."""
     stretches = [range(start, min(start + size, len(reader))) for start in range(0, len(reader), size)]
     with (
-        _open(
-            path, reader.clip.dim
-        ) as cache,  # made here, used in one other thread, never in both at once
+        _open(path, reader.clip.dim) as cache,  # made here, used in one other thread, never in both at once
         ThreadPoolExecutor(max(1, num_workers)) as pool,
         ThreadPoolExecutor(1) as ahead,
     ):

@@ -176,8 +176,16 @@ def _leading(x: Array, x_test: Array) -> tuple[Array, Array]:
     """Project features wider than `_WIDEST` on the training people's leading principal components."""
     if x.shape[1] <= _WIDEST:
         return x, x_test
-    _, basis = np.linalg.eigh(x.T @ x)
-    basis = basis[:, -_WIDEST:] * np.sqrt(_WIDEST / x.shape[1])  # not whitened: that would inflate noise
+    if len(x) < x.shape[1]:  # the same directions from the rows' Gram matrix, which is smaller
+        values, rows = np.linalg.eigh(x @ x.T)
+        kept = values[-_WIDEST:] > 1e-10 * max(float(values[-1]), 1e-300)
+        directions = rows[:, -_WIDEST:][:, kept] / np.sqrt(values[-_WIDEST:][kept])
+        basis = np.zeros((x.shape[1], _WIDEST))  # where there are fewer directions the rest reads nothing
+        basis[:, _WIDEST - int(kept.sum()) :] = x.T @ directions
+    else:
+        _, vectors = np.linalg.eigh(x.T @ x)
+        basis = vectors[:, -_WIDEST:]
+    basis = basis * np.sqrt(_WIDEST / x.shape[1])  # not whitened: that would inflate noise
     return x @ basis, x_test @ basis
 
 

@@ -65,7 +65,7 @@ def verification(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> Ver
         fit, test = fold != held, fold == held
         x_fit, x_test = standardise(x[fit], x[test])
         for labels, score in zip((people, mixed), auc, strict=True):
-            _pair_auc(x_test @ _whitening(x_fit, labels[fit]), labels[test], score)
+            _pair_auc(_whitened(x_test, x_fit, labels[fit]), labels[test], score)
     own = auc[0][~np.isnan(auc[0])]
     draws = resample(np.stack([np.ones_like(own), own], axis=-1), seed=seed)
     low, high = interval(draws[:, 1] / draws[:, 0])
@@ -73,14 +73,27 @@ def verification(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> Ver
     return Verification(float(own.mean()), float(low), float(high), chance, len(x), len(own))
 
 
-def _whitening(x: Array, people: People) -> Array:
-    """(D, D) map that makes the spread within people spherical."""
+def _whitened(x: Array, x_fit: Array, people: People) -> Array:
+    """(n, D) rows of `x`, mapped so that the spread within people of `x_fit` becomes spherical.
+
+    Up to a rotation, which no cosine sees: with fewer rows than features the map is taken from the rows' Gram
+    matrix, whose decomposition is smaller.
+    """
     _, index, count = np.unique(people, return_inverse=True, return_counts=True)
-    means = by_subject(x, people) / count[:, None]
-    within = x - means[index]
-    values, basis = np.linalg.eigh(within.T @ within / len(x))
-    values = (1 - _SHRINK) * np.maximum(values, 0) + _SHRINK * max(float(values.mean()), 1e-12)
-    return np.asarray(basis / np.sqrt(values))
+    means = by_subject(x_fit, people) / count[:, None]
+    within = (x_fit - means[index]) / np.sqrt(len(x_fit))
+    rows, width = within.shape
+    if rows >= width:
+        values, basis = np.linalg.eigh(within.T @ within)
+        values = np.maximum(values, 0)
+    else:
+        values, left = np.linalg.eigh(within @ within.T)
+        kept = values > 1e-12 * max(float(values[-1]), 1e-300)
+        values, basis = values[kept], within.T @ (left[:, kept] / np.sqrt(values[kept]))
+    sphere = _SHRINK * max(float(values.sum()) / width, 1e-12)  # the spread in directions nobody varies in
+    inside = x @ basis
+    scale = 1 / np.sqrt((1 - _SHRINK) * values + sphere) - 1 / np.sqrt(sphere)
+    return np.asarray(x / np.sqrt(sphere) + (inside * scale) @ basis.T)
 
 
 def _pair_auc(x: Array, people: People, score: Array) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a process per core; threads would wait for each other
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -107,14 +107,14 @@ def load_detector(name: str = "auto") -> Detector:
         return YuNet(Path(name))
     if chosen := os.environ.get("IDFER_YUNET"):
         return YuNet(Path(chosen))
-    found = _yunet_file(files.cache_dir() / YUNET_FILE)
-    if isinstance(found, Path):
-        return YuNet(found)
+    yunet = _yunet_file(files.cache_dir() / YUNET_FILE)
+    if isinstance(yunet, Path):
+        return YuNet(yunet)
     if name == "yunet":
-        raise IdferError(found)
+        raise IdferError(yunet)
     _say_once(
-        "faces are found by OpenCV's Haar cascade, which misses small and turned ones; YuNet is not here: "
-        f"{found} (IDFER_OFFLINE=1 skips the download, --detector haar also this line.)"
+        "faces are yunet by OpenCV's Haar cascade, which misses small and turned ones; YuNet is not here: "
+        f"{yunet} (IDFER_OFFLINE=1 skips the download, --detector haar also this line.)"
     )
     return Haar()
 
@@ -181,7 +181,7 @@ class YuNet:
         import cv2
 
         longer = max(image.shape[:2])
-        found: list[np.ndarray] = []
+        detections: list[np.ndarray] = []
         for number, (side, largest) in enumerate(self._sizes):
             if number and longer <= self._sizes[number - 1][0]:
                 break  # the whole image was searched at its own size already
@@ -193,10 +193,10 @@ class YuNet:
             _, rows = self._net.detect(np.ascontiguousarray(small[..., ::-1]))  # OpenCV's networks want BGR
             rows = np.empty((0, 15), np.float32) if rows is None else rows
             rows[:, :14] *= np.tile(scale, 7)
-            found.extend(rows[rows[:, 2:4].max(axis=1) <= largest * scale.max()])
+            detections.extend(rows[rows[:, 2:4].max(axis=1) <= largest * scale.max()])
         return _ordered(
             Face(*_whole(row[:4]), score=float(row[14]), landmarks=row[4:14].reshape(5, 2).astype(np.float32))
-            for row in found
+            for row in detections
         )
 
 

@@ -80,14 +80,14 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
         side = self.preprocess.size
         pixels = torch.zeros(len(self), 3, side, side, dtype=torch.uint8)
 
-        def one(row: int) -> None:
+        def load_row(row: int) -> None:
             try:
                 pixels[row] = self.read(row)
             except IdferError as error:
                 self.errors[row] = str(error)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in track(pool.map(one, range(len(self))), "reading faces", len(self), progress):
+            for _ in track(pool.map(load_row, range(len(self))), "reading faces", len(self), progress):
                 pass
         self.pixels = pixels
         return self

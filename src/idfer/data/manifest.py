@@ -132,9 +132,9 @@ class Manifest:
             UsageError: no row has that split.
         """
         wanted = [split] if isinstance(split, str) else list(split)
-        for one in wanted:
-            if one not in self.splits:
-                raise unknown("split", one, self.splits)
+        for name in wanted:
+            if name not in self.splits:
+                raise unknown("split", name, self.splits)
         return self.rows(self.frame["split"].isin(wanted).to_numpy())
 
     def rows(self, keep: np.ndarray) -> Manifest:

@@ -42,11 +42,11 @@ def accuracy(predictions: pd.DataFrame, *, replicates: int = 1000, seed: int = 0
             _log.warning("split %r: no row has a prediction; it is not in the accuracy table.", split)
             continue
         failed = int((predictions["split"] == split).sum()) - len(part)
-        found = bootstrap.estimates(
+        estimated = bootstrap.estimates(
             target, predicted, part["subject"].to_numpy(), replicates=replicates, seed=seed
         )
         for name in metrics.METRICS:
-            for dimension, estimate in zip(DIMENSIONS, found[name], strict=True):
+            for dimension, estimate in zip(DIMENSIONS, estimated[name], strict=True):
                 if np.isnan(estimate.value):
                     _log.warning("split %r: %s of %s is undefined (no spread).", split, name, dimension)
                 table.append(
@@ -88,7 +88,7 @@ def compare(
     both = both.dropna(subset=[*values, *(f"{v}_second" for v in values)])
     table: list[dict[str, object]] = []
     for split, part in both.groupby("split", sort=False):
-        found = bootstrap.differences(
+        differences = bootstrap.differences(
             part[["valence", "arousal"]].to_numpy(),
             part[values].to_numpy(),
             part[[f"{v}_second" for v in values]].to_numpy(),
@@ -97,7 +97,7 @@ def compare(
             seed=seed,
         )
         for name in metrics.METRICS:
-            for dimension, estimate in zip(DIMENSIONS, found[name], strict=True):
+            for dimension, estimate in zip(DIMENSIONS, differences[name], strict=True):
                 table.append(
                     {
                         "split": split,

@@ -183,34 +183,34 @@ def leakage(
 
     sets = [(name, *check_features(values, subjects, name)) for name, values in features.items()]
 
-    def one(of: tuple[str, Array, People]) -> list[Leak]:
+    def probe_set(of: tuple[str, Array, People]) -> list[Leak]:
         with one_thread():
-            found = _probe_features(*of, targets, kinds, seed)
-            return [*found, _identity(*of, seed)] if identity else found
+            leaks = _probe_features(*of, targets, kinds, seed)
+            return [*leaks, _identity(*of, seed)] if identity else leaks
 
     with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:  # a feature set per core
-        found = [leak for leaks in pool.map(one, sets) for leak in leaks]
-    return pd.DataFrame([asdict(leak) for leak in found], columns=list(Leak.__dataclass_fields__))
+        leaks = [leak for of_set in pool.map(probe_set, sets) for leak in of_set]
+    return pd.DataFrame([asdict(leak) for leak in leaks], columns=list(Leak.__dataclass_fields__))
 
 
 def _probe_features(
     name: str, x: Array, people: People, targets: Mapping[str, Target], kinds: Sequence[Kind], seed: int
 ) -> list[Leak]:
     """Every probe of one feature set; targets of one type known on the same rows are fitted together."""
-    found: list[Leak] = []
+    leaks: list[Leak] = []
     groups: dict[tuple[bool, bytes], dict[str, Target]] = {}
     for target, wanted in targets.items():
         try:
             _check_target(wanted, people, wanted.known, target)
         except IdferError as error:
             _log.warning("leakage of %s from %s not measured: %s", target, name, error)
-            found += [_unmeasured(name, target, kind, wanted, str(error)) for kind in kinds]
+            leaks += [_unmeasured(name, target, kind, wanted, str(error)) for kind in kinds]
             continue
         groups.setdefault((wanted.continuous, wanted.known.tobytes()), {})[target] = wanted
     for (_, known), members in groups.items():
         for kind in kinds:
-            found += _probe_group(name, x, members, people, np.frombuffer(known, dtype=bool), kind, seed)
-    return found
+            leaks += _probe_group(name, x, members, people, np.frombuffer(known, dtype=bool), kind, seed)
+    return leaks
 
 
 def _probe_group(
@@ -242,9 +242,9 @@ def _probe_group(
     per_target = len(orders)
     leaks = []
     for i, (target, wanted) in enumerate(targets.items()):
-        own = sums[:, i * per_target : (i + 1) * per_target]  # the target, then its shuffles
-        raw, chance, score = _score(own.sum(axis=0), wanted.continuous)
-        low, high = interval(_score(resample(own, seed=seed), wanted.continuous)[2])
+        of_target = sums[:, i * per_target : (i + 1) * per_target]  # the target, then its shuffles
+        raw, chance, score = _score(of_target.sum(axis=0), wanted.continuous)
+        low, high = interval(_score(resample(of_target, seed=seed), wanted.continuous)[2])
         leaks.append(
             Leak(
                 features=name,
@@ -282,9 +282,9 @@ def _classification(x: Array, y: People, people: People, fold: People, kind: Kin
     parts[..., 1] = seen
     for held in range(FOLDS):
         fit, test = fold != held, fold == held
-        guess, own = fit_probes(x[fit], seen[fit], people[fit], x[test], kind, seed + held)
+        guess, held_out = fit_probes(x[fit], seen[fit], people[fit], x[test], kind, seed + held)
         for column in range(y.shape[1]):
-            decided = discriminant(own[:, column], y[fit, column], guess[:, column]).argmax(axis=1)
+            decided = discriminant(held_out[:, column], y[fit, column], guess[:, column]).argmax(axis=1)
             parts[test, column, :, 0] = seen[test, column] * (decided == y[test, column])[:, None]
     return by_subject(parts, people)
 
@@ -355,6 +355,6 @@ def _shuffle(people: People, rng: np.random.Generator) -> People:
     count = np.bincount(people)
     by_person = np.split(np.argsort(people, kind="stable"), np.cumsum(count)[:-1])
     order = np.empty(len(people), np.intp)
-    for own, donor in zip(by_person, (by_person[i] for i in rng.permutation(len(count))), strict=True):
-        order[own] = np.resize(donor, len(own))
+    for rows, donor in zip(by_person, (by_person[i] for i in rng.permutation(len(count))), strict=True):
+        order[rows] = np.resize(donor, len(rows))
     return order

@@ -49,24 +49,26 @@ def fit_probes(
     mean, spread = y.mean(axis=0), np.maximum(y.std(axis=0).max(axis=-1), 1e-12)[:, None]
     goal = (y - mean) / spread
     inner = deal(people, _INNER, np.random.default_rng(seed))
-    guess, own = _ridge(x, goal, inner, x_test)
+    guess, held_out = _ridge(x, goal, inner, x_test)
     if kind == "mlp":
-        more, more_own = _committee(x, goal - own, inner, x_test, seed)
-        guess, own = guess + more, own + more_own
-    return mean + spread * guess, mean + spread * own
+        more, more_held_out = _committee(x, goal - held_out, inner, x_test, seed)
+        guess, held_out = guess + more, held_out + more_held_out
+    return mean + spread * guess, mean + spread * held_out
 
 
 def _ridge(x: Array, y: Array, inner: People, x_test: Array) -> tuple[Array, Array]:
     """Ridge regression, its strength chosen per probe on unseen training people; returns as `fit_probes`."""
     flat = y.reshape(len(y), -1)
-    own = np.empty((len(_ALPHAS), *y.shape))
+    held_out = np.empty((len(_ALPHAS), *y.shape))
     for held in range(_INNER):
         fit, test = inner != held, inner == held
-        own[:, test] = _ridge_path(x[fit], flat[fit], x[test]).reshape(-1, int(test.sum()), *y.shape[1:])
-    loss = ((own - y) ** 2).sum(axis=(1, 3)) if y.shape[-1] == 1 else _surprise(own, y.argmax(axis=-1))
+        held_out[:, test] = _ridge_path(x[fit], flat[fit], x[test]).reshape(-1, int(test.sum()), *y.shape[1:])
+    loss = (
+        ((held_out - y) ** 2).sum(axis=(1, 3)) if y.shape[-1] == 1 else _surprise(held_out, y.argmax(axis=-1))
+    )
     best = loss.argmin(axis=0)[None, None, :, None]
     path = _ridge_path(x, flat, x_test).reshape(-1, len(x_test), *y.shape[1:])
-    return np.take_along_axis(path, best, axis=0)[0], np.take_along_axis(own, best, axis=0)[0]
+    return np.take_along_axis(path, best, axis=0)[0], np.take_along_axis(held_out, best, axis=0)[0]
 
 
 def _ridge_path(x: Array, y: Array, x_test: Array) -> Array:
@@ -83,27 +85,27 @@ def _ridge_path(x: Array, y: Array, x_test: Array) -> Array:
     return np.stack([y_mean + outer @ (inner / (values + a)[:, None]) for a in _ALPHAS])
 
 
-def discriminant(own: Array, y: People, guess: Array) -> Array:
+def discriminant(held_out: Array, y: People, guess: Array) -> Array:
     """Log-odds (m, K) of the levels for each row of `guess` (m, K), all equally likely beforehand.
 
     Linear discriminant analysis on the K indicator predictions: with ridge it is penalised discriminant
     analysis (Hastie, Buja & Tibshirani 1995), which, unlike the largest indicator, does not overlook the
-    middle one of ordered levels. Centroids and spread come from predictions for unseen people (`own`).
+    middle one of ordered levels. Centroids and spread come from predictions for unseen people (`held_out`).
     """
     member = np.eye(guess.shape[1])[y]
-    centroid = (member.T @ own) / np.maximum(member.sum(axis=0), 1)[:, None]
-    rest = own - centroid[y]
+    centroid = (member.T @ held_out) / np.maximum(member.sum(axis=0), 1)[:, None]
+    rest = held_out - centroid[y]
     within = rest.T @ rest / len(rest)
     metric = np.linalg.pinv(within + 1e-6 * max(float(np.trace(within)), 1e-12) * np.eye(len(within)))
     lift = centroid @ metric
     return np.asarray(guess @ lift.T - 0.5 * (lift * centroid).sum(axis=1))
 
 
-def _surprise(own: Array, y: People) -> Array:
-    """Balanced log loss (strengths, T) of the discriminant on predictions own (strengths, n, T, K)."""
-    loss = np.empty((len(own), y.shape[1]))
+def _surprise(held_out: Array, y: People) -> Array:
+    """Balanced log loss (strengths, T) of the discriminant on predictions held_out (strengths, n, T, K)."""
+    loss = np.empty((len(held_out), y.shape[1]))
     for i, column in np.ndindex(loss.shape):
-        level, score = y[:, column], own[i, :, column]
+        level, score = y[:, column], held_out[i, :, column]
         odds = discriminant(score, level, score)
         odds -= odds.max(axis=1, keepdims=True)
         miss = np.log(np.exp(odds).sum(axis=1)) - odds[np.arange(len(odds)), level]
@@ -168,8 +170,8 @@ def _committee(x: Array, y: Array, inner: People, x_test: Array, seed: int) -> t
             torch.autograd.backward(loss)
             optimizer.step()
     result = kept.view(len(both), probes, _INNER, outputs).double().numpy() * size[:, None, None]
-    own = (result[: len(x)] * (inner[:, None] == np.arange(_INNER))[:, None, :, None]).sum(axis=2)
-    return result[len(x) :].mean(axis=2), own
+    held_out = (result[: len(x)] * (inner[:, None] == np.arange(_INNER))[:, None, :, None]).sum(axis=2)
+    return result[len(x) :].mean(axis=2), held_out
 
 
 def _leading(x: Array, x_test: Array) -> tuple[Array, Array]:

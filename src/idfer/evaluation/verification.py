@@ -66,11 +66,11 @@ def verification(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> Ver
         x_fit, x_test = standardise(x[fit], x[test])
         for labels, score in zip((people, mixed), auc, strict=True):
             _pair_auc(_whitened(x_test, x_fit, labels[fit]), labels[test], score)
-    own = auc[0][~np.isnan(auc[0])]
-    draws = resample(np.stack([np.ones_like(own), own], axis=-1), seed=seed)
+    by_person = auc[0][~np.isnan(auc[0])]
+    draws = resample(np.stack([np.ones_like(by_person), by_person], axis=-1), seed=seed)
     low, high = interval(draws[:, 1] / draws[:, 0])
     chance = float(np.nanmean(auc[1]))
-    return Verification(float(own.mean()), float(low), float(high), chance, len(x), len(own))
+    return Verification(float(by_person.mean()), float(low), float(high), chance, len(x), len(by_person))
 
 
 def _whitened(x: Array, x_fit: Array, people: People) -> Array:
@@ -101,9 +101,9 @@ def _pair_auc(x: Array, people: People, score: Array) -> None:
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     cosine = x @ x.T
     for person in np.unique(people):
-        own = np.flatnonzero(people == person)
-        same = cosine[own[:, None], own][~np.eye(len(own), dtype=bool)]
-        other = np.sort(cosine[own][:, people != person].ravel())
+        faces = np.flatnonzero(people == person)
+        same = cosine[faces[:, None], faces][~np.eye(len(faces), dtype=bool)]
+        other = np.sort(cosine[faces][:, people != person].ravel())
         if same.size and other.size:
             below = np.searchsorted(other, same, "left") + np.searchsorted(other, same, "right")
             score[person] = below.mean() / (2 * other.size)

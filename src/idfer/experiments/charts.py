@@ -57,15 +57,21 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
     shades = (SOFT, COLOURS[0], COLOURS[1])
     for j, measure in enumerate(CCCS):
         for k, method in enumerate(order):
-            found = estimate(rows, method, measure)
+            estimated = estimate(rows, method, measure)
             at = k + 0.24 * (j - 1)
-            axis.plot([found.low, found.high], [at, at], color=shades[j], linewidth=2, alpha=0.55)
+            axis.plot([estimated.low, estimated.high], [at, at], color=shades[j], linewidth=2, alpha=0.55)
             axis.plot(
-                found.value, at, MARKERS[j], color=shades[j], markersize=6, markeredgecolor="white", zorder=3
+                estimated.value,
+                at,
+                MARKERS[j],
+                color=shades[j],
+                markersize=6,
+                markeredgecolor="white",
+                zorder=3,
             )
             if measure == "reversed_ccc":
-                edge = found.high if np.isfinite(found.high) else found.value
-                axis.text(edge + 0.012, at, text(found.value), va="center", fontsize=8, color=shades[j])
+                edge = estimated.high if np.isfinite(estimated.high) else estimated.value
+                axis.text(edge + 0.012, at, text(estimated.value), va="center", fontsize=8, color=shades[j])
     for method, style in zip(_REFERENCES, (":", "--"), strict=True):
         if method in order:
             axis.axvline(
@@ -85,12 +91,12 @@ def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
     for j, measure in enumerate(LEAKS):
         for k, method in enumerate(order):
             at = k + 0.2 * (j - 1.5)
-            found = estimate(rows, method, measure)
+            estimated = estimate(rows, method, measure)
             mean = estimate(rows, method, measure.replace("leak_", "leak_mean_"))
-            axis.plot([found.value, mean.value], [at, at], color=COLOURS[2 + j], linewidth=1, alpha=0.5)
+            axis.plot([estimated.value, mean.value], [at, at], color=COLOURS[2 + j], linewidth=1, alpha=0.5)
             axis.plot(mean.value, at, MARKERS[j], color="white", markeredgecolor=COLOURS[2 + j], markersize=5)
-            axis.plot([found.low, found.high], [at, at], color=COLOURS[2 + j], linewidth=2, alpha=0.4)
-            axis.plot(found.value, at, MARKERS[j], color=COLOURS[2 + j], markersize=5.5, zorder=3)
+            axis.plot([estimated.low, estimated.high], [at, at], color=COLOURS[2 + j], linewidth=2, alpha=0.4)
+            axis.plot(estimated.value, at, MARKERS[j], color=COLOURS[2 + j], markersize=5.5, zorder=3)
     axis.set_xlim(-0.04, 1.04)
     axis.axvline(0, color=INK, linewidth=1)
     axis.set_title("what a probe reads from the feature")
@@ -104,11 +110,11 @@ def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
 
 def _drift(axis: Axes, rows: Rows, order: list[str]) -> None:
     for k, method in enumerate(order):
-        found = estimate(rows, method, "drift")
-        axis.barh(k, found.value, height=0.55, color=FAINT if method in _REFERENCES else COLOURS[5])
-        axis.plot([found.low, found.high], [k, k], color=INK, linewidth=1)
-        edge = found.high if np.isfinite(found.high) else found.value
-        axis.text(edge, k, f" {found.value:.3f}", va="center", fontsize=8, color=INK)
+        estimated = estimate(rows, method, "drift")
+        axis.barh(k, estimated.value, height=0.55, color=FAINT if method in _REFERENCES else COLOURS[5])
+        axis.plot([estimated.low, estimated.high], [k, k], color=INK, linewidth=1)
+        edge = estimated.high if np.isfinite(estimated.high) else estimated.value
+        axis.text(edge, k, f" {estimated.value:.3f}", va="center", fontsize=8, color=INK)
     axis.set_title("drift")
     axis.set_xlabel("change of valence and arousal\nwhen only the person changes", fontsize=8, color=SOFT)
     axis.set_xlim(0, 1.25 * axis.get_xlim()[1])
@@ -141,11 +147,11 @@ def ablation_chart(
     for i, name in enumerate(names):
         for j, measure in enumerate(measures):
             value = estimate(rows, name, measure).value
-            one = differences.get(name, {}).get(measure)
+            compared = differences.get(name, {}).get(measure)
             gain, sure = 0.0, False
-            if one is not None and np.isfinite(one["difference"]):
-                gain = one["difference"] * (1 if MEASURES[measure].higher else -1) / top[_kind(measure)]
-                sure = bool(one["low"] > 0 or one["high"] < 0)
+            if compared is not None and np.isfinite(compared["difference"]):
+                gain = compared["difference"] * (1 if MEASURES[measure].higher else -1) / top[_kind(measure)]
+                sure = bool(compared["low"] > 0 or compared["high"] < 0)
             axis.add_patch(_cell(j, i, shades(0.5 + 0.42 * float(np.clip(gain, -1, 1)))))
             digits = 3 if measure == "drift" else 2
             shown = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
@@ -180,12 +186,12 @@ def _kind(measure: str) -> str:
 
 def _scales(differences: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
     """Per kind of measure, the largest finite |difference|, so that its columns share a scale."""
-    found = dict(_SCALES)
+    scales = dict(_SCALES)
     for measures in differences.values():
-        for measure, one in measures.items():
-            if np.isfinite(one["difference"]):
-                found[_kind(measure)] = max(found[_kind(measure)], abs(one["difference"]))
-    return found
+        for measure, compared in measures.items():
+            if np.isfinite(compared["difference"]):
+                scales[_kind(measure)] = max(scales[_kind(measure)], abs(compared["difference"]))
+    return scales
 
 
 def _cell(column: int, row: int, colour: Any) -> Any:

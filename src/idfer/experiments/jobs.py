@@ -56,14 +56,14 @@ class Job:
     def result(self, out: Path) -> dict[str, Any] | None:
         """The kept result, or None where there is none."""
         try:
-            found: dict[str, Any] = json.loads(self.file(out).read_text(encoding="utf-8"))["result"]
+            result: dict[str, Any] = json.loads(self.file(out).read_text(encoding="utf-8"))["result"]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, OSError) as error:
             raise IdferError(
                 f"{self.file(out)}: cannot be read ({error}); delete it and run again."
             ) from error
-        return found
+        return result
 
 
 @dataclass(frozen=True)

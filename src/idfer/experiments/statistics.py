@@ -130,5 +130,5 @@ def _pair(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], NDA
 def best(scores: dict[str, Sequence[float]], higher_is_better: bool) -> str:
     """Name with the best mean; the first of equals. One that was not measured (nan) comes last."""
     sign = 1 if higher_is_better else -1
-    means = {name: sign * float(np.mean(found)) for name, found in scores.items()}
+    means = {name: sign * float(np.mean(by_seed)) for name, by_seed in scores.items()}
     return max(means, key=lambda name: -np.inf if np.isnan(means[name]) else means[name])

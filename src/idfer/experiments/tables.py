@@ -12,14 +12,14 @@ from idfer.evaluation.bootstrap import Estimate
 from idfer.experiments.statistics import Paired
 
 
-def interval_text(found: Estimate, digits: int = 3, sign: str = "") -> str:
+def interval_text(estimated: Estimate, digits: int = 3, sign: str = "") -> str:
     """`0.512 [0.480, 0.544]`; without brackets where there is no interval, `-` where there is no value."""
-    if not np.isfinite(found.value):
+    if not np.isfinite(estimated.value):
         return "-"
-    text = f"{found.value:{sign}.{digits}f}"
-    if not np.isfinite(found.low):
+    text = f"{estimated.value:{sign}.{digits}f}"
+    if not np.isfinite(estimated.low):
         return text
-    return f"{text} [{found.low:{sign}.{digits}f}, {found.high:{sign}.{digits}f}]"
+    return f"{text} [{estimated.low:{sign}.{digits}f}, {estimated.high:{sign}.{digits}f}]"
 
 
 def settings_text(given: Mapping[str, Any]) -> str:
@@ -27,26 +27,27 @@ def settings_text(given: Mapping[str, Any]) -> str:
     return json.dumps(given)[1:-1].replace('"', "")
 
 
-def flat(found: Paired) -> dict[str, Any]:
+def flat(compared: Paired) -> dict[str, Any]:
     """A paired comparison as flat numbers, for JSON and `bracket`."""
+    difference, relative = compared.difference, compared.relative
     return {
-        "difference": found.difference.value, "low": found.difference.low, "high": found.difference.high,
-        "p": found.p, "relative": found.relative.value, "relative_low": found.relative.low,
-        "relative_high": found.relative.high, "higher": found.higher, "seeds": found.seeds,
+        "difference": difference.value, "low": difference.low, "high": difference.high, "p": compared.p,
+        "relative": relative.value, "relative_low": relative.low, "relative_high": relative.high,
+        "higher": compared.higher, "seeds": compared.seeds,
     }  # fmt: skip
 
 
-def verdict(one: Mapping[str, Any], higher_is_better: bool) -> str:
+def verdict(compared: Mapping[str, Any], higher_is_better: bool) -> str:
     """`better`, `worse` or `not told apart`, by whether the interval of the difference holds 0."""
-    if not one["low"] > 0 and not one["high"] < 0:
+    if not compared["low"] > 0 and not compared["high"] < 0:
         return "not told apart"
-    return "better" if (one["low"] > 0) == higher_is_better else "worse"
+    return "better" if (compared["low"] > 0) == higher_is_better else "worse"
 
 
-def bracket(one: Mapping[str, Any], value: str, low: str, high: str, form: str) -> str:
+def bracket(compared: Mapping[str, Any], value: str, low: str, high: str, form: str) -> str:
     """`value [low, high]` of three entries of a comparison; without brackets where there is no interval."""
-    text = f"{one[value]:{form}}"
-    return text if np.isnan(one[low]) else f"{text} [{one[low]:{form}}, {one[high]:{form}}]"
+    text = f"{compared[value]:{form}}"
+    return text if np.isnan(compared[low]) else f"{text} [{compared[low]:{form}}, {compared[high]:{form}}]"
 
 
 def p_text(p: float) -> str:

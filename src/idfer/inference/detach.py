@@ -29,18 +29,18 @@ def strengths(detach: Detach) -> dict[str, float] | None:
     parts = split_names(detach) or []
     if parts == ["none"] or (not parts and not isinstance(detach, str)):
         return {}
-    found: dict[str, float] = {}
+    strengths_by_name: dict[str, float] = {}
     for part in parts:
         name, equals, value = (text.strip() for text in part.partition("="))
-        if name in found:
+        if name in strengths_by_name:
             raise UsageError(f"--detach names {name!r} twice; name it once.")
-        found[name] = _number(name, value) if equals else 1.0
-    if "none" in found or "" in found or not found:
+        strengths_by_name[name] = _number(name, value) if equals else 1.0
+    if "none" in strengths_by_name or "" in strengths_by_name or not strengths_by_name:
         raise UsageError(
             "--detach takes attributes, each with a strength if you like (age=0.5,gender), or none alone to "
             "detach nothing."
         )
-    return found
+    return strengths_by_name
 
 
 def _number(name: str, value: object) -> float:

@@ -24,19 +24,19 @@ def aligned(table: AttributeTable, faces: Manifest, retrieval: str) -> Attribute
         UsageError: `truth`, and the manifest lacks an attribute's column.
         IdferError: a face is not in the table, or its true level is not one of the table's.
     """
-    found = table.align(faces)
+    rows = table.align(faces)
     if retrieval != "truth":
-        return found
+        return rows
     from idfer.attributes.truth import with_truth
 
-    return with_truth(found, faces)
+    return with_truth(rows, faces)
 
 
 def vectors(table: AttributeTable, retrieval: str) -> np.ndarray:
     """(N, A, E) ID vectors of an `aligned` table, 0 where a row has none."""
     # the truth is one level for certain, so soft and hard agree
-    found: np.ndarray = np.nan_to_num(table.retrieved("hard" if retrieval == "hard" else "soft"))
-    return found
+    filled: np.ndarray = np.nan_to_num(table.retrieved("hard" if retrieval == "hard" else "soft"))
+    return filled
 
 
 def retrieval_record(table: AttributeTable) -> dict[str, Any]:

@@ -74,10 +74,10 @@ def estimates(
             loss.backward()
             adam.step()
         with torch.no_grad():
-            found = [
+            estimated = [
                 term(*tasks.sample(settings.batch_size, draw, device)).mean(1)
                 for _ in range(settings.held_out)
             ]
-    batches = torch.stack(found).double()
+    batches = torch.stack(estimated).double()
     deviation = batches.std(0) if settings.held_out > 1 else torch.zeros_like(batches[0])
     return batches.mean(0).tolist(), deviation.tolist(), clock() - start

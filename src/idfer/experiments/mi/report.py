@@ -87,13 +87,13 @@ def _saturation(rows: list[Row], batch_size: int) -> str:
 
 
 def _variance(rows: list[Row], batch_size: int) -> str:
-    found = []
+    spreads = []
     for name in ("nwj", "mine"):
         few = [r["deviation"] for r in _of(rows, name) if 0 < r["mi"] <= 2]
         many = [r["deviation"] for r in _of(rows, name) if r["mi"] >= 8]
         if few and many and np.mean(many) > 2 * np.mean(few):
-            found.append(f"{name} from {np.mean(few):.2f} (I <= 2) to {np.mean(many):.2f} nats (I >= 8)")
-    return f"- Variance grows with I: between batches {' and '.join(found)}." if found else ""
+            spreads.append(f"{name} from {np.mean(few):.2f} (I <= 2) to {np.mean(many):.2f} nats (I >= 8)")
+    return f"- Variance grows with I: between batches {' and '.join(spreads)}." if spreads else ""
 
 
 def _overshoot(rows: list[Row], batch_size: int) -> str:
@@ -111,31 +111,31 @@ def _overshoot(rows: list[Row], batch_size: int) -> str:
 
 
 def _broken(rows: list[Row], batch_size: int) -> str:
-    found = []
+    failures = []
     for name in _bounding("upper"):
         part = [r for r in _of(rows, name) if r["mi"] > 0]
         below = [r for r in part if r["error"] < -0.1 * max(1.0, r["mi"])]
         if below:
             shapes = ", ".join(_ordered(below, "transform"))
-            found.append(f"{name} on {len(below)} of {len(part)} tasks with I > 0 ({shapes})")
-    if not found:
+            failures.append(f"{name} on {len(below)} of {len(part)} tasks with I > 0 ({shapes})")
+    if not failures:
         return ""
     return (
         "- An upper bound with a fitted Gaussian q is none where q does not fit: more than 10 % (and 0.1 "
-        f"nats) below the truth were {'; '.join(found)}."
+        f"nats) below the truth were {'; '.join(failures)}."
     )
 
 
 def _above(rows: list[Row], batch_size: int) -> str:
-    found = []
+    failures = []
     for name in _bounding("lower"):
         above = [r for r in _of(rows, name) if r["error"] > 0.1]
         if above:
             most = max(above, key=lambda r: r["error"])
-            found.append(f"{name} on {len(above)} (at most {most['error']:+.2f}, {most['transform']})")
-    if not found:
+            failures.append(f"{name} on {len(above)} (at most {most['error']:+.2f}, {most['transform']})")
+    if not failures:
         return "- No lower bound exceeded the truth by more than 0.1 nats on any task."
-    return f"- Lower bounds more than 0.1 nats above the truth: {'; '.join(found)}."
+    return f"- Lower bounds more than 0.1 nats above the truth: {'; '.join(failures)}."
 
 
 def _missed(rows: list[Row], batch_size: int) -> str:

@@ -127,3 +127,41 @@ def test_what_a_model_may_not_say_is_named(outputs: Any, message: str, squares: 
 
     with pytest.raises(IdferError, match=message):
         Pass().run(Odd(), squares)
+
+
+def test_predictions_on_another_scale_and_whole_photographs_are_told(squares: Manifest) -> None:
+    class Loud(Bare):
+        def predict(self, crops: np.ndarray, strength: Any = None) -> Outputs:
+            return Outputs(10 * super().predict(crops).valence_arousal)
+
+    photographs = Manifest.from_frame(squares.frame.assign(detector=""), squares.root)
+    loud, bare = (
+        {check.code for check in measure(model, photographs, suites=["accuracy"], progress=False).checks}
+        for model in (Loud(), Bare())
+    )
+    assert "IDF110" in loud and "IDF102" not in loud
+    assert "IDF111" in bare and not {"IDF107", "IDF110"} & bare
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": 5}, "its name is 5; it must be text"),
+        ({"preprocess": None}, "its preprocess is NoneType"),
+    ],
+)
+def test_a_model_with_odd_parts_is_refused_before_any_work(change: dict[str, Any], message: str) -> None:
+    odd = Bare()
+    for name, value in change.items():
+        setattr(odd, name, value)
+    with pytest.raises(UsageError, match=message):
+        open_model(odd)
+
+
+def test_few_people_are_said_and_no_empty_table_is_printed(squares: Manifest) -> None:
+    few = squares.rows(np.arange(24))  # three people
+    said = str(measure(checkpoint(), few, splits=["train"], device="cpu", progress=False, replicates=5))
+    assert "Empty DataFrame" not in said
+    assert "not measured" in said
+    with pytest.raises(UsageError, match="--seed is -1"):
+        measure(checkpoint(), squares, seed=-1)

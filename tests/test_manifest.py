@@ -210,3 +210,13 @@ def test_asking_each_row_for_its_box_is_linear(tmp_path: Path) -> None:
 def test_a_manifest_of_an_impossible_name(tmp_path: Path) -> None:
     with pytest.raises(IdferError, match="File name too long"):
         Manifest.read(tmp_path / ("x" * 5000 + ".csv"))
+
+
+def test_names_of_people_in_a_csv_are_text(tmp_path):
+    """`007` and `7` are two people, and an empty cell does not turn the others into numbers with a point."""
+    (tmp_path / "a.csv").write_text("path,subject,valence,arousal\n1.png,007,0,0\n2.png,7,0,0\n3.png,,0,0\n")
+    faces = Manifest.read(tmp_path / "a.csv")
+    assert faces.frame["subject"].tolist() == ["007", "7", ""]
+    assert faces.subjects.tolist() == ["007", "7", "3.png"]
+    with pytest.raises(IdferError, match="the manifest's name is empty"):
+        Manifest.read("")

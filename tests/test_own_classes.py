@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from idfer import Manifest, UsageError, cli
+import idfer
+from idfer import IdferError, Manifest, UsageError, cli
 from idfer.training.checkpoint import load_checkpoint
 from idfer.training.settings import Settings
 
@@ -107,3 +108,47 @@ def test_an_own_method_is_benchmarked_and_ablated(tmp_path: Path) -> None:
     ]  # fmt: skip
     ablation = json.loads((tmp_path / "results" / "ablation.json").read_text())
     assert set(ablation["summary"]) == {"base", "smooth"}
+
+
+OWN = """
+from dataclasses import dataclass
+from idfer.methods.common import Plain
+class Silent(Plain):
+    def step(self, batch): return None
+class Lost(Plain):
+    def step(self, batch): return {"loss": float("nan")}
+class Bare(Plain):
+    class Terms: pass
+    def step(self, batch): return {}
+class NoStep: pass
+class Needs:
+    def __init__(self, something): pass
+    predict = None
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("os:path", "is no class with a `step`"),
+        ("os:getcwd", "is no class with a `step`"),
+        ("strange:NoStep", "is no class with a `step`"),
+        ("strange:Silent", "`step` gave NoneType; it must give a dict"),
+        ("strange:Lost", "the loss became nan"),
+        ("strange:Bare", "must be a dataclass"),
+    ],
+)
+def test_a_class_that_is_no_method_is_one_line(
+    name: str, message: str, squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "strange.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "strange", raising=False)
+    with pytest.raises(IdferError, match=message):
+        idfer.fit(
+            squares, method=name, backbone="conv4", size=32, batch_size=16, dim=8, epochs=1, device="cpu",
+            progress=False, out=tmp_path / "run",
+        )  # fmt: skip
+    with pytest.raises(UsageError, match=r"strange:Needs: cannot be made without arguments \(TypeError"):
+        idfer.evaluate("strange:Needs", squares)

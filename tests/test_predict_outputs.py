@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 from idfer.cli import main
-from idfer.errors import IdferError
+from idfer.errors import IdferError, UsageError
 from idfer.inference.inputs import Source
 from idfer.inference.output import COLUMNS
 from idfer.inference.partial import partial_file
@@ -294,3 +295,17 @@ def test_import_is_light() -> None:
     code = f"import sys, idfer.inference.predictor; print(*{heavy} & {{*sys.modules}})"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == ""
+
+
+def test_a_pipe_is_no_output_and_a_link_goes_on_pointing_to_it(
+    untrained: Path, photos: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(UsageError, match="is a pipe or device"):
+        predict([str(photos)], str(untrained), out=str(tmp_path / "pipe.csv"), progress=False)
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    with suppress(IdferError):  # some of these photographs cannot be read, and their rows say so
+        predict([str(photos)], str(untrained), out=str(tmp_path / "link.csv"), progress=False)
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "real.csv").read_text().startswith("input,frame")

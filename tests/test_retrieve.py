@@ -466,3 +466,22 @@ def _count(folder):
         return cached_rows(folder)
     except (ValueError, sqlite3.OperationalError):  # not made yet
         return 0
+
+
+def test_an_output_that_is_somebody_elses_file_is_refused_before_any_work(tmp_path, spec):
+    faces = write_faces(tmp_path, 4)
+    faces.write(tmp_path / "manifest.parquet")
+    before = (tmp_path / "manifest.parquet").read_bytes()
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for out, reason in (
+        ("manifest.parquet", "is no attribute table and would be replaced"),
+        ("table.csv", "end its name with .parquet"),
+        ("pipe.parquet", "is no regular file"),
+        ("", "end its name with .parquet"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            retrieve(faces, "nobody/nothing", out=tmp_path / out if out else "", progress=False)
+    assert (tmp_path / "manifest.parquet").read_bytes() == before
+    table = retrieve(faces, spec, out=tmp_path / "new.parquet", device="cpu", progress=False)
+    again = retrieve(faces, spec, out=tmp_path / "new.parquet", device="cpu", progress=False)
+    assert len(again) == len(table)  # an earlier table may be replaced

@@ -178,3 +178,82 @@ def test_a_truncated_model_is_trained_again(
     assert "model.safetensors: cannot be read" in (said := capsys.readouterr().err)
     assert "It is trained again." in said
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
+
+
+SMALL: dict[str, Any] = {
+    "backbone": "conv4", "size": 32, "batch_size": 32, "dim": 8, "epochs": 1, "device": "cpu",
+    "progress": False, "method": "erm",
+}  # fmt: skip
+
+
+def test_a_training_that_diverged_holds_no_model(squares: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(IdferError, match=r"diverged|the loss became"):
+        idfer.fit(squares, out=tmp_path / "run", **SMALL | {"epochs": 2}, lr=1e30)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_are_trained_again(
+    squares: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = idfer.fit(squares, out=tmp_path / "run", **SMALL)
+    good = (run / "model.safetensors").read_bytes()
+    tensors = load_file(run / "model.safetensors")
+    save_file({name: t * float("nan") if t.is_floating_point() else t for name, t in tensors.items()},
+              run / "model.safetensors")  # fmt: skip
+    idfer.fit(squares, out=run, **SMALL)
+    assert "is not finite. It is trained again." in capsys.readouterr().err
+    assert (run / "model.safetensors").read_bytes() == good
+
+
+def test_every_damage_to_an_optimizers_state_is_named(
+    squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("trained to the end")
+
+    monkeypatch.setattr("idfer.training.run.save_model", stop)
+    options = SMALL | {"out": tmp_path / "run", "epochs": 2}
+    with pytest.raises(ZeroDivisionError):
+        idfer.fit(squares, **options)
+    whole = load_state(tmp_path / "run")
+    assert whole is not None
+    for path in (("adam", "state", 0, "exp_avg"), ("adam", "state", 0, "step"), ("adam", "state", 0),
+                 ("adam", "param_groups", 0, "weight_decay"), ("adam", "param_groups", 0, "betas"),
+                 ("adam", "param_groups", 0, "params"), ("adam", "state"), ("schedule", "last_epoch"),
+                 ("schedule", "base_lrs")):  # fmt: skip
+        for value in ("x", None, 5, [], {}, torch.zeros(2, 2)):
+            state = _copied(whole)
+            place = state["optimizers"]
+            for key in path[:-1]:
+                place = place[key]
+            if type(value) is int and isinstance(place[path[-1]], (int, float)):
+                continue  # a number for a number is no damage that can be seen
+            if type(place[path[-1]]) is type(value) is list:
+                continue  # as short as it was
+            if path == ("adam", "state") and value == {}:
+                continue  # an optimiser that has not begun
+            place[path[-1]] = value
+            save_state(tmp_path / "run", state)
+            with pytest.raises(IdferError, match="is damaged or of another run"):
+                idfer.fit(squares, **options)
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
+
+
+def test_names_that_are_no_text_are_refused(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    for change in (
+        {"settings": {"terms": {5: 1}}},
+        {"retrieved": {"clip": 5}},
+        {"retrieved": {"scale": "x"}},
+    ):
+        content = yaml.safe_load((run / "config.yaml").read_text())
+        for block, values in change.items():
+            content[block] |= values
+        (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(content))
+        with pytest.raises(IdferError, match=r"config\.yaml"):
+            load_checkpoint(tmp_path / "run")

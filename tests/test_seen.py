@@ -138,3 +138,13 @@ def test_a_run_is_run_again_from_its_own_configuration(
     capsys.readouterr()
     assert cli.main([*again, "-o", str(run)]) == 0
     assert "already trained" in capsys.readouterr().err
+
+
+def test_a_run_without_its_memory_says_so_and_the_same_fit_restores_it(
+    squares: Manifest, tmp_path: Path
+) -> None:
+    run = idfer.fit(squares, out=tmp_path / "run", **OPTIONS)
+    (run / "seen.safetensors").unlink()
+    assert "IDF112" in {check.code for check in evaluate(run, squares).checks}
+    idfer.fit(squares, out=run, **OPTIONS)
+    assert "IDF112" not in {check.code for check in evaluate(run, squares).checks}

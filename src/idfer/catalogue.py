@@ -54,7 +54,13 @@ class MethodEntry:
         Raises:
             UsageError: there is no such module or class.
         """
-        return load_object(self.path, "method")
+        kind = load_object(self.path, "method")
+        if not isinstance(kind, type) or not callable(getattr(kind, "step", None)):
+            raise UsageError(
+                f"method {self.path!r}: is no class with a `step`; see docs/extend.md, or start from "
+                "idfer.methods.common.Plain."
+            )
+        return kind
 
 
 NETWORK: Mapping[str, Any] = MappingProxyType(

@@ -52,7 +52,7 @@ def load_object(path: str, kind: str) -> Any:
         raise UsageError(
             f"{kind} {path!r}: there is no module {module_name!r}; run in its folder or put it on PYTHONPATH."
         ) from error
-    except Exception as error:  # the user's own module may raise anything
+    except (Exception, SystemExit) as error:  # the user's own module may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UsageError(f"{kind} {path!r}: {module_name} cannot be imported ({reason}).") from error
     for name in attribute.split("."):

@@ -5,6 +5,7 @@ A row per manifest row, in its order; `table_file` says how the file is laid out
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from idfer.attributes.table_file import Box, Columns, read_columns, texts, top_levels, write_columns
+from idfer.attributes.table_file import Box, Columns, is_table, read_columns, texts, top_levels, write_columns
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError, unknown
 
@@ -229,6 +230,8 @@ def retrieve(
         IdferError: the manifest or the vocabulary is broken, weights are missing, the manifest names video
             frames, no image at all can be read, or the disk is full (what is encoded is kept).
     """
+    if out is not None:
+        check_out(out)
     for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
         if value < least:
             raise UsageError(f"{name} is {value}; it must be {least} or more.")
@@ -268,6 +271,30 @@ def retrieve(
             f"{errors[failed[0]]}"
         )
     return table
+
+
+def check_out(out: str | Path) -> None:
+    """Refuse, before any work, what a table cannot or should not be written to.
+
+    Raises:
+        UsageError: the name does not end in .parquet, is a folder, cannot be written, or holds another file
+            than an earlier table.
+    """
+    path = Path(out)
+    if path.suffix.lower() != ".parquet":
+        raise UsageError(f"-o {out}: an attribute table is a Parquet file; end its name with .parquet.")
+    try:
+        taken = os.path.lexists(path)
+        if taken and not path.is_file():
+            raise UsageError(f"{path}: is no regular file; choose another -o.")
+        nearest = next(folder for folder in path.absolute().parents if folder.is_dir())
+        if not os.access(nearest, os.W_OK):
+            raise UsageError(f"{nearest}: may not be written to; choose another -o.")
+        ours = not taken or path.stat().st_size == 0 or is_table(path)
+    except OSError as error:
+        raise UsageError(f"{str(path)[:200]}: cannot be written ({error.strerror}).") from error
+    if not ours:
+        raise UsageError(f"{path}: is no attribute table and would be replaced; choose another -o.")
 
 
 def _say(message: str) -> None:

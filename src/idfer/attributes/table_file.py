@@ -93,6 +93,16 @@ def read_columns(path: str | Path) -> Columns:
     return columns
 
 
+def is_table(file: Path) -> bool:
+    """Whether a file is an attribute table, by its metadata; damaged pages do not matter."""
+    import pyarrow.parquet as pq
+
+    try:
+        return _KEY in (pq.read_schema(file).metadata or {})
+    except Exception:  # pyarrow raises many kinds for what is no Parquet file
+        return False
+
+
 def check(columns: Columns, file: str | Path) -> None:
     """Refuse a table whose parts do not fit each other, or that holds numbers no retrieval gives.
 

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, str | int] = {
 }  # fmt: skip
 WHOLE = "none"  # `detector` of a row whose image is itself the face
 LABELS = ("valence", "arousal")
+_TEXTS = ("path", "subject", "source", "split", "label_source", "detector")
 DRAWN = "idfer-synthetic"  # `source` of faces that idfer drew
 FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source knows them
 
@@ -58,6 +59,8 @@ class Manifest:
         """
         import pandas as pd
 
+        if not str(path):
+            raise IdferError("the manifest's name is empty; give the path of a manifest.parquet or a CSV.")
         file = Path(path)
         try:
             file = file / "manifest.parquet" if file.is_dir() else file
@@ -70,7 +73,10 @@ class Manifest:
                 "manifest.parquet or a CSV with columns path, valence, arousal."
             )
         try:
-            table = pd.read_csv(file) if file.suffix.lower() == ".csv" else pd.read_parquet(file)
+            # as text: 007 and 7 are two people, and 1 stays 1 where another cell is empty
+            names = dict.fromkeys(_TEXTS, "str")
+            csv = file.suffix.lower() == ".csv"
+            table = pd.read_csv(file, dtype=names) if csv else pd.read_parquet(file)
         except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise IdferError(f"{file}: cannot be read as a manifest ({reason}). Write it again.") from error
@@ -91,7 +97,7 @@ class Manifest:
                 table[column] = value
         for column in LABELS:
             _check_label(table, column, name)
-        for column in ("path", "subject", "source", "split", "label_source", "detector"):
+        for column in _TEXTS:
             table[column] = table[column].astype(object).where(table[column].notna(), "").astype(str)
         if (empty := np.flatnonzero(table["path"].to_numpy() == "")).size:
             raise IdferError(f"{name}: row {empty[0]}: path is empty; name an image file or drop the row.")

@@ -74,6 +74,7 @@ def run_checks(
     detector: str | None = None,
     clip: str = "",
     drawn: bool = True,
+    remembers: bool = True,
 ) -> list[Check]:
     """Look an evaluation over.
 
@@ -90,6 +91,7 @@ def run_checks(
         detector: how they were found now; None where not known.
         clip: the CLIP that retrieved the attributes in use, "" where none are.
         drawn: whether `idfer synth` drew every face.
+        remembers: whether a run of idfer's says what it was trained on, as it should.
 
     Returns:
         What was found, worst first, then by code; empty when nothing was.
@@ -102,6 +104,8 @@ def run_checks(
         *_certificate(certificate),
         *_placing(trained_detector, detector),
         *_clip(clip, drawn),
+        *_whole(trained_detector, detector, drawn),
+        *_forgetful(remembers),
         *_unreadable(errors, read),
     ]
     return sorted(checks, key=lambda check: (LEVELS.index(check.level), check.code))
@@ -124,6 +128,13 @@ def _outputs(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> Ite
             f"The model has collapsed: it gives every face nearly the same {said}. It reads nothing from the "
             "face; train longer, with another learning rate, or check the labels.",
         )  # fmt: skip
+    if outside := int((np.abs(predicted) > 1 + 1e-6).any(axis=1).sum()):
+        yield Check(
+            "IDF110", "error",
+            f"{outside} of {len(predicted)} predictions lie outside [−1, 1]: valence and arousal are on "
+            "another scale here. Rescale what the model says, or its RMSE and CCC mean nothing.",
+        )  # fmt: skip
+        return
     share, usual = (np.mean(np.abs(values) >= BORDER, axis=0) for values in (predicted, labels))
     stuck = [i for i in (0, 1) if share[i] > SATURATED and usual[i] < share[i] / 2]
     if stuck:
@@ -132,6 +143,26 @@ def _outputs(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> Ite
             "IDF102", "error",
             f"The model is saturated: {said} lies at the border, −1 or +1, and the labels do not. Check that "
             "its inputs are scaled as in training, or train again with a smaller learning rate.",
+        )  # fmt: skip
+
+
+def _whole(trained: str | None, now: str | None, drawn: bool) -> Iterator[Check]:
+    """IDF111: a model that does not say how it wants faces found gets whole images."""
+    if trained is None and now == "none" and not drawn:
+        yield Check(
+            "IDF111", "note",
+            "Each image was taken for one whole face, since neither the model nor the manifest says where "
+            "the faces are. If these are photographs, evaluate with --detector auto.",
+        )  # fmt: skip
+
+
+def _forgetful(remembers: bool) -> Iterator[Check]:
+    """IDF112: without its memory a run cannot be warned about."""
+    if not remembers:
+        yield Check(
+            "IDF112", "warning",
+            "The run does not say what it was trained on (seen.safetensors is missing), so faces trained on "
+            "are not recognised here. Run the same fit again to restore it.",
         )  # fmt: skip
 
 

@@ -88,7 +88,11 @@ class Evaluation:
             text += "no accuracy was measured."
         for name in ("expression", "expression mean", "prediction"):
             leaks = self.leakage[self.leakage["features"] == name]
-            if len(leaks):
+            if len(leaks) and leaks["score"].isna().all():
+                text += (
+                    f"\n\nleakage of the {_FEATURE.get(name, name)}: not measured ({leaks['note'].iloc[0]})"
+                )
+            elif len(leaks):
                 shown = leaks.pivot_table("score", "target", "kind", sort=False).rename_axis(columns=None)
                 of = _FEATURE.get(name, name)
                 text += f"\n\nleakage of the {of} (0 none, 1 all)\n{shown.round(3).to_string()}"

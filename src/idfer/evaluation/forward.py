@@ -245,6 +245,10 @@ def _check(model: FaceModel, outputs: Any, rows: NDArray[np.intp], faces: Manife
     }
     if outputs.rate is not None:
         arrays["rate"] = (outputs.rate, (count,))
+    if not isinstance(outputs.features, Mapping):
+        raise IdferError(
+            f"{model.name}: features are {type(outputs.features).__name__}; give arrays by name."
+        )
     for name, values in outputs.features.items():
         width = values.shape[1] if isinstance(values, np.ndarray) and values.ndim == 2 else "D"
         arrays[f"features[{name!r}]"] = (values, (count, width))
@@ -254,6 +258,8 @@ def _check(model: FaceModel, outputs: Any, rows: NDArray[np.intp], faces: Manife
             raise IdferError(
                 f"{model.name}: `predict` gave {name} of {given} for {count} faces; wanted {shape}."
             )
+        if values.dtype.kind not in "fiu":
+            raise IdferError(f"{model.name}: `predict` gave {name} of type {values.dtype}; wanted numbers.")
         bad = np.flatnonzero(~np.isfinite(values).reshape(count, -1).all(axis=1))
         if bad.size:
             row = int(rows[bad[0]])

@@ -34,9 +34,14 @@ def open_model(model: str | Path | FaceModel, device: str = "auto") -> FaceModel
             from idfer.training.checkpoint import load_checkpoint
 
             return load_checkpoint(model, device)
-        made = load_object(model, "model")
+        path_given = str(model)
+        made = load_object(path_given, "model")
         makes = isinstance(made, type) or not hasattr(made, "predict")
-        model = made() if makes and callable(made) else made
+        try:
+            model = made() if makes and callable(made) else made
+        except Exception as error:  # the user's own code may raise anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UsageError(f"{path_given}: cannot be made without arguments ({reason}).") from error
     parts = ("name", "attributes", "preprocess", "predict")
     if lacking := [part for part in parts if not hasattr(model, part)]:
         raise UsageError(
@@ -44,6 +49,13 @@ def open_model(model: str | Path | FaceModel, device: str = "auto") -> FaceModel
             "idfer.types.FaceModel)."
         )
     assert not isinstance(model, (str, Path))
+    if not isinstance(model.name, str):
+        raise UsageError(f"{type(model).__name__}: its name is {model.name!r}; it must be text.")
+    if not (hasattr(model.preprocess, "size") and callable(getattr(model.preprocess, "crop", None))):
+        raise UsageError(
+            f"{model.name}: its preprocess is {type(model.preprocess).__name__}; give an "
+            "idfer.data.images.Preprocess, or what has `size` and `crop` as it does."
+        )
     return model
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from idfer.data.manifest import Manifest
 from idfer.errors import UsageError, unknown
 from idfer.evaluation.evaluation import Evaluation
+from idfer.ranges import check_seed
 from idfer.results import environment, json_ready
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def measure(
             raise unknown("suite", suite, list(SUITES))
     if batch_size < 1 or replicates < 1:
         raise UsageError("batch_size and replicates must be 1 or more.")
+    check_seed(seed)
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     opened = open_model(model, device)
     rows = evaluated_rows(faces, splits)
@@ -212,9 +214,15 @@ def _checks(
     table: AttributeTable | None,
 ) -> list[Check]:
     from idfer.evaluation.checks import run_checks
+    from idfer.evaluation.seen import HELD_OUT, TRAINED
+    from idfer.training.checkpoint import Checkpoint
 
-    knows = getattr(model, "seen", None) is not None
-    seen = predictions["seen"].to_numpy(str)
+    seen, split = predictions["seen"].to_numpy(str), predictions["split"].to_numpy(str)
+    if (split == HELD_OUT).any():  # those trained on have a split of their own, which says so
+        seen = np.where(split == TRAINED, "", seen)
+    seen = np.where(predictions["error"] == "", seen, "")
+    knows = isinstance(model, Checkpoint) and model.seen is not None
+    forgets = isinstance(model, Checkpoint) and model.seen is None and not model.shipped
     return run_checks(
         predictions[["predicted_valence", "predicted_arousal"]].to_numpy(np.float64),
         part.targets,
@@ -224,10 +232,11 @@ def _checks(
         seen_rows=seen == "image" if knows else None,
         seen_people=seen != "" if knows else None,
         certificate=certified,
-        trained_detector=getattr(model.preprocess, "detector", None),
+        trained_detector=model.preprocess.detector if isinstance(model, Checkpoint) else None,
         detector=placed.detector,
         clip="" if table is None else str(table.source.get("clip", "")),
         drawn=part.drawn,
+        remembers=not forgets,
     )
 
 

@@ -64,7 +64,9 @@ def check_out(out: str | Path | None) -> Path | None:
         ) from error
     if folder:
         raise UsageError(f"{path}: is a folder; give the name of a file in it, e.g. {path / 'out.csv'}.")
-    return path
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path}: is a pipe or device; give the name of a file, or leave -o out for stdout.")
+    return path.resolve() if path.is_symlink() else path  # a link goes on pointing to what is written
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -73,7 +73,9 @@ def terms_of(kind: type[T], given: Mapping[str, Any]) -> T:
     Raises:
         UsageError: a name that the method does not have, or a value of another type.
     """
-    defaults: dict[str, Any] = {f.name: f.default for f in fields(kind)}  # type: ignore[arg-type]
+    if not is_dataclass(kind):
+        raise UsageError(f"{kind!r}: the `Terms` of a method must be a dataclass of its settings.")
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(kind)}
     checked: dict[str, Any] = {}
     for name, value in given.items():
         if name not in defaults:

@@ -60,7 +60,7 @@ def reason(error: Exception) -> str:
     """What an error says, in one line of at most 160 characters; its kind where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
-    said = said if len(said) <= 160 else f"{said[:157]}..."
+    said = said if len(said) <= 400 else f"{said[:397]}..."
     return said if said and not isinstance(error, KeyError) else f"{type(error).__name__} {said}".strip()
 
 

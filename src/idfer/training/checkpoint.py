@@ -166,7 +166,7 @@ def load_checkpoint(run: str | Path, device: str = "cpu") -> Checkpoint:
     """
     folder = SHIPPED / str(run) if str(run) in shipped_models() else Path(run)
     try:
-        exists = folder.is_dir()
+        exists = bool(str(run)) and folder.is_dir()
     except (OSError, ValueError):  # longer than the system allows, or a null character
         exists = False
     if not exists:
@@ -218,6 +218,14 @@ def _with_parameters(folder: Path, record: Record, tensors: dict[str, Tensor]) -
             "the two files come from different runs or timm versions."
         ) from error
     return network
+
+
+def not_finite(network: Network) -> str:
+    """The name of a parameter or statistic that holds NaN or infinity; "" where there is none."""
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return ""
 
 
 def _check_text(folder: Path, record: Record, network: Network, text: np.ndarray | None) -> None:

@@ -146,19 +146,22 @@ def fit_settings(
         _check_varies(retrieved)
     keys = image_keys(train)
     plan = _plan(settings, train, keys, retrieved, _source(manifest), _source(attributes))
+    people = person_keys(train)
     method_name = settings.method.rpartition(":")[2].lower()
     folder = Path(out) if out is not None else Path("runs") / f"{method_name}-{plan.identity[:8]}"
+    from idfer.training.checkpoint import SEEN, Seen, save_seen
+
+    seen = Seen(np.unique(keys), np.unique(people[people != 0]))
     if _is_done(folder, plan):
         print(f"{folder}: already trained with these settings.", file=sys.stderr)
+        if not (folder / SEEN).is_file():
+            save_seen(folder, seen)
         return folder
     if retrieved is not None and retrieved.warning:
         print(f"idfer: {retrieved.warning}", file=sys.stderr)
 
-    from idfer.training.checkpoint import Seen
     from idfer.training.run import run
 
-    people = person_keys(train)
-    seen = Seen(np.unique(keys), np.unique(people[people != 0]))
     run(
         plan, train, validation, table, seen, folder, device=device, num_workers=num_workers,
         save_seconds=save_minutes * 60, progress=progress,
@@ -235,7 +238,7 @@ def _is_done(folder: Path, plan: Plan) -> bool:
     Raises:
         UsageError: it holds a run of other settings, or files that are not a run's.
     """
-    from idfer.training.checkpoint import MODEL, load_checkpoint
+    from idfer.training.checkpoint import MODEL, load_checkpoint, not_finite
 
     try:
         empty = not folder.exists() or not contents(folder)
@@ -252,8 +255,11 @@ def _is_done(folder: Path, plan: Plan) -> bool:
     if not (folder / MODEL).is_file():
         return False
     try:
-        load_checkpoint(folder)
+        checkpoint = load_checkpoint(folder)
     except IdferError as error:
         print(f"idfer: {error} It is trained again.", file=sys.stderr)
+        return False
+    if name := not_finite(checkpoint.network):
+        print(f"idfer: {folder / MODEL}: {name} is not finite. It is trained again.", file=sys.stderr)
         return False
     return True

@@ -168,7 +168,7 @@ class Record(Plan):
             attributes=tuple(attributes),
             levels=levels,
             embedding=embedding,
-            retrieved=_mapping(content, "retrieved"),
+            retrieved=_retrieved(content),
             data=_mapping(content, "data"),
             preprocess=Preprocess.from_dict(_mapping(content, "preprocess")),
             sample_weights=_mapping(content, "sample_weights"),
@@ -179,6 +179,16 @@ class Record(Plan):
 def library_versions() -> dict[str, str]:
     """Versions of what a run's numbers depend on."""
     return {name: version(name) for name in ("torch", "timm", "open-clip-torch", "numpy")}
+
+
+def _retrieved(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Which CLIP and vocabulary, each value of its kind."""
+    kinds = {"scale": (int, float), "drawn": (bool,)}
+    values = _mapping(content, "retrieved")
+    for name, value in values.items():
+        if not isinstance(value, kinds.get(name, (str,))):
+            raise IdferError(f"retrieved.{name} is {value!r}, which is no {name} of a CLIP.")
+    return values
 
 
 def _mapping(content: Mapping[str, Any], name: str) -> dict[str, Any]:

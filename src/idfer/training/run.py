@@ -12,7 +12,7 @@ from idfer.data.images import Preprocess
 from idfer.data.locate import locate
 from idfer.errors import IdferError
 from idfer.models.backbone import create_backbone, data_config
-from idfer.training.checkpoint import STATE, Seen, new_network, save_model, save_seen
+from idfer.training.checkpoint import STATE, Seen, new_network, not_finite, save_model, save_seen
 from idfer.training.data import training_data
 from idfer.training.record import Plan, Record
 from idfer.training.retrieval import aligned, vectors
@@ -84,5 +84,11 @@ def run(
         held_out = locate(validation, settings.detector, progress=progress)
         scored = Validation(held_out.manifest, preprocess, vectors_of, held_out.errors)
     trainer.train(folder, scored, num_workers, save_seconds, progress)
+    if name := not_finite(network):
+        (folder / STATE).unlink(missing_ok=True)  # to go on from here would not help
+        raise IdferError(
+            f"the weights have diverged ({name} is not finite), so {folder} holds no model. Delete it and "
+            "train again with a lower --lr."
+        )
     save_model(folder, network, text=None if reads is None else reads.text)
     (folder / STATE).unlink(missing_ok=True)

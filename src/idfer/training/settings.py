@@ -112,7 +112,7 @@ class Settings:
         if entry is not None:
             defaults = {**NETWORK, **entry.network, "decorrelate": entry.sample_weights}
         terms = values.pop("terms", {})
-        if not isinstance(terms, Mapping):
+        if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
             raise UsageError(f"terms is {terms!r}; give a mapping of term names to values.")
         if "use" in values:
             used = values["use"]
@@ -211,7 +211,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "dim": (int,), "augmentation": (bool,), "holdout": _NUMBER, "seed": (int,), "precision": (str,),
 }  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e38),
+    "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e30),
     "weight_decay": (0, 1e3), "size": (1, 4096), "margin": (0, 4), "dim": (1, WIDEST), "holdout": (0, 0.9),
     "seed": (0, SEED_MOST),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from idfer.data.images import Preprocess
 from idfer.device import resolve_device
+from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.methods.common import Setup
 from idfer.methods.optimise import Budget
@@ -23,6 +25,7 @@ from idfer.progress import bar
 from idfer.training.augment import augment
 from idfer.training.checkpoint import damaged_state, load_state, save_state
 from idfer.training.data import TrainingData
+from idfer.training.optimizer_state import check_optimizer_state
 from idfer.training.order import by_person
 from idfer.training.settings import Settings
 from idfer.training.validation import Validation
@@ -94,7 +97,7 @@ class Trainer:
                 if skip:  # in the middle of an epoch its loader had drawn its seed before the state was saved
                     self._set_random(state)
                 for step, (pixels, rows) in enumerate(batches, start=skip):
-                    logged = self.method.step(self._batch(pixels, rows, epoch, step))
+                    logged = self._logged(self.method.step(self._batch(pixels, rows, epoch, step)))
                     sums = {k: sums.get(k, 0.0) + v for k, v in logged.items()}
                     advance(1, _note(history))
                     if time.monotonic() - saved > save_seconds:
@@ -106,6 +109,22 @@ class Trainer:
                 skip, sums = 0, {}
                 self._save(folder, epoch + 1, 0, sums, history)
                 saved = time.monotonic()
+
+    def _logged(self, logged: Any) -> dict[str, float]:
+        """What a step reports.
+
+        Raises:
+            UsageError: a method of a user's own reports nothing that can be logged.
+            IdferError: its loss is not finite.
+        """
+        if not isinstance(logged, dict):
+            raise UsageError(
+                f"method {self.settings.method!r}: `step` gave {type(logged).__name__}; it must give a dict "
+                "of numbers, e.g. {'loss': 0.5}."
+            )
+        if not math.isfinite(logged.get("loss", 0.0)):
+            raise IdferError(f"the loss became {logged['loss']}; lower --lr or the weights in --terms.")
+        return logged
 
     def _order(self, epoch: int) -> list[list[int]]:
         """Shuffled batches of row numbers; a last, smaller batch is left out."""
@@ -157,6 +176,7 @@ class Trainer:
             for name, module in self.method.modules().items():
                 module.load_state_dict(state["modules"][name])
             for name, optimizer in self.method.optimizers().items():
+                check_optimizer_state(optimizer, state["optimizers"][name])
                 optimizer.load_state_dict(state["optimizers"][name])
             self._set_random(state)
             progress = {"epoch": int(state["epoch"]), "step": int(state["step"])}

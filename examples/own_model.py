@@ -5,7 +5,7 @@ idfer evaluate own_model:Mine MANIFEST -o report
 
 import torch
 
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.types import Outputs
 
 

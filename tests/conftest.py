@@ -19,7 +19,8 @@ from PIL import Image
 
 import idfer
 from idfer import AttributeTable, Manifest
-from idfer.data.images import Preprocess, read_image
+from idfer.data.images import read_image
+from idfer.data.preprocess import Preprocess
 from idfer.inference.predictor import Predictor
 from idfer.models.network import Network
 from photographs import save

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from idfer.data.images import Preprocess
 from idfer.data.manifest import DRAWN, Manifest
+from idfer.data.preprocess import Preprocess
 from idfer.models.network import Network
 
 from runs import record_of, write_run

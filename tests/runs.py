@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.models.network import Network
 from idfer.training.checkpoint import save_model
 from idfer.training.record import Record

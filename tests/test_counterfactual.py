@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from idfer.data.images import Preprocess
 from idfer.data.manifest import Manifest
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.counterfactual import check_pairs, drift, drift_of, other_people
 from idfer.evaluation.forward import Pass

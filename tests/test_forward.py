@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from idfer import IdferError, Manifest, UsageError
-from idfer.data.images import Preprocess
 from idfer.data.loader import FaceDataset
+from idfer.data.preprocess import Preprocess
 from idfer.evaluation.forward import MEAN, Pass
 from idfer.evaluation.models import open_model
 from idfer.evaluation.suite import measure
@@ -90,7 +90,7 @@ def test_a_model_that_is_none_of_ours_is_evaluated_as_it_is(squares: Manifest, t
 
 def test_a_model_is_named_by_module_and_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "somebody.py").write_text(
-        "from idfer.types import Outputs\nfrom idfer.data.images import Preprocess\n"
+        "from idfer.types import Outputs\nfrom idfer.data.preprocess import Preprocess\n"
         "class Zero:\n"
         "    name, attributes, preprocess = 'zero', (), Preprocess(8)\n"
         "    def predict(self, crops, strength=None):\n"

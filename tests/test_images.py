@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from idfer.data.images import Preprocess, read_image, read_reduced, read_regular
+from idfer.data.images import read_image, read_reduced, read_regular
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 
 
@@ -237,7 +238,8 @@ def test_decompression_bomb(tmp_path: Path, picture: np.ndarray, monkeypatch: py
 PEAK = """
 import re, sys
 from pathlib import Path
-from idfer.data.images import Preprocess, read_image
+from idfer.data.images import read_image
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 import PIL.JpegImagePlugin, PIL.PngImagePlugin, cv2
 def highest():  # not ru_maxrss: that begins with the peak of the process that started this one

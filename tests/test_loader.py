@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from idfer.data.images import Preprocess
 from idfer.data.loader import FaceDataset, face_batches
 from idfer.data.manifest import Manifest
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 
 SIZE = 16

@@ -13,10 +13,11 @@ from PIL import Image
 
 from idfer.data import locate as module
 from idfer.data.faces import Haar
-from idfer.data.images import Preprocess, read_image
+from idfer.data.images import read_image
 from idfer.data.loader import FaceDataset
 from idfer.data.locate import locate
 from idfer.data.manifest import Manifest
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.synthetic.dataset import synth
 

@@ -11,7 +11,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from idfer.catalogue import FORMS
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.models.backbone import create_backbone, data_config, feature_width
 from idfer.models.forms.form import ResidualForm

@@ -15,7 +15,8 @@ import torch
 import idfer
 from idfer import AttributeTable, Manifest
 from idfer.cli import main
-from idfer.data.images import Preprocess, read_image
+from idfer.data.images import read_image
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.inference.detach import Detach, strengths
 from idfer.inference.output import COLUMNS

@@ -14,7 +14,7 @@ import torch
 import idfer
 from idfer.cli import main
 from idfer.data.faces import WholeImage
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.inference.predictor import Predictor, predict
 from idfer.models.network import Network

@@ -21,8 +21,8 @@ from idfer.attributes import encode
 from idfer.attributes.clip import Clip, load_clip, posteriors
 from idfer.attributes.table import AttributeTable, retrieve
 from idfer.cli import main
-from idfer.data.images import Preprocess
 from idfer.data.manifest import DRAWN, Manifest
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.synthetic.factors import level, sample
 from idfer.synthetic.render import render

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.models.network import Network
 from idfer.training.checkpoint import Seen, load_checkpoint, load_seen, load_state, save_seen, save_state
 from idfer.training.record import FORMAT, Record

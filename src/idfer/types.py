@@ -80,7 +80,7 @@ class Outputs:
 
 
 class Preprocessing(Protocol):
-    """How a model wants its faces; `idfer.data.images.Preprocess` is one."""
+    """How a model wants its faces; `idfer.data.preprocess.Preprocess` is one."""
 
     @property
     def size(self) -> int:

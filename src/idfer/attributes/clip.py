@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.attributes.vocabulary import Vocabulary
-from idfer.data.images import Box, Preprocess
+from idfer.data.preprocess import Box, Preprocess
 from idfer.device import resolve_device
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import offline, sha256

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.cache import Cache, open_cache
-from idfer.data.images import Box, read_reduced
+from idfer.data.images import read_reduced
+from idfer.data.preprocess import Box
 from idfer.errors import IdferError
 from idfer.files import cache_dir
 from idfer.progress import bar

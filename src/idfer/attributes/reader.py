@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from idfer.attributes.clip import Clip
-    from idfer.data.images import Box
+    from idfer.data.preprocess import Box
 
 
 class ClipReader:

@@ -54,7 +54,7 @@ def open_model(model: str | Path | FaceModel, device: str = "auto") -> FaceModel
     if not (hasattr(model.preprocess, "size") and callable(getattr(model.preprocess, "crop", None))):
         raise UsageError(
             f"{model.name}: its preprocess is {type(model.preprocess).__name__}; give an "
-            "idfer.data.images.Preprocess, or what has `size` and `crop` as it does."
+            "idfer.data.preprocess.Preprocess, or what has `size` and `crop` as it does."
         )
     return model
 

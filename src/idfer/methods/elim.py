@@ -17,7 +17,7 @@ weights, numbers and the anchor (the first person of the batch) are [lineage]. T
   face says. The first such person is the anchor, and its own MSE (μ = 0) counts too. With fewer than two
   persons that count, step 2 is 0;
 - random batches from many people hold one face of each, so batches are drawn with `people_per_batch` people
-  (`methods/catalogue.py`; the lineage's batches hold few people, too);
+  (`catalogue.py`; the lineage's batches hold few people, too);
 - τ rises linearly over the share `ramp` of the steps;
 - `two_steps: false` takes one step down the sum of both losses, at half the cost.
 """

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.device import resolve_device
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic

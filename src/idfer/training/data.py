@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idfer.data.images import Preprocess
 from idfer.data.loader import FaceDataset
 from idfer.data.manifest import Manifest
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 from idfer.methods.common import Facts
 from idfer.statistics.decorrelation import decorrelation_weights

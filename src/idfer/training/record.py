@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 from idfer.files import atomic
 from idfer.training.settings import WIDEST, Settings

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from idfer.data.images import Preprocess
 from idfer.data.locate import locate
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 from idfer.models.backbone import create_backbone, data_config
 from idfer.training.checkpoint import STATE, Seen, new_network, not_finite, save_model, save_seen

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from idfer.data.images import Preprocess
+from idfer.data.preprocess import Preprocess
 from idfer.device import resolve_device
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import torch
 
-from idfer.data.images import Preprocess
 from idfer.data.loader import FaceDataset, face_batches
 from idfer.data.manifest import Manifest
+from idfer.data.preprocess import Preprocess
 from idfer.models.network import Network
 from idfer.objectives.va import correlations
 

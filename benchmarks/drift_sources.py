@@ -18,11 +18,13 @@ import numpy as np
 import torch
 
 from idfer.data.manifest import Manifest
-from idfer.experiments.protocol import CHANGED, SHIFTED, Protocol
+from idfer.experiments.protocol import CHANGED, ORACLE, SHIFTED, Protocol
 from idfer.experiments.trial import job, world
+from idfer.results import write_json
 from idfer.synthetic.factors import IDENTITY, Factors
 from idfer.synthetic.render import render
 from idfer.training.checkpoint import Checkpoint, load_checkpoint
+from idfer.training.settings import Settings
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "skin": ("skin", "freckles"),
@@ -77,13 +79,13 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     (given.results / "drift_sources.md").write_text(text, encoding="utf-8")
-    found = {"command": "python benchmarks/drift_sources.py", "summary": table, "rows": rows}
-    (given.results / "drift_sources.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    content = {"command": "python benchmarks/drift_sources.py", "summary": table, "rows": rows}
+    write_json(given.results / "drift_sources.json", content)
 
 
 def of_seed(bench: dict[str, Any], runs: Path, seed: int) -> list[dict[str, Any]]:
     """Drift of every group and method on one seed's pairs."""
-    faces = Manifest.read(world(runs, bench["protocol"], seed) / SHIFTED)
+    faces = Manifest.read(world(runs, protocol_of(bench), seed) / SHIFTED)
     shown, other = (Factors.from_frame(faces.select(name).frame) for name in ("balanced", CHANGED))
     changed = {
         group: shown.replace(**{name: getattr(other, name) for name in names})
@@ -102,9 +104,14 @@ def of_seed(bench: dict[str, Any], runs: Path, seed: int) -> list[dict[str, Any]
 
 def run_of(bench: dict[str, Any], runs: Path, method: str, seed: int) -> Path:
     """The run that the benchmark reports for a method and seed."""
-    settings = next(one["settings"] for one in bench["tuning"][method] if one["chosen"])
-    data = "oracle" if method == "oracle" else SHIFTED
-    return runs / "runs" / job("", Protocol(**bench["protocol"]), seed, data, settings).key
+    chosen = next(tried["settings"] for tried in bench["tuning"][method] if tried["chosen"])
+    data = ORACLE if method == ORACLE else SHIFTED
+    return runs / "runs" / job("", protocol_of(bench), seed, data, Settings.from_dict(chosen)).key
+
+
+def protocol_of(bench: dict[str, Any]) -> Protocol:
+    """The sizes of a benchmark."""
+    return Protocol(**{name: tuple(v) if isinstance(v, list) else v for name, v in bench["protocol"].items()})
 
 
 def draw(factors: Factors, size: int, batch: int = 250) -> torch.Tensor:
@@ -113,12 +120,10 @@ def draw(factors: Factors, size: int, batch: int = 250) -> torch.Tensor:
     return torch.cat([render(factors.rows(part), size) for part in parts])
 
 
-@torch.inference_mode()
 def predict(checkpoint: Checkpoint, pixels: torch.Tensor) -> torch.Tensor:
     """(N, 2) valence and arousal."""
-    normalise = checkpoint.preprocess.normalise
-    said = [checkpoint.network(normalise(part)).valence_arousal for part in pixels.split(250)]
-    return torch.cat(said)
+    crops = [part.permute(0, 2, 3, 1).numpy() for part in pixels.split(250)]
+    return torch.cat([torch.from_numpy(checkpoint.predict(part).valence_arousal) for part in crops])
 
 
 if __name__ == "__main__":

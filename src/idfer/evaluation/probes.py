@@ -102,7 +102,7 @@ def discriminant(held_out: Array, y: People, guess: Array) -> Array:
 
 
 def _surprise(held_out: Array, y: People) -> Array:
-    """Balanced log loss (strengths, T) of the discriminant on predictions held_out (strengths, n, T, K)."""
+    """Balanced log loss (strengths, T) of the discriminant on predictions `held_out` (strengths, n, T, K)."""
     loss = np.empty((len(held_out), y.shape[1]))
     for i, column in np.ndindex(loss.shape):
         level, score = y[:, column], held_out[i, :, column]

@@ -285,3 +285,13 @@ def test_state_survives_the_disk_with_its_types(tmp_path: Path) -> None:
     assert found["empty"] == {}
     assert found["a"][0]["name"] == "x"
     np.testing.assert_equal(found["a"][0]["step"].numpy(), 3.0)
+
+
+def test_too_few_faces_say_what_is_missing(squares: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(IdferError, match=r"fewer than two training faces can be used; give more faces\."):
+        fit(squares.rows(np.array([0])), None, tmp_path / "one")
+    gone = Manifest.from_frame(
+        squares.frame.iloc[:3].assign(path=["000.png", "x.png", "y.png"]), squares.root
+    )
+    with pytest.raises(IdferError, match=r"fewer than two training faces can be used; mend the paths"):
+        fit(gone, None, tmp_path / "gone")

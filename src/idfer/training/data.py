@@ -97,7 +97,8 @@ def training_data(
             file=sys.stderr,
         )
     if len(rows) < 2:
-        raise IdferError("fewer than two training faces can be used; mend the paths in the manifest.")
+        cure = "mend the paths in the manifest" if errors else "give more faces"
+        raise IdferError(f"fewer than two training faces can be used; {cure}.")
     described: dict[str, Any] = {}
     if settings.decorrelate and table is not None:
         decorrelation = decorrelation_weights(

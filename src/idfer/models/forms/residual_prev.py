@@ -12,14 +12,7 @@ from idfer.models.forms.layers import activated, identity_features, identity_map
 
 
 class ResidualPrev(ResidualForm):
-    """W, P, φ_e and, as one batched operation, all φ_a; what is subtracted is not r.
-
-    Args:
-        attributes: A.
-        dim_in: F, width of the backbone's features.
-        dim: D, width of expression and identity features.
-        embedding: E, width of retrieved ID vectors.
-    """
+    """W, P, φ_e and, as one batched operation, all φ_a; what is subtracted is not r. Arguments are those of `ResidualForm`."""
 
     def __init__(self, attributes: int, dim_in: int, dim: int, embedding: int = 0):
         super().__init__(attributes, dim_in, dim, embedding)

@@ -11,14 +11,7 @@ from idfer.models.forms.form import ResidualForm
 
 
 class Simple(ResidualForm):
-    """W and P; nothing is normalised.
-
-    Args:
-        attributes: A.
-        dim_in: F, width of the backbone's features.
-        dim: D, width of expression and identity features.
-        embedding: E, width of retrieved ID vectors.
-    """
+    """W and P; nothing is normalised. Arguments are those of `ResidualForm`."""
 
     def __init__(self, attributes: int, dim_in: int, dim: int, embedding: int = 0):
         super().__init__(attributes, dim_in, dim, embedding)

@@ -13,7 +13,10 @@ from idfer.models.forms.layers import activated, identity_features, identity_map
 
 
 class ResidualPost(ResidualForm):
-    """φ_e and, as one batched operation, all φ_a. Arguments are those of `ResidualForm`."""
+    """φ_e and, as one batched operation, all φ_a.
+
+    Arguments are those of `ResidualForm`.
+    """
 
     def __init__(self, attributes: int, dim_in: int, dim: int, embedding: int = 0):
         super().__init__(attributes, dim_in, dim, embedding)

@@ -12,7 +12,10 @@ from idfer.models.forms.layers import activated, identity_features, identity_map
 
 
 class ResidualPrev(ResidualForm):
-    """W, P, φ_e and, as one batched operation, all φ_a; what is subtracted is not r. Arguments are those of `ResidualForm`."""
+    """W, P, φ_e and, as one batched operation, all φ_a; what is subtracted is not r.
+
+    Arguments are those of `ResidualForm`.
+    """
 
     def __init__(self, attributes: int, dim_in: int, dim: int, embedding: int = 0):
         super().__init__(attributes, dim_in, dim, embedding)

@@ -11,7 +11,10 @@ from idfer.models.forms.form import ResidualForm
 
 
 class Simple(ResidualForm):
-    """W and P; nothing is normalised. Arguments are those of `ResidualForm`."""
+    """W and P; nothing is normalised.
+
+    Arguments are those of `ResidualForm`.
+    """
 
     def __init__(self, attributes: int, dim_in: int, dim: int, embedding: int = 0):
         super().__init__(attributes, dim_in, dim, embedding)

@@ -10,7 +10,7 @@ import numpy as np
 
 from idfer.data.preprocess import Preprocess
 from idfer.models.network import Network
-from idfer.training.checkpoint import save_model
+from idfer.training.checkpoint import Seen, save_model, save_seen
 from idfer.training.record import Record
 from idfer.training.settings import Settings
 
@@ -39,4 +39,6 @@ def write_run(folder: Path, network: Network, record: Record, text: np.ndarray |
     folder.mkdir(parents=True, exist_ok=True)
     record.write(folder)
     save_model(folder, network, text=text)
+    nobody = np.zeros(0, np.int64)
+    save_seen(folder, Seen(nobody, nobody))
     return folder

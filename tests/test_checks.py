@@ -141,6 +141,9 @@ def test_faces_found_otherwise_than_in_training(sound):
     (check,) = run_checks(**sound, trained_detector="none", detector="yunet")
     assert check.code == "IDF107" and "'yunet' here and with 'none' in training" in check.message
     assert codes(sound, trained_detector=None, detector="yunet") == {}, "an old run does not say"
+    assert codes(sound, trained_detector="auto", detector="yunet") == {}, (
+        "the shipped model asks for none in particular"
+    )
 
 
 def test_the_builtin_clip_is_for_drawn_faces(sound):

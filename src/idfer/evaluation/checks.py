@@ -228,7 +228,7 @@ def _certificate(certificate: Mapping[str, Any] | None) -> Iterator[Check]:
 
 def _placing(trained: str | None, now: str | None) -> Iterator[Check]:
     """IDF107: another crop is another face to a network."""
-    if trained is not None and now is not None and trained != now:
+    if trained not in (None, "auto") and now is not None and trained != now:  # auto: none in particular
         yield Check(
             "IDF107", "warning",
             f"Faces were found with {now!r} here and with {trained!r} in training: the network sees them "

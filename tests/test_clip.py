@@ -236,7 +236,7 @@ def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("IDFER_OFFLINE")
-    monkeypatch.setattr(clips, "_hub_offline", lambda value: _offline())  # the hub refuses in both attempts
+    monkeypatch.setattr(clips, "hub_offline", lambda value: _offline())  # the hub refuses in both attempts
     with _offline(), pytest.raises(IdferError, match=r"openai: cannot be downloaded \(.*check the name"):
         load_clip("ViT-B-16/openai")
 

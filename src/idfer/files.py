@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from idfer.errors import IdferError
+from idfer.errors import IdferError, UsageError
 
 _CHUNK = 1 << 20
 _MARK = "-idfer-"  # in the names of temporary files, so that none of a user's is taken for one
@@ -46,6 +46,47 @@ def offline() -> bool:
 def contents(folder: str | Path) -> list[Path]:
     """What a folder holds, but for hidden files: a process killed within `atomic` leaves one behind."""
     return sorted(path for path in Path(folder).iterdir() if not path.name.startswith("."))
+
+
+def taken(path: Path) -> bool:
+    """Whether anything is there, a broken link included; other than `Path.exists`, raises what is odd."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def check_writable(folder: Path) -> None:
+    """Make and remove a hidden folder in the nearest folder that exists: permissions alone do not tell.
+
+    Raises:
+        UsageError: a file stands where a folder must be.
+        OSError, ValueError: nothing can be written there, or the name is none.
+    """
+    nearest = folder
+    while not taken(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UsageError(f"{nearest} is a file, not a folder; choose another -o.")
+    with tempfile.TemporaryDirectory(dir=nearest, prefix=".idfer-"):
+        pass
+
+
+@contextmanager
+def hub_offline(value: bool) -> Iterator[None]:
+    """Let the Hugging Face Hub answer from its cache alone, where it does not do so anyway.
+
+    The hub reads its own offline mode from the environment once, at import.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or value
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 @contextmanager

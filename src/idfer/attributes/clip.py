@@ -24,7 +24,7 @@ from idfer.attributes.vocabulary import Vocabulary
 from idfer.data.preprocess import Box, Preprocess
 from idfer.device import resolve_device
 from idfer.errors import IdferError, UsageError, unknown
-from idfer.files import offline, sha256
+from idfer.files import hub_offline, offline, sha256
 
 if TYPE_CHECKING:
     import torch
@@ -325,7 +325,7 @@ def _load(source: _Source, device: torch.device) -> tuple[nn.Module, Any]:
     if not source.hub:
         return _create(source, device)
     try:
-        with _hub_offline(True):
+        with hub_offline(True):
             return _create(source, device)
     except IdferError as error:
         # A damaged cache is not cured by going online: only what is absent is downloaded.
@@ -400,19 +400,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-@contextmanager
-def _hub_offline(value: bool) -> Iterator[None]:
-    """Switch the hub's own offline mode, which it reads from the environment once, at import."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = value
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def _numpy(embedding: Tensor) -> np.ndarray:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
-import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.cache import Cache, open_cache
-from idfer.data.images import read_reduced
+from idfer.data.images import LARGEST_FILE, open_regular, read_reduced
 from idfer.data.preprocess import Box
 from idfer.errors import IdferError
 from idfer.files import cache_dir
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from idfer.attributes.clip import Clip
     from idfer.data.manifest import Manifest
 
-_LARGEST_FILE = 1 << 30  # bytes; more than any image within the budget of pixels has
 _NO_KEY = (
-    f"changed while it was read, or has more than {_LARGEST_FILE >> 20} MiB; run again, or save it smaller."
+    f"changed while it was read, or has more than {LARGEST_FILE >> 20} MiB; run again, or save it smaller."
 )
 
 
@@ -86,12 +85,11 @@ def content_key(file: Path, frame: int, box: Box | None) -> bytes | None:
     never end), or more bytes than an image has.
     """
     try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
-            return None
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
+            if os.fstat(stream.fileno()).st_size > LARGEST_FILE:
+                return None
             digest = hashlib.file_digest(stream, "sha256")
-    except (OSError, ValueError):  # ValueError: a null character in the name
+    except (IdferError, OSError):
         return None
     digest.update(f"|{frame}|{None if box is None else [float(v) for v in box]}".encode())
     return digest.digest()

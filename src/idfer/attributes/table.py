@@ -5,7 +5,6 @@ A row per manifest row, in its order; `table_file` says how the file is laid out
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from idfer.attributes.table_file import Box, Columns, is_table, read_columns, texts, top_levels, write_columns
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError, unknown
+from idfer.files import check_writable, taken
 
 if TYPE_CHECKING:
     from idfer.attributes.vocabulary import Vocabulary
@@ -227,8 +227,8 @@ def retrieve(
     Raises:
         UsageError: an unknown CLIP, vocabulary or device, no CLIP named for photographs, or a number out of
             range.
-        IdferError: the manifest or the vocabulary is broken, weights are missing, the manifest names video
-            frames, no image at all can be read, or the disk is full (what is encoded is kept).
+        IdferError: the manifest or the vocabulary is broken, weights are missing, no image at all can be
+            read, or the disk is full (what is encoded is kept).
     """
     if out is not None:
         check_out(out)
@@ -239,13 +239,6 @@ def retrieve(
 
     words = Vocabulary.load(vocabulary)
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
-    frames = faces.frame["frame"].to_numpy()
-    if (video := np.flatnonzero(frames >= 0)).size:
-        row = video[0]
-        raise IdferError(
-            f"row {row} ({faces.frame['path'].iloc[row]}, frame {frames[row]}): video frames are not "
-            "supported yet; save them as images, with frame -1."
-        )
 
     from idfer.attributes.trust import clip_for, how_sure, top_posteriors, warning_of
 
@@ -284,15 +277,14 @@ def check_out(out: str | Path) -> None:
     if path.suffix.lower() != ".parquet":
         raise UsageError(f"-o {out}: an attribute table is a Parquet file; end its name with .parquet.")
     try:
-        taken = os.path.lexists(path)
-        if taken and not path.is_file():
+        there = taken(path)
+        if there and not path.is_file():
             raise UsageError(f"{path}: is no regular file; choose another -o.")
-        nearest = next(folder for folder in path.absolute().parents if folder.is_dir())
-        if not os.access(nearest, os.W_OK):
-            raise UsageError(f"{nearest}: may not be written to; choose another -o.")
-        ours = not taken or path.stat().st_size == 0 or is_table(path)
-    except OSError as error:
-        raise UsageError(f"{str(path)[:200]}: cannot be written ({error.strerror}).") from error
+        check_writable(path.parent)
+        ours = not there or path.stat().st_size == 0 or is_table(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{str(path)[:200]}: cannot be written ({reason}).") from error
     if not ours:
         raise UsageError(f"{path}: is no attribute table and would be replaced; choose another -o.")
 

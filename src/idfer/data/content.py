@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from idfer.data.images import open_regular
 from idfer.data.manifest import Manifest
+from idfer.errors import IdferError
 
 _HEAD, _TAIL = 1 << 14, 1 << 12  # bytes read of a file; a photograph's first 16 KB are its own
 
@@ -53,17 +54,15 @@ def content_digest(manifest: Manifest, keys: NDArray[np.int64]) -> str:
 
 def _image_key(file: Path, frame: int) -> int:
     try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would never end
-            return _number(str(file).encode())
-        with file.open("rb") as stream:
-            head = stream.read(_HEAD)
-            if status.st_size > _HEAD:
-                stream.seek(max(_HEAD, status.st_size - _TAIL))
-                head += stream.read(_TAIL)
-    except (OSError, ValueError):
+        with open_regular(file) as stream:  # a pipe would never end
+            size = os.fstat(stream.fileno()).st_size
+            ends = stream.read(_HEAD)
+            if size > _HEAD:
+                stream.seek(max(_HEAD, size - _TAIL))
+                ends += stream.read(_TAIL)
+    except (IdferError, OSError):
         return _number(str(file).encode("utf-8", "surrogateescape"))
-    return _number(f"{status.st_size}|{frame}|".encode() + head)
+    return _number(f"{size}|{frame}|".encode() + ends)
 
 
 def _number(content: bytes) -> int:

@@ -228,7 +228,7 @@ def _checks(
         part.targets,
         part.frame["subject"].to_numpy(str),
         predictions["error"].to_numpy(str),
-        splits=predictions["split"].to_numpy(str),
+        splits=split,
         seen_rows=seen == "image" if knows else None,
         seen_people=seen != "" if knows else None,
         certificate=certified,

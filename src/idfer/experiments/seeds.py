@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from idfer.errors import UsageError
 from idfer.names import split_names
+from idfer.ranges import SEED_MOST
 
 
 def numbers(name: str, given: list[int] | str) -> list[int]:
@@ -14,7 +15,7 @@ def numbers(name: str, given: list[int] | str) -> list[int]:
     """
     parts = (split_names(given) or []) if isinstance(given, str) else [str(seed) for seed in given]
     for part in parts:
-        if not part.isdecimal() or int(part) >= 2**32:
+        if not part.isdecimal() or int(part) > SEED_MOST:
             raise UsageError(f"--{name}: {part!r} is not a seed; give whole numbers, e.g. 1,2,3.")
     if not parts:
         raise UsageError(f"--{name} is empty; give at least one.")

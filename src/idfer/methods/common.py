@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -53,15 +53,6 @@ class Setup:
     budget: Budget
     facts: Facts
     terms: Mapping[str, Any] = field(default_factory=dict)
-
-
-class MethodClass(Protocol):
-    """A class that satisfies `idfer.types.Method` once built."""
-
-    Terms: type[Any]
-
-    def __call__(self, setup: Setup) -> Any:
-        """Build the method."""
 
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from idfer.errors import IdferError, UsageError, unknown
-from idfer.files import offline
-from idfer.models.parameters import OFFLINE, hub_as_told, read_parameters, reason, refuse_download
+from idfer.files import hub_offline, offline
+from idfer.models.parameters import OFFLINE, read_parameters, reason, refuse_download
 
 NOT_TIMM = ("alexnet", "conv4")
 
@@ -93,7 +93,7 @@ def _published(name: str, size: int | None, options: dict[str, Any]) -> nn.Modul
     if config is not None and not config.hf_hub_id and config.url:
         refuse_download(config.url)
     try:
-        with hub_as_told():
+        with hub_offline(offline()):
             return _create(name, True, size, options)
     except LocalEntryNotFoundError as error:
         if not offline():

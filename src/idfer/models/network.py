@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -129,9 +129,3 @@ class Network(nn.Module):
         That is `Prediction.identity`, except in the form `residual_prev`. Raises as `forward`.
         """
         return self.residual.parts(self.backbone(image), retrieved)[1]
-
-
-def network_of(config: Mapping[str, Any], size: int, pretrained: bool | str = False) -> Network:
-    """The network that a run's configuration describes (`network` holds form, embedding, code and head)."""
-    options = config.get("network", {})
-    return Network(config["backbone"], size, config["attributes"], config["dim"], pretrained, **options)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,19 +89,3 @@ def refuse_download(url: str) -> None:
     place = Path(get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not place.is_file() and offline():
         raise IdferError(f"{place.name} is not in {place.parent}, and {OFFLINE}")
-
-
-@contextmanager
-def hub_as_told() -> Iterator[None]:
-    """While downloads are off, let the Hugging Face Hub answer from its cache at once, or not at all.
-
-    The hub reads its own offline mode from the environment once, at import.
-    """
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = before or offline()
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from idfer.errors import UsageError
+from idfer.files import check_writable, taken
 
 METRICS, PREDICTIONS, REPORT = "metrics.json", "predictions.parquet", "report.html"
 GENERATOR = '<meta name="generator" content="idfer'  # every page of ours says so in its head
@@ -33,8 +33,8 @@ def check_out(folder: str | Path, files: Sequence[str] = (METRICS, PREDICTIONS, 
         raise UsageError("the name of the output folder is empty; give -o a folder.")
     root = Path(folder)
     try:
-        _check_writable(root)
-        strangers = [name for name in files if _taken(root / name) and not _ours(root / name)]
+        check_writable(root)
+        strangers = [name for name in files if taken(root / name) and not _ours(root / name)]
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot write to {folder}: {reason}; choose another -o.") from error
@@ -43,26 +43,6 @@ def check_out(folder: str | Path, files: Sequence[str] = (METRICS, PREDICTIONS, 
             f"{root / strangers[0]} was not written by idfer and would be replaced; choose another -o, or "
             "move the file away."
         )
-
-
-def _check_writable(root: Path) -> None:
-    """Make and remove a hidden folder in the nearest folder that exists: permissions alone do not tell."""
-    nearest = root
-    while not _taken(nearest) and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise UsageError(f"{nearest} is a file, not a folder; choose another -o.")
-    with tempfile.TemporaryDirectory(dir=nearest, prefix=".idfer-"):
-        pass
-
-
-def _taken(path: Path) -> bool:
-    """Whether anything is there, a broken link included; other than `Path.exists`, raises what is odd."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 def _ours(path: Path) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from idfer.catalogue import DEFAULT_METHOD, names_filled_in
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import contents
+from idfer.ranges import check_at_least
 from idfer.training.holdout import training_split
 from idfer.training.record import CONFIG, Plan, Record
 from idfer.training.retrieval import aligned, retrieval_record
@@ -134,10 +135,8 @@ def fit_settings(
     from idfer.data.content import image_keys, person_keys
     from idfer.data.manifest import Manifest
 
-    if num_workers < 0:
-        raise UsageError(f"--num_workers is {num_workers}; it must be 0 or more.")
-    if not save_minutes >= 0:
-        raise UsageError(f"--save_minutes is {save_minutes}; it must be 0 or more.")
+    check_at_least(num_workers, 0, "--num_workers")
+    check_at_least(save_minutes, 0, "--save_minutes")
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     table = _table(attributes, settings)
     train, validation = training_split(faces, settings)
@@ -163,7 +162,7 @@ def fit_settings(
     from idfer.training.run import run
 
     run(
-        plan, train, validation, table, seen, folder, device=device, num_workers=num_workers,
+        plan, train, retrieved, validation, table, seen, folder, device=device, num_workers=num_workers,
         save_seconds=save_minutes * 60, progress=progress,
     )  # fmt: skip
     return folder

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 def run(
     plan: Plan,
     train: Manifest,
+    retrieved: AttributeTable | None,
     validation: Manifest | None,
     table: AttributeTable | None,
     seen: Seen,
@@ -42,8 +43,9 @@ def run(
     Args:
         plan: settings and data.
         train: faces to train on.
+        retrieved: their attributes, row by row; None for a method that needs none.
         validation: faces scored for the log, or None.
-        table: attributes retrieved for all of them; None for a method that needs none.
+        table: attributes retrieved for all of them, or None.
         seen: what is remembered of the training faces.
         folder: of the run.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -69,7 +71,6 @@ def run(
     preprocess = Preprocess(
         size, settings.margin, mean=pixels["mean"], std=pixels["std"], detector=placed.detector
     )
-    retrieved = None if table is None else aligned(table, train, settings.retrieval)
     data = training_data(settings, placed.manifest, retrieved, preprocess, placed.errors, progress)
     levels = {name: list(names) for name, names in plan.levels.items()}
     trainer = Trainer(settings, network, data, preprocess, levels, fabric)

@@ -178,9 +178,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def names_filled_in(function: F) -> F:
-    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, `{retrievals}`, `{heads}`, `{attachments}`."""
-    catalogue = {"methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS}
-    catalogue["attachments"] = ATTACHMENTS
+    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, and so on."""
+    catalogue = {
+        "methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS, "attachments": ATTACHMENTS,
+    }  # fmt: skip
     for key, names in catalogue.items():
         listed = ", ".join(names)
         function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)

@@ -202,7 +202,22 @@ def _certificate(
     return certificate(
         answers.rate, part.subjects, predictions["split"].to_numpy(), replicates=replicates, seed=seed,
         attributes={name: target.values for name, target in targets.items()},
+        residuals=_residuals(answers, part, seed),
     )  # fmt: skip
+
+
+def _residuals(answers: Answers, part: Manifest, seed: int) -> NDArray[np.float64] | None:
+    """(N,) nats beyond the label, of the rows whose features were kept; None where nothing is sampled."""
+    from idfer.evaluation.residual import residual_nats
+
+    rows = answers.feature_rows
+    if answers.spread is None or len(np.unique(part.subjects[rows])) < 2:
+        return None
+    residuals = np.full(len(part), np.nan)
+    residuals[rows] = residual_nats(
+        answers.mean, answers.spread, part.targets[rows], part.subjects[rows], seed
+    )
+    return residuals
 
 
 def _checks(

@@ -149,7 +149,7 @@ def measure(
 
 
 def layout(table: pd.DataFrame) -> NDArray[np.intp] | None:
-    """(P, E) rows of a full cross, people in order of their numbers; None where it is none.
+    """(P, E) rows of a full cross, people by number, expressions by valence; None where it is none.
 
     It is one where the `factor.*` columns of `idfer synth` show that each of 2 or more people has each of 2
     or more expressions, labels, action units and photograph alike, exactly once.

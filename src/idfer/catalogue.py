@@ -129,7 +129,7 @@ METHODS: Mapping[str, MethodEntry] = {
     "caf": MethodEntry(
         "idfer.methods.caf:CAF", "AAAI 2021",
         search={
-            "terms.weight": Range(0.01, 1), "terms.critic_lr": Range(0.00003, 0.003),
+            "terms.weight": Range(0.01, 1), "terms.critic_lr": Range(0.00003, 0.002),
             "terms.two_steps": _STEPS,
         },
     ),

@@ -135,6 +135,8 @@ def test_a_trial_that_fails_is_named_and_the_others_finish(
 def test_the_shipped_plan_gives_every_method_the_same_search() -> None:
     plan = Plan.read(PLAN)
     plan.check_equal(contenders())
+    assert len(plan.search("erm")) == plan.count >= 9
+    assert plan.search("erm")[0] == {}  # the defaults are tried
     assert plan.search("oracle") == plan.search("erm")
     for method in contenders():
         settings = plan.settings(method)
@@ -154,6 +156,10 @@ def test_a_plan_with_unequal_searches_or_an_unknown_term_is_refused(tmp_path: Pa
         read({"grid": {"idfer": [{"terms": {"beat": 1.0}}]}}).settings("idfer")
     with pytest.raises(UsageError, match="is no plan"):
         read({"grid": {"idfer": 3}})
+    for count in (0, "9", True):
+        with pytest.raises(UsageError, match="give a whole number of settings, at least 1"):
+            read({"settings": count})
+    assert [len(read({"settings": 4, "grid": {"erm": [{}]}}).search(m)) for m in ("erm", "idfer")] == [1, 4]
     with pytest.raises(UsageError, match=r"unknown key in .* 'grids'\. Did you mean 'grid'"):
         read({"grids": {}})
 

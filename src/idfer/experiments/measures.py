@@ -12,7 +12,7 @@ from idfer.evaluation.bootstrap import Estimate
 from idfer.experiments.protocol import TESTS
 from idfer.experiments.scores import Row, names_of, rows_of
 from idfer.experiments.statistics import Paired, mean_interval, paired, ratio
-from idfer.experiments.trial import ATTRIBUTES
+from idfer.experiments.measuring import ATTRIBUTES
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from idfer.experiments.tables import (
     settings_text,
     verdict,
 )
-from idfer.experiments.trial import ATTRIBUTES
+from idfer.experiments.measuring import ATTRIBUTES
 from idfer.experiments.tuning import Tried
 from idfer.experiments.writer import write_results
 

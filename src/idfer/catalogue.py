@@ -75,12 +75,18 @@ NETWORK: Mapping[str, Any] = MappingProxyType(
 
 _IDFER: Ranges = {"terms.prior_power": Choice(1.0, 1.2, 1.4, 1.7), "terms.information": Range(0.5, 2)}
 
+_STEPS = Choice(True, False)  # as the authors' code has it, or both losses in one step, at half the cost
+_ADVERSARY: Ranges = {"terms.weight": Range(0.01, 1)}
+
 METHODS: Mapping[str, MethodEntry] = {
     "erm": MethodEntry("idfer.methods.erm:ERM", "plain regression"),
     "idfer": MethodEntry(
         "idfer.methods.idfer:Idfer", "information given identity, with a budget", "ours", attributes=True,
-        splits=True, sample_weights=True, network={"code": 8},
-        search=_IDFER,
+        splits=True, sample_weights=True, network={"code": 8}, search=_IDFER,
+    ),
+    "conditional": MethodEntry(
+        "idfer.methods.idfer:Idfer", "information given identity alone", "part", attributes=True, splits=True,
+        terms={"rate": 0.0, "alpha": 0.0, "attach": 0.0}, search=_IDFER,
     ),
     "lineage": MethodEntry(
         "idfer.methods.idfer:Idfer", "the lineage's residual modules and CLUB", attributes=True, splits=True,
@@ -91,9 +97,23 @@ METHODS: Mapping[str, MethodEntry] = {
         },
         search={"terms.beta": Choice(0.0, 0.002, 0.006, 0.02, 0.06, 0.2, 0.5)},
     ),
+    "erm_weights": MethodEntry(
+        "idfer.methods.erm:ERM", "plain regression, decorrelation weights", sample_weights=True
+    ),
+    "bmse": MethodEntry(
+        "idfer.methods.bmse:BMSE", "Balanced MSE, CVPR 2022",
+        search={"terms.form": Choice("bmc", "bni"), "terms.sigma": Range(0.1, 0.9)},
+    ),
     "adversarial": MethodEntry(
-        "idfer.methods.adversarial:Adversarial", "gradient reversal", attributes=True,
-        search={"terms.weight": Range(0.01, 1)},
+        "idfer.methods.adversarial:Adversarial", "gradient reversal", attributes=True, search=_ADVERSARY
+    ),
+    "adversarial_weights": MethodEntry(
+        "idfer.methods.adversarial:Adversarial", "gradient reversal, decorrelation weights", attributes=True,
+        sample_weights=True, search=_ADVERSARY,
+    ),
+    "cdann": MethodEntry(
+        "idfer.methods.cdann:CDANN", "gradient reversal given the label, ECCV 2018", attributes=True,
+        search=_ADVERSARY,
     ),
     "hsic": MethodEntry(
         "idfer.methods.hsic:HSICPenalty", "kernel independence", attributes=True,
@@ -101,17 +121,40 @@ METHODS: Mapping[str, MethodEntry] = {
     ),
     "groupdro": MethodEntry(
         "idfer.methods.groupdro:GroupDRO", "worst group first", attributes=True,
-        search={"terms.eta": Range(0.001, 0.1), "terms.quadrants": Choice(True, False)},
+        search={
+            "terms.eta": Range(0.001, 0.1), "terms.quadrants": Choice(True, False),
+            "terms.uniform": Choice(True, False),
+        },
     ),
-    "caf": MethodEntry("idfer.methods.caf:CAF", "AAAI 2021", search={"terms.weight": Range(0.01, 1)}),
-    "avce": MethodEntry("idfer.methods.avce:AVCE", "ECCV 2022", search={"terms.weight": Range(0.0001, 1)}),
+    "caf": MethodEntry(
+        "idfer.methods.caf:CAF", "AAAI 2021",
+        search={
+            "terms.weight": Range(0.01, 1), "terms.critic_lr": Range(0.00003, 0.003),
+            "terms.two_steps": _STEPS,
+        },
+    ),
+    "avce": MethodEntry(
+        "idfer.methods.avce:AVCE", "ECCV 2022",
+        search={
+            "terms.weight": Range(0.00001, 0.01), "terms.regulariser": Range(0.01, 3),
+            "terms.two_steps": _STEPS,
+        },
+    ),
+    "erm_people": MethodEntry(
+        "idfer.methods.erm:ERM", "plain regression, ELIM's batches", people_per_batch=16
+    ),
     "elim": MethodEntry(
         "idfer.methods.elim:ELIM", "NeurIPS 2022", people_per_batch=16,
-        search={"terms.weight": Range(0.005, 0.5)},
+        search={
+            "terms.weight": Range(0.001, 0.5), "terms.topk": Choice(2, 3, 4), "terms.two_steps": _STEPS
+        },
     ),
     "dice": MethodEntry(
         "idfer.methods.dice:DICE", "CVPRW 2025",
-        search={"terms.alpha": Range(0.001, 0.2), "terms.beta": Range(0.001, 0.2)},
+        search={
+            "terms.alpha": Range(0.0005, 0.1), "terms.beta": Range(0.0005, 0.1),
+            "terms.two_stages": Choice(True, False),
+        },
     ),
 }  # fmt: skip
 

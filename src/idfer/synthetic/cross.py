@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from idfer.synthetic.factors import Factors
 
+SPLIT = "cross"
+
 
 def cross(people: int, expressions: int, seed: int = 0) -> Factors:
     """Draw P people who all show the same E expressions.

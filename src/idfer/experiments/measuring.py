@@ -126,8 +126,8 @@ def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
 def certificate(said: Answers, faces: Manifest, read: Reader, seed: int) -> list[Score]:
     """What a draw of the feature carries, and what it is still good for.
 
-    The rate and the conditional residual in nats, and accuracy of the *sampled* prediction, so that leakage and
-    accuracy can be of the same feature. None where nothing is sampled.
+    The rate and the conditional residual in nats, and accuracy of the *sampled* prediction, so that leakage
+    and accuracy can be of the same feature. None where nothing is sampled.
     """
     rate = None if said.rate is None else float(said.rate.mean())
     return [

@@ -75,8 +75,8 @@ def write(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> Ma
 def write_world(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> dict[str, Manifest]:
     """Draw all that a benchmark needs of one seed, in two folders.
 
-    OUT/shifted is `write`'s, with the splits `changed` for counterfactual drift and `cross`. OUT/oracle has `train` and
-    `val` without the shortcut: the same people and photographs, expressions drawn at ρ = 0.
+    OUT/shifted is `write`'s, with the splits `changed` for counterfactual drift and `cross`. OUT/oracle has
+    `train` and `val` without the shortcut: the same people and photographs, expressions drawn at ρ = 0.
 
     Args:
         protocol: the sizes.

@@ -32,7 +32,12 @@ _TABLE = "attributes.parquet"
 
 
 def job(
-    name: str, protocol: Protocol, seed: int, data: str, settings: Settings, device: str = "cpu",
+    name: str,
+    protocol: Protocol,
+    seed: int,
+    data: str,
+    settings: Settings,
+    device: str = "cpu",
     measure: Measured = "all",
 ) -> Job:
     """A trial as a job.

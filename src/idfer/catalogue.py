@@ -31,7 +31,7 @@ class MethodEntry:
         attributes: whether it learns from retrieved attributes.
         splits: whether its network has residual modules, so that attributes can be detached at run time.
         sample_weights: whether decorrelation weights are on unless a user says otherwise.
-        network: defaults of `form`, `retrieval`, `code` and `head` that differ from `NETWORK`.
+        network: defaults of `form`, `retrieval`, `code`, `head` and `attachment` that differ from `NETWORK`.
         terms: defaults that differ from those of the class's `Terms` (a preset of another method).
         people_per_batch: batches hold several faces each of about so many people; 0: drawn at random.
         search: what a benchmark draws settings from, by name (`lr`, `terms.NAME`); the learning rate is
@@ -68,7 +68,7 @@ class MethodEntry:
 
 
 NETWORK: Mapping[str, Any] = MappingProxyType(
-    {"form": "distilled", "retrieval": "soft", "code": 0, "head": "mlp"}
+    {"form": "distilled", "retrieval": "soft", "code": 0, "head": "mlp", "attachment": "features"}
 )
 """What a network is unless its method or a user says otherwise."""
 
@@ -82,7 +82,7 @@ METHODS: Mapping[str, MethodEntry] = {
     "erm": MethodEntry("idfer.methods.erm:ERM", "plain regression"),
     "idfer": MethodEntry(
         "idfer.methods.idfer:Idfer", "information given identity, with a budget", "ours", attributes=True,
-        splits=True, sample_weights=True, network={"code": 8}, search=_IDFER,
+        splits=True, sample_weights=True, network={"code": 8, "attachment": "evidence"}, search=_IDFER,
     ),
     "conditional": MethodEntry(
         "idfer.methods.idfer:Idfer", "information given identity alone", "part", attributes=True, splits=True,
@@ -194,6 +194,8 @@ BOUNDS: Mapping[str, Literal["lower", "upper"]] = {
 DEFAULT_METHOD = "idfer"
 RETRIEVALS = ("soft", "hard", "truth")
 HEADS = ("mlp", "bottleneck")
+ATTACHMENTS = ("evidence", "features")
+"""What attaching an attribute adds: what it says of the label, or its identity feature."""
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -221,8 +223,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def names_filled_in(function: F) -> F:
-    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, `{retrievals}`, `{heads}`."""
+    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, `{retrievals}`, `{heads}`, `{attachments}`."""
     catalogue = {"methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS}
+    catalogue["attachments"] = ATTACHMENTS
     for key, names in catalogue.items():
         listed = ", ".join(names)
         function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)

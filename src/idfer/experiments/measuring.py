@@ -7,8 +7,8 @@ of them in, "attached age" that one alone: these names are the `feature` of a sc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,9 +46,9 @@ class Reader:
         from idfer.evaluation.forward import Pass
         from idfer.training.retrieval import vectors_for
 
-        given: dict[str, Any] = {} if strength is None else {"strength": dict(strength)}
         vectors = vectors_for(self.checkpoint, faces, table)
-        return Pass(seed=self.seed, strict=True, **given).run(self.checkpoint, faces, vectors)
+        asked = Pass(seed=self.seed, strict=True, strength=strength)
+        return asked.run(self.checkpoint, faces, vectors)
 
     @property
     def attachable(self) -> tuple[str, ...]:
@@ -139,22 +139,20 @@ def certificate(said: Answers, faces: Manifest, read: Reader, seed: int) -> list
 
 def _residual(said: Answers, faces: Manifest, seed: int) -> float | None:
     """Mean nats about the image beyond what its label says, under a b(z|y) fitted on other people."""
-    spread = getattr(said, "spread", None)
-    if spread is None:
+    if said.spread is None:
         return None
     from idfer.evaluation.residual import residual_nats
 
-    return float(residual_nats(said.mean, spread, faces.targets, faces.subjects, seed).mean())
+    return float(residual_nats(said.mean, said.spread, faces.targets, faces.subjects, seed).mean())
 
 
 def _sampled(said: Answers, faces: Manifest, checkpoint: Checkpoint) -> list[Score]:
     """Accuracy on `balanced` of one draw of the feature."""
     from idfer.evaluation.forward import EXPRESSION
 
-    read_out = getattr(checkpoint, "read_out", None)
-    if said.rate is None or read_out is None:
+    if said.rate is None:
         return []
-    drawn = np.asarray(read_out(said.feature(EXPRESSION)), np.float64)
+    drawn = checkpoint.read_out(said.feature(EXPRESSION))
     return accuracy("balanced", replace(said, valence_arousal=drawn), faces, "sampled")
 
 
@@ -192,10 +190,8 @@ def attached(tests: Manifest, table: AttributeTable, read: Reader) -> list[Score
 
 def _attachments(read: Reader) -> dict[str, dict[str, float]]:
     """By feature, the strengths that attach all attributes and each alone; {} where none can be attached."""
-    from idfer.evaluation.forward import Pass
-
     names = read.attachable
-    if not names or "strength" not in {f.name for f in fields(Pass)}:
+    if not names:
         return {}
     alone = {
         f"{ATTACHED} {name}": {other: float(other != name) for other in names}

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SPLITS = {
-    "matched_ccc": "shortcut holds (matched)",
-    "balanced_ccc": "no shortcut (balanced)",
+    "matched_ccc": "matched: shortcut holds",
+    "balanced_ccc": "balanced: no shortcut",
     "reversed_ccc": "shortcut reversed",
 }
 _REFERENCES = ("erm", "oracle")
@@ -48,15 +48,15 @@ def shift_chart(lengths: Mapping[int, Rows]) -> Figure:
     methods = names_of(rows)
     score = {m: estimate(rows, m, "reversed_ccc").value for m in methods}
     order = sorted(methods, key=lambda m: (m != "oracle", -score[m]))
-    height = 1.9 + 0.46 * len(order)
-    widths = [5.0] * len(lengths) + [3.2, 2.0, 3.8]
-    figure = Figure(figsize=(0.82 * sum(widths), height), layout="constrained", facecolor="white")
+    height = 2.6 + 0.46 * len(order)
+    widths = [4.4] * len(lengths) + [2.7, 2.0, 3.4]
+    figure = Figure(figsize=(1.2 + sum(widths), height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     *accuracies, effects, person, leaks = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
-    below = -0.52 / (0.46 * len(order))  # room for ticks and a line of text, whatever the height
+    below = -0.68 / (0.46 * len(order))  # room for ticks and two lines of text, whatever the height
     for (epochs, of_length), accuracy in zip(lengths.items(), accuracies, strict=True):
         _accuracy(accuracy, of_length, order, below)
-        accuracy.set_title(f"agreement with the labels (CCC), {epochs} epochs")
+        accuracy.set_title(f"CCC after {epochs} epochs")
     _effects(effects, rows, order, below)
     _person(person, rows, order)
     _leakage(leaks, rows, order, below)
@@ -98,12 +98,9 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
                 estimate(rows, method, "reversed_ccc").value, color=COLOURS[1], linestyle=style, linewidth=1,
                 alpha=0.8, zorder=1,
             )  # fmt: skip
-    handles = [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)]
-    axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=3, frameon=False,
-        fontsize=8.5, handletextpad=0.1, columnspacing=1,
-    )  # fmt: skip
-    axis.set_xlabel("lines: ERM (dotted) and oracle (dashed), shortcut reversed", fontsize=8, color=SOFT)
+    _legend(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1, below)
+    note = "higher is better; lines: ERM (dotted) and\noracle (dashed), shortcut reversed"
+    axis.set_xlabel(note, fontsize=8, color=SOFT)
 
 
 def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
@@ -118,13 +115,11 @@ def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
             axis.plot(estimated.value, at, MARKERS[j], color=COLOURS[2 + j], markersize=5.5, zorder=3)
     axis.set_xlim(-0.04, 1.04)
     axis.axvline(0, color=INK, linewidth=1)
-    axis.set_title("what a probe reads from the feature")
-    axis.set_xlabel("0 chance · 1 read perfectly; hollow: mean of a sampled feature", fontsize=8, color=SOFT)
+    axis.set_title("read by a probe")
+    note = "0 chance · 1 read perfectly;\nhollow: mean of a sampled feature"
+    axis.set_xlabel(note, fontsize=8, color=SOFT)
     handles = [handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
-    axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=4, frameon=False,
-        fontsize=8.5, handletextpad=0.1, columnspacing=1,
-    )  # fmt: skip
+    _legend(axis, handles, 2, below)
 
 
 def _effects(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
@@ -135,13 +130,17 @@ def _effects(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
             axis.plot([estimated.low, estimated.high], [at, at], color=COLOURS[j], linewidth=2, alpha=0.5)
             axis.plot(estimated.value, at, MARKERS[j], color=COLOURS[j], markersize=6, zorder=3)
     axis.axvline(0, color=INK, linewidth=1)
-    axis.set_title("effect of the attribute")
-    axis.set_xlabel("change of the prediction per SD,\nat fixed expression", fontsize=8, color=SOFT)
+    axis.set_title("effect")
+    axis.set_xlabel("prediction per SD of attribute,\nat fixed expression", fontsize=8, color=SOFT)
     words = [f"{attribute} on {dimension}" for attribute, dimension in SHORTCUTS.items()]
+    _legend(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1, below)
+
+
+def _legend(axis: Axes, handles: Any, columns: int, below: float) -> None:
+    """Marks under an axis's two lines of text."""
     axis.legend(
-        handles=[handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], loc="upper center",
-        bbox_to_anchor=(0.5, 1.6 * below), ncols=2, frameon=False, fontsize=8.5, handletextpad=0.1,
-        columnspacing=1,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=columns, frameon=False,
+        fontsize=8.5, handletextpad=0.1, columnspacing=1,
     )  # fmt: skip
 
 

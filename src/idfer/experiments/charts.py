@@ -53,13 +53,12 @@ def shift_chart(lengths: Mapping[int, Rows]) -> Figure:
     figure = Figure(figsize=(1.2 + sum(widths), height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     *accuracies, effects, person, leaks = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
-    below = -0.68 / (0.46 * len(order))  # room for ticks and two lines of text, whatever the height
     for (epochs, of_length), accuracy in zip(lengths.items(), accuracies, strict=True):
-        _accuracy(accuracy, of_length, order, below)
+        _accuracy(accuracy, of_length, order)
         accuracy.set_title(f"CCC after {epochs} epochs")
-    _effects(effects, rows, order, below)
+    _effects(effects, rows, order)
     _person(person, rows, order)
-    _leakage(leaks, rows, order, below)
+    _leakage(leaks, rows, order)
     accuracies[0].set_yticks(range(len(order)), order)
     accuracies[0].set_ylim(len(order) - 0.4, -0.6)
     for label in accuracies[0].get_yticklabels():
@@ -73,7 +72,7 @@ def shift_chart(lengths: Mapping[int, Rows]) -> Figure:
     return figure
 
 
-def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
+def _accuracy(axis: Axes, rows: Rows, order: list[str]) -> None:
     shades = (SOFT, COLOURS[0], COLOURS[1])
     for j, measure in enumerate(CCCS):
         for k, method in enumerate(order):
@@ -98,12 +97,12 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
                 estimate(rows, method, "reversed_ccc").value, color=COLOURS[1], linestyle=style, linewidth=1,
                 alpha=0.8, zorder=1,
             )  # fmt: skip
-    _legend(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1, below)
+    _legend(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1)
     note = "higher is better; lines: ERM (dotted) and\noracle (dashed), shortcut reversed"
     axis.set_xlabel(note, fontsize=8, color=SOFT)
 
 
-def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
+def _leakage(axis: Axes, rows: Rows, order: list[str]) -> None:
     for j, measure in enumerate(LEAKS):
         for k, method in enumerate(order):
             at = k + 0.2 * (j - 1.5)
@@ -119,10 +118,10 @@ def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
     note = "0 chance · 1 read perfectly;\nhollow: mean of a sampled feature"
     axis.set_xlabel(note, fontsize=8, color=SOFT)
     handles = [handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
-    _legend(axis, handles, 2, below)
+    _legend(axis, handles, 2)
 
 
-def _effects(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
+def _effects(axis: Axes, rows: Rows, order: list[str]) -> None:
     for j, measure in enumerate(SHORTCUT_EFFECTS):
         for k, method in enumerate(order):
             estimated = estimate(rows, method, measure)
@@ -130,17 +129,20 @@ def _effects(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
             axis.plot([estimated.low, estimated.high], [at, at], color=COLOURS[j], linewidth=2, alpha=0.5)
             axis.plot(estimated.value, at, MARKERS[j], color=COLOURS[j], markersize=6, zorder=3)
     axis.axvline(0, color=INK, linewidth=1)
-    axis.set_title("effect")
+    axis.set_title("effect of attribute")
     axis.set_xlabel("prediction per SD of attribute,\nat fixed expression", fontsize=8, color=SOFT)
     words = [f"{attribute} on {dimension}" for attribute, dimension in SHORTCUTS.items()]
-    _legend(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1, below)
+    _legend(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1)
 
 
-def _legend(axis: Axes, handles: Any, columns: int, below: float) -> None:
+def _legend(axis: Axes, handles: Any, columns: int) -> None:
     """Marks under an axis's two lines of text."""
+    from matplotlib.transforms import offset_copy
+
+    below = offset_copy(axis.transAxes, fig=axis.get_figure(), y=-52, units="points")
     axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=columns, frameon=False,
-        fontsize=8.5, handletextpad=0.1, columnspacing=1,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
+        frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,
     )  # fmt: skip
 
 
@@ -152,7 +154,7 @@ def _person(axis: Axes, rows: Rows, order: list[str]) -> None:
         edge = estimated.high if np.isfinite(estimated.high) else estimated.value
         if np.isfinite(edge):
             axis.text(edge, k, f" {estimated.value:.2f}", va="center", fontsize=8, color=INK)
-    axis.set_title("person")
+    axis.set_title("between people")
     axis.set_xlabel("SD between people over\nSD between expressions", fontsize=8, color=SOFT)
     axis.set_xlim(0, 1.3 * axis.get_xlim()[1])
 

@@ -139,7 +139,7 @@ def _legend(axis: Axes, handles: Any, columns: int) -> None:
     """Marks under an axis's two lines of text."""
     from matplotlib.transforms import offset_copy
 
-    below = offset_copy(axis.transAxes, fig=axis.get_figure(), y=-52, units="points")
+    below = offset_copy(axis.transAxes, fig=axis.get_figure(root=True), y=-52, units="points")
     axis.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
         frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,

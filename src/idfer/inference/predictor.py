@@ -77,8 +77,8 @@ class Predictor:
         Args:
             inputs: image files and folders.
             detach: attributes to detach: names, or a mapping (or "age=0.5,gender") of names to strengths, any
-                real number; None is all of the model's at strength 1, [] none. What an attached attribute says
-                of the label in the training data moves the prediction; see docs/method.md.
+                real number; None is all of the model's at strength 1, [] none. What an attached attribute
+                says of the label in the training data moves the prediction; see docs/method.md.
             swap: an image whose largest face lends its identity: for what is detached its evidence (or its
                 identity features) is attached in place of the face's own.
             detector: as for `idfer.data.faces.load_detector`; None places faces as in the model's training.

@@ -230,3 +230,20 @@ def names_filled_in(function: F) -> F:
         listed = ", ".join(names)
         function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)
     return function
+
+
+@dataclass(frozen=True)
+class ProtocolEntry:
+    """A shift protocol: where it lives, and a few words for tables and help."""
+
+    path: str
+    title: str
+
+
+_PROTOCOLS = "idfer.experiments.protocols"
+PROTOCOLS: Mapping[str, ProtocolEntry] = {
+    "correlation": ProtocolEntry(
+        f"{_PROTOCOLS}.correlation:DESIGN", "a shortcut that holds, vanishes, turns round"
+    ),
+}  # fmt: skip
+"""Shift protocols of `idfer benchmark shift --protocol`; each is an `experiments.protocols.design.Design`."""

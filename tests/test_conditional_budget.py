@@ -28,7 +28,10 @@ def test_residual_is_the_divergence_of_two_gaussians_and_passes_gradcheck() -> N
 def test_a_feature_that_says_the_label_alone_costs_nothing_once_b_has_learned_it() -> None:
     torch.manual_seed(0)
     y = 2 * torch.rand(512, 2) - 1
-    mean, log_variance = torch.cat([torch.sin(2 * y), y.prod(-1, keepdim=True)], 1), torch.full((512, 3), -2.0)
+    mean, log_variance = (
+        torch.cat([torch.sin(2 * y), y.prod(-1, keepdim=True)], 1),
+        torch.full((512, 3), -2.0),
+    )
     b = BackwardEncoder(3)
     adam = torch.optim.Adam(b.parameters(), lr=1e-2)
     for _ in range(800):

@@ -86,13 +86,13 @@ METHODS: Mapping[str, MethodEntry] = {
     ),
     "conditional": MethodEntry(
         "idfer.methods.idfer:Idfer", "information given identity alone", "part", attributes=True, splits=True,
-        terms={"rate": 0.0, "alpha": 0.0, "attach": 0.0}, search=_IDFER,
+        terms={"residual": 0.0, "alpha": 0.0, "attach": 0.0}, search=_IDFER,
     ),
     "lineage": MethodEntry(
         "idfer.methods.idfer:Idfer", "the lineage's residual modules and CLUB", attributes=True, splits=True,
         network={"form": "residual_post", "retrieval": "hard", "head": "bottleneck"},
         terms={
-            "information": 0.0, "rate": 0.0, "attach": 0.0, "beta": 0.02, "estimator": "club_categorical",
+            "information": 0.0, "residual": 0.0, "attach": 0.0, "beta": 0.02, "estimator": "club_categorical",
             "ramp_from": 0.0, "ramp_to": 0.2,
         },
         search={"terms.beta": Choice(0.0, 0.002, 0.006, 0.02, 0.06, 0.2, 0.5)},
@@ -129,7 +129,7 @@ METHODS: Mapping[str, MethodEntry] = {
     "caf": MethodEntry(
         "idfer.methods.caf:CAF", "AAAI 2021",
         search={
-            "terms.weight": Range(0.01, 1), "terms.critic_lr": Range(0.00003, 0.003),
+            "terms.weight": Range(0.01, 1), "terms.critic_lr": Range(0.00003, 0.002),
             "terms.two_steps": _STEPS,
         },
     ),
@@ -223,9 +223,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def names_filled_in(function: F) -> F:
-    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, `{retrievals}`, `{heads}`, `{attachments}`."""
-    catalogue = {"methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS}
-    catalogue["attachments"] = ATTACHMENTS
+    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, and so on."""
+    catalogue = {
+        "methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS, "attachments": ATTACHMENTS,
+    }  # fmt: skip
     for key, names in catalogue.items():
         listed = ", ".join(names)
         function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)

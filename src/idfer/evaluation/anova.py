@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from idfer.errors import IdferError
 from idfer.evaluation.bootstrap import Estimate, interval, resample
+from idfer.evaluation.selection import ATTRIBUTES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 DIMENSIONS = ("valence", "arousal")
 POOLED = "both"  # variances added over valence and arousal
 PARTS = ("expression", "person", "interaction")
-NAMED = ("gender", "age", "skin")
+NAMED = ATTRIBUTES
 Array = NDArray[np.float64]
 
 

@@ -62,8 +62,8 @@ class Evaluation:
         """Every number as one tidy table.
 
         A row per number: `run, suite, split, subject_of` (the dimension, or the features), `measure` (the
-        metric, "TARGET (PROBE)", "rate (nats)" of the certificate, or of the suite `invariance` a component,
-        a ratio or "effect ATTRIBUTE"), `value, low, high`.
+        metric, "TARGET (PROBE)", "residual (nats)" and "rate (nats)" of the certificate, or of the suite
+        `invariance` a component, a ratio or "effect ATTRIBUTE"), `value, low, high`.
         """
         import pandas as pd
 
@@ -79,6 +79,10 @@ class Evaluation:
             rates = pd.DataFrame(certified["splits"]).T.rename(columns={"rate_nats": "value"})
             rates = rates.rename_axis("split").reset_index()
             parts.append(rates.assign(suite="certificate", subject_of="expression", measure="rate (nats)"))
+            if beyond := certified["beyond_label"]:
+                line = pd.DataFrame([beyond]).rename(columns={"residual_nats": "value"})
+                where = {"suite": "certificate", "subject_of": "expression", "split": splits}
+                parts.append(line.assign(measure="residual (nats)", **where))
         if crossed := self.metrics["invariance"]:
             parts.append(pd.DataFrame(_cells(crossed)).assign(suite="invariance", split=crossed["split"]))
         return pd.concat([t[columns[1:]] for t in parts if len(t)]).assign(run=self.name)[columns]
@@ -104,12 +108,7 @@ class Evaluation:
                 of = _FEATURE.get(name, name)
                 text += f"\n\nleakage of the {of} (0 none, 1 all)\n{shown.round(3).to_string()}"
         if certified := self.metrics["certificate"]:
-            low, high = (float("nan") if certified[k] is None else certified[k] for k in ("low", "high"))
-            text += (
-                f"\n\ncertificate: a sampled expression feature carries at most {certified['rate_nats']:.2f} "
-                f"[{low:.2f}, {high:.2f}] nats about the image. {certified['reading']} "
-                "The feature's mean is not bounded."
-            )
+            text += f"\n\ncertificate: {certified['statement']} {certified['reading']}"
         if crossed := self.metrics["invariance"]:
             text += (
                 f"\n\nsame expression, another person ({crossed['people']} people, "

@@ -95,7 +95,7 @@ class Pass:
             model can (a run of idfer's).
         strict: a face that cannot be used is an error, not a row without numbers.
         progress: show a bar.
-        strength: how far each attribute is detached, as `FaceModel.predict` takes it; None is the model's way.
+        strength: how far each attribute is detached, as `FaceModel.predict` takes it; None: the model's way.
     """
 
     batch_size: int = 256

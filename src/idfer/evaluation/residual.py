@@ -2,9 +2,9 @@ r"""The conditional certificate, measured: what one draw of a feature tells abou
 
     residual(x, y) = KL( N(μ(x), σ²(x)) || b(z | y) )     E residual >= I(z; x | y) >= I(z; identity | y)
 
-(Fischer 2020, arXiv:2002.05379; `idfer.objectives.conditional_budget`.) The bound holds for any b that is fixed
-before the faces are seen, so b is fitted to *other people's* features: mean and log-variance of each unit as
-smooth functions of valence and arousal. A better b makes the bound tighter, never wrong.
+(Fischer 2020, arXiv:2002.05379; `idfer.objectives.conditional_budget`.) The bound holds for any b that is
+fixed before the faces are seen, so b is fitted to *other people's* features: mean and log-variance of each
+unit as smooth functions of valence and arousal. A better b makes the bound tighter, never wrong.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def _fitted(labels: Array, mean: Array, variance: Array, new_labels: Array) -> t
 
     def smooth(degree: int) -> object:
         splines = SplineTransformer(_KNOTS, degree=3, extrapolation="linear")
-        return make_pipeline(splines, PolynomialFeatures(degree, include_bias=False), Ridge(_RIDGE * len(labels)))
+        return make_pipeline(
+            splines, PolynomialFeatures(degree, include_bias=False), Ridge(_RIDGE * len(labels))
+        )
 
     centre = smooth(2).fit(labels, mean)  # type: ignore[attr-defined]
     within = np.square(mean - centre.predict(labels)) + variance

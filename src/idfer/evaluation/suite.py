@@ -206,7 +206,22 @@ def _certificate(
     return certificate(
         answers.rate, part.subjects, predictions["split"].to_numpy(), replicates=replicates, seed=seed,
         attributes={name: target.values for name, target in targets.items()},
+        residuals=_residuals(answers, part, seed),
     )  # fmt: skip
+
+
+def _residuals(answers: Answers, part: Manifest, seed: int) -> NDArray[np.float64] | None:
+    """(N,) nats beyond the label, of the rows whose features were kept; None where nothing is sampled."""
+    from idfer.evaluation.residual import residual_nats
+
+    rows = answers.feature_rows
+    if answers.spread is None or len(np.unique(part.subjects[rows])) < 2:
+        return None
+    residuals = np.full(len(part), np.nan)
+    residuals[rows] = residual_nats(
+        answers.mean, answers.spread, part.targets[rows], part.subjects[rows], seed
+    )
+    return residuals
 
 
 def _invariance(part: Manifest, answers: Answers, replicates: int, seed: int) -> dict[str, Any] | None:
@@ -222,8 +237,8 @@ def _invariance(part: Manifest, answers: Answers, replicates: int, seed: int) ->
         if np.isfinite(said[cells]).all(axis=(1, 2)).sum() < 2:
             _log.warning("split %r: fewer than 2 people were read whole; invariance is not measured.", split)
             continue
-        found = anova.measure(table, said, replicates=replicates, seed=seed)
-        return {"split": split, "left_out": len(cells) - found.people, **found.to_dict()}
+        measured = anova.measure(table, said, replicates=replicates, seed=seed)
+        return {"split": split, "left_out": len(cells) - measured.people, **measured.to_dict()}
     return None
 
 

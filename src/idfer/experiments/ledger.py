@@ -156,7 +156,7 @@ def today() -> str:
 def commit_of_code() -> str:
     """The commit that this code is of, with a word where files differ from it; else its version."""
     head = _git("rev-parse", "--short", "HEAD")
-    if not head:
+    if not head or not _git("ls-files", "--", __file__):  # installed inside somebody else's repository
         return f"idfer {__version__}, not from a repository"
     return head + (" with changes not committed" if _git("status", "--porcelain", "--", ".") else "")
 

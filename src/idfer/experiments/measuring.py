@@ -184,12 +184,13 @@ def invariance(
 
 
 def attached(tests: Manifest, table: AttributeTable, read: Reader) -> list[Score]:
-    """Accuracy on the test splits with every attribute left in."""
+    """Accuracy on the test splits with every attribute left in, and with each alone."""
+    split = tests.frame["split"].to_numpy()
     scores: list[Score] = []
-    if (strength := _attachments(read).get(ATTACHED)) is not None:
-        said, split = read(tests, table, strength), tests.frame["split"].to_numpy()
+    for feature, strength in _attachments(read).items():
+        said = read(tests, table, strength)
         for name in tests.splits:
-            scores += accuracy(name, said.rows(split == name), tests.rows(split == name), ATTACHED)
+            scores += accuracy(name, said.rows(split == name), tests.rows(split == name), feature)
     return scores
 
 

@@ -266,7 +266,8 @@ def _certificate(lengths: Mapping[int, Rows]) -> list[str]:
         "tells beyond what the label says, under a density of the feature given the label fitted on other "
         "people; an upper bound, on average over faces, of what it tells of identity given the label (for "
         "scale: telling one of two equally frequent groups takes ln 2 = 0.69). Draws and images of a person "
-        "add up, and the mean feature is not covered. So accuracy of a sampled prediction stands beside it.", "",
+        "add up, and the mean feature is not covered. So accuracy of a sampled prediction stands beside it.",
+        "",
     ]  # fmt: skip
     return lines + [
         line for e, rows in lengths.items() for line in _titled(e, lengths, certificate_table(rows))

@@ -1,7 +1,7 @@
 r"""CAF: weak emotions are learned adversarially from strong ones.
 
     step 1:   min  L_VA
-    critic:   min_D  E d⁺ + E d⁻ + Λ c - ½ ρ c²,        c = 1 - ½ (E d⁺² + E d⁻²)
+    critic:   min_D  E d⁺ + E d⁻ + Λ c + ½ ρ c²,        c = 1 - ½ (E d⁺² + E d⁻²)
               d⁺ = |D(h) - D(h')|²,    d⁻ = relu(mi + conf(h) - |D(h) - D(l)|²)
               mi = clamp( E_k [ log N(y; x, s²) - log ½ (N(y; -1, s²) + N(y; 1, s²)) ], 0, 2.5 ),   s² = 0.2,
               x = D(h)_k, y = D(l)_k;      conf = 0.7 / √(k - 1), k the adaptive number of neighbours of h
@@ -20,12 +20,11 @@ step 1. [ours]:
 - expectations run over all pairs of a batch; there over one pairing of as many weak as strong faces;
 - D reads the backbone's features, layer-normalised, for -λ E D(l) alone would be lowered without bound by
   longer ones. A backbone that ends in a mean over places gives those;
+- the ρ term has the + of an augmented Lagrangian that is minimised; there it is -, which a critic that once
+  strays follows without bound (c falls with the fourth power of distances);
 - L_VA has squared errors, as in all methods here; there their roots;
 - a batch without two strong faces and one weak one gives 0 to both sides, and Λ stays;
 - `two_steps: false` takes one step down L_VA - λ E D(l), at half the cost.
-
-The sign of the ρ term is the source's; an augmented Lagrangian that is minimised would have +. At ρ = 1e-6
-neither matters.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ def critic_loss(
     margin = pairwise_information(score) + adaptive_margin(score.detach(), strong, confidence)[:, None]
     far = F.relu(margin - near)
     c = (1 - 0.5 * ((same * near.square()).sum() + (cross * far.square()).sum())) * both
-    loss = (same * near).sum() + (cross * far).sum() + multiplier * c - 0.5 * rho * c.square()
+    loss = (same * near).sum() + (cross * far).sum() + multiplier * c + 0.5 * rho * c.square()
     return loss, c.detach()
 
 

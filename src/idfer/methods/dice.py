@@ -11,9 +11,9 @@ more: an L1 between the codes of a pair (δ: 0.1 beside an MI of weight 0.5), tw
 learns the identity code with the expression encoder *frozen*, an adversary of weight 0.01 to 0.1, and
 gradients clipped, for training diverges without. The rest is [ours]:
 
-- `two_stages`: s is held still where e meets it. The stages run side by side, since the prediction sees nothing
-  of the second: it is the first's, with L_VA throughout (there a classifier is fitted afterwards). Without, s
-  gives way to e too, as the abstract's "dual optimization" may be read;
+- `two_stages`: s is held still where e meets it. The stages run side by side, since the prediction sees
+  nothing of the second: it is the first's, with L_VA throughout (there a classifier is fitted afterwards).
+  Without, s gives way to e too, as the abstract's "dual optimization" may be read;
 - the source pairs expression classes; here π(i) is the face of another person in the batch whose valence and
   arousal are nearest, if they are within `radius`, and L_VA supervises;
 - e is a small MLP of detached z, kept from being empty by α I_DV(z; e): it shall hold what z has of identity,

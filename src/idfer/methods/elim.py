@@ -8,8 +8,9 @@ r"""ELIM: shift every person's features to those of an anchor person by optimal 
 
 (Kim, Song 2022, NeurIPS, arXiv:2209.12172; Sinkhorn: Cuturi 2013, arXiv:1306.0895). Facts of the public code
 [lineage]: costs, node weights, numbers, the anchor (a random person of the batch); λ = 0.5, and 0.001 in its
-older version; 5 persons of a batch of 64 to 512 take part, each with the `topk` = 40 or 20 faces drawn without
-replacement by Gumbel noise on log |y| (strong expressions more often); no second step in the first 10 steps. The paper subtracts an ID-shift *vector*, as here; the code subtracts one detached scalar. [ours]:
+older version; 5 persons of a batch of 64 to 512 take part, each with `topk` (40 or 20) faces drawn without
+replacement by Gumbel noise on log |y|, strong expressions more often; no second step in the first 10 steps.
+The paper subtracts an ID-shift *vector*, as here; the code subtracts one detached scalar. [ours]:
 
 - Q, and so μ, is detached, as in that code;
 - the anchor is the first person, of batches in random order; all persons of a batch take part;

@@ -1,7 +1,7 @@
 r"""Identity as evidence of the label: what attaching an attribute adds to a prediction [ours].
 
-Training takes q(y | z, identity) = p(y | identity) N(y; f(z_exp), σ²) / Z (`conditional_information`), so f is
-what the face shows once what identity says of the label is taken out. Attaching attribute a multiplies its
+Training takes q(y | z, identity) = p(y | identity) N(y; f(z_exp), σ²) / Z (`conditional_information`), so f
+is what the face shows once what identity says of the label is taken out. Attaching attribute a multiplies its
 evidence p(y | a) / p(y) back in, detaching divides it out:
 
     c[a] = softmax(W_a r[a])            levels as the identity feature knows them: no CLIP at run time

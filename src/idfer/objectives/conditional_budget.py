@@ -2,8 +2,8 @@ r"""The conditional information budget: nats about the image beyond what the lab
 
     z ~ N(μ(x), σ²(x)),     residual(x, y) = KL( q(z | x) || b(z | y) )                     (nats)
 
-(conditional entropy bottleneck: Fischer 2020, arXiv:2002.05379.) b is a backward encoder, a Gaussian whose mean
-and variance are read from the label. For any b,
+(conditional entropy bottleneck: Fischer 2020, arXiv:2002.05379.) b is a backward encoder, a Gaussian whose
+mean and variance are read from the label. For any b,
 
     E residual = I(z; x | y) + E KL( p(z | y) || b(z | y) ) >= I(z; x | y) >= I(z; identity | y)
 

@@ -39,7 +39,9 @@ class LabelEvidence:
     precision: Array
 
 
-def label_evidence(labels: NDArray[np.floating], levels: NDArray[np.floating], ridge: float = 1e-2) -> LabelEvidence:
+def label_evidence(
+    labels: NDArray[np.floating], levels: NDArray[np.floating], ridge: float = 1e-2
+) -> LabelEvidence:
     """Fit what attributes say of labels.
 
     Args:

@@ -46,7 +46,8 @@ def synth(
     contact sheet OUT/sheet.png. The same arguments give the same pixels.
 
     With `--cross true` every person shows the same `per_identity` expressions in the same photographs, so
-    that `idfer evaluate` can tell what a model reads from the person: 100 people of 20 images are enough.
+    that `idfer evaluate` can tell what a model reads from the person: 100 people of 20 images are enough, of
+    another seed than the people trained on.
 
     Args:
         out: folder to write; new, empty, or made by `idfer synth` before, whose files are then replaced.

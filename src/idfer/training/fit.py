@@ -80,8 +80,8 @@ def fit(
         code: width of the sampled expression feature, 0 for no information budget; the method's own by
             default.
         head: of valence and arousal: {heads}; the method's own by default.
-        attachment: what attaching an attribute at run time adds: {attachments}. evidence is what it says of the
-            label, features its identity feature; the method's own by default.
+        attachment: what attaching an attribute at run time adds: {attachments}. evidence is what it says of
+            the label, features its identity feature; the method's own by default.
         terms: settings of the method's objectives, e.g. --terms.beta 0.05; see `Terms` in its file.
         epochs: passes over the training faces.
         batch_size: faces per step.

@@ -209,7 +209,8 @@ class Settings:
 
 _NUMBER = (float, int)
 _KINDS: Mapping[str, tuple[type, ...]] = {
-    "form": (str,), "retrieval": (str,), "code": (int,), "head": (str,), "attachment": (str,), "decorrelate": (bool,),
+    "form": (str,), "retrieval": (str,), "code": (int,), "head": (str,),
+    "attachment": (str,), "decorrelate": (bool,),
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
     "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER, "detector": (str,),
     "dim": (int,), "augmentation": (bool,), "holdout": _NUMBER, "seed": (int,), "precision": (str,),

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from idfer.experiments.protocol import ORACLE, RHO, SHIFTED, TESTS, Protocol, correlation
-from idfer.experiments.protocols.design import Design, Learned, World
+from idfer.experiments.protocols.design import Design, World
+from idfer.experiments.protocols.drawing import learned, tests
 
 SHORTCUTS = (("age", "valence"), ("gender", "arousal"))
-
-
-def learned(sizes: Protocol, seed: int, rho: float) -> Learned:
-    """Faces of the usual people under a correlation of strength `rho`."""
-    from idfer.synthetic.factors import sample
-
-    return Learned(
-        sample(*sizes.train, correlation(rho), 3 * seed), sample(*sizes.val, correlation(rho), 3 * seed + 1)
-    )
+SPLITS = {name: correlation(rho) for name, rho in TESTS.items()}
 
 
 def draw(sizes: Protocol, seed: int) -> World:
     """The same people with the shortcut and without; the same unseen people under each correlation."""
-    from idfer.synthetic.factors import sample
-
-    tests = {name: sample(*sizes.test, correlation(rho), 3 * seed + 2) for name, rho in TESTS.items()}
-    return World({SHIFTED: learned(sizes, seed, RHO), ORACLE: learned(sizes, seed, 0.0)}, tests)
+    shifted = learned(sizes, seed, correlation(RHO))
+    return World(
+        {SHIFTED: shifted, ORACLE: learned(sizes, seed, correlation(0.0))}, tests(sizes, seed, SPLITS)
+    )
 
 
 DESIGN = Design(

@@ -59,7 +59,7 @@ DESIGN = Design(
     draw,
     "Training people are young and light-skinned only (`young-light`), or of all but one of the four cells "
     "of age and skin (`without-old-dark`); each cell is tested. Nobody's label depends on who it is, so "
-    "there is no shortcut: what is hard is that faces look unlike any before. The oracle learns from everyone.",
+    "there is no shortcut: what is hard is that faces look unlike any before. The oracle learns from all.",
     tests=(*CELLS, EVERYONE), cells=CELLS, balanced=EVERYONE, levels=("young-light", "without-old-dark"),
     shortcuts=(("age", "valence"), ("age", "arousal"), ("skin", "valence"), ("skin", "arousal")),
 )  # fmt: skip

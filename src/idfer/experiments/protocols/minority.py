@@ -58,8 +58,8 @@ def draw(sizes: Protocol, seed: int) -> World:
 DESIGN = Design(
     draw,
     "Dark-skinned people are 50 %, 10 %, 2 % or none of the people in training, the others are "
-    "light-skinned; the number of people stays. Both groups are tested. Labels do not depend on who it is: this is "
-    "under-representation alone. The oracle learns from equally many of both.",
+    "light-skinned; the number of people stays. Both groups are tested. Labels do not depend on who it is: "
+    "this is under-representation alone. The oracle learns from equally many of both.",
     tests=("majority", "minority", EVERYONE), cells=("majority", "minority"), balanced=EVERYONE,
     levels=tuple(LEVELS), shortcuts=(("skin", "valence"), ("skin", "arousal")), harmless="share-50",
 )  # fmt: skip

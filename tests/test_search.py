@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from idfer.catalogue import METHODS
+from idfer.catalogue import METHODS, MethodEntry
 from idfer.errors import UsageError
 from idfer.search import Choice, Range, at_edge, draw
 from idfer.training.settings import Settings
@@ -82,6 +82,12 @@ def test_impossible_searches_are_refused() -> None:
         Choice()
     with pytest.raises(UsageError, match="settings is 0"):
         draw(RANGES, 0)
+
+
+def test_a_search_of_another_kind_is_refused_with_an_example() -> None:
+    for bad in ({"terms.smooth": (0.1, 0.2)}, [{"terms": {"smooth": 0.1}}]):
+        with pytest.raises(UsageError, match=r"own: search is .*; map names to ranges or choices"):
+            MethodEntry("own", search=bad)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", METHODS)

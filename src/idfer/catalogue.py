@@ -36,6 +36,9 @@ class MethodEntry:
         people_per_batch: batches hold several faces each of about so many people; 0: drawn at random.
         search: what a benchmark draws settings from, by name (`lr`, `terms.NAME`); the learning rate is
             always searched.
+
+    Raises:
+        UsageError: `search` is no mapping of names to ranges and choices.
     """
 
     path: str
@@ -50,6 +53,14 @@ class MethodEntry:
     search: Ranges = field(default_factory=lambda: _NOTHING)
 
     def __post_init__(self) -> None:
+        known = isinstance(self.search, Mapping) and all(
+            isinstance(searched, (Range, Choice)) for searched in self.search.values()
+        )
+        if not known:
+            raise UsageError(
+                f"{self.path or 'entry'}: search is {self.search!r}; map names to ranges or choices of "
+                'idfer.search, e.g. {"terms.weight": Range(0.01, 1)}.'
+            )
         object.__setattr__(self, "search", MappingProxyType({"lr": LEARNING_RATE, **self.search}))
 
     def load(self) -> Any:

@@ -16,6 +16,7 @@ import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.catalogue import METHODS
 from idfer.methods.optimise import ramp
+from idfer.search import draw
 from idfer.training import checkpoint
 from idfer.types import Batch
 
@@ -136,6 +137,17 @@ def test_everything_that_learns_is_in_the_checkpoint(name: str) -> None:
         torch.manual_seed(5)  # of dropout and of what is drawn
         after.append(method.step(batch))
     assert after[0] == after[1]
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_settings_that_a_benchmark_draws_train(name: str) -> None:
+    """One that diverges would stop the benchmark."""
+    for changes in draw(METHODS[name].search, 8, seed=1, name=name)[1:]:
+        method = build(name, toy(64), steps=12, lr=0.008, **changes.get("terms", {}))
+        for step in range(12):
+            logged = method.step(toy(64, seed=step, shortcut=0.5))
+        assert abs(logged["loss"]) < 20, changes
+        assert finite(method), changes
 
 
 PRESETS = ["erm_weights", "adversarial_weights", "erm_people", "conditional"]

@@ -46,6 +46,7 @@ from idfer.objectives.conditional_budget import BackwardEncoder, residual
 from idfer.objectives.conditional_information import conditional_information
 from idfer.objectives.infonce import InfoNCE
 from idfer.objectives.va import va_loss
+from idfer.statistics.decorrelation import person_means
 from idfer.statistics.label_evidence import label_evidence
 from idfer.statistics.label_prior import label_prior
 from idfer.types import Batch, Prediction, Stateful
@@ -119,7 +120,9 @@ class Idfer:
         else:
             self.log_sigma = network.evidence.log_sigma
             posterior = self.levels(facts.posterior.to(fabric.device)).cpu().numpy()
-            network.evidence.take(label_evidence(facts.target.numpy(), posterior))
+            averaged = person_means(posterior.reshape(len(posterior), -1), facts.subject.numpy())
+            network.evidence.take(label_evidence(facts.target.numpy(), averaged.reshape(posterior.shape)))
+            self.averaged = torch.from_numpy(averaged).float().to(fabric.device)
         adam, self.schedule = optimiser(
             nn.ModuleDict({"network": network, "bounds": self.bounds}), self.budget
         )
@@ -168,6 +171,9 @@ class Idfer:
             told = self.network.evidence.log_levels(prediction.identity.float())
             entropy = -(self.levels(batch.posterior) * told.clamp_min(-30)).sum(-1).mean()
             loss, logged["levels"] = loss + terms.alpha * entropy, entropy
+            self.network.offsets.measure(
+                prediction.mean, batch.target, told.exp().flatten(1), self.averaged[batch.row]
+            )
         if terms.information:
             known = self.log_p[batch.row.to(self.log_p.device)]
             information = conditional_information(

@@ -87,7 +87,7 @@ def decorrelation_weights(
         )
     y = np.column_stack([gaussian_ranks(column) for column in labels.T])
     if by_person:
-        attributes = _person_means(attributes, person)
+        attributes = person_means(attributes, person)
     c = (attributes - attributes.mean(0)) / np.maximum(attributes.std(0), 1e-6)
     folds = min(folds, len(people))
     fold = np.random.default_rng(seed).permutation(np.arange(len(people)) % folds)[person]
@@ -121,7 +121,7 @@ def gaussian_ranks(values: np.ndarray) -> np.ndarray:
     return np.asarray(norm.ppf(rankdata(values) / (len(values) + 1)))
 
 
-def _person_means(values: np.ndarray, person: np.ndarray) -> np.ndarray:
+def person_means(values: np.ndarray, person: np.ndarray) -> np.ndarray:
     """(N, k) each row's mean over all rows of its person (N,), 0 to S - 1."""
     total = np.zeros((person.max() + 1, values.shape[1]))
     np.add.at(total, person, values)

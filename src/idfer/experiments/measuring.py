@@ -6,14 +6,14 @@ of them in, "attached age" that one alone: these names are the `feature` of a sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.experiments.protocol import CROSS, TESTS
+from idfer.experiments.protocol import CROSS
 from idfer.experiments.scores import Score
 
 if TYPE_CHECKING:
@@ -147,17 +147,22 @@ def _residual(said: Answers, faces: Manifest, seed: int) -> float | None:
 
 
 def _sampled(said: Answers, faces: Manifest, checkpoint: Checkpoint) -> list[Score]:
-    """Accuracy on `balanced` of one draw of the feature."""
+    """Accuracy on the balanced faces of one draw of the feature."""
     from idfer.evaluation.forward import EXPRESSION
 
     if said.rate is None:
         return []
     drawn = checkpoint.read_out(said.feature(EXPRESSION))
-    return accuracy("balanced", replace(said, valence_arousal=drawn), faces, "sampled")
+    return accuracy(faces.splits[0], replace(said, valence_arousal=drawn), faces, "sampled")
 
 
-def invariance(shifted: Manifest, table: AttributeTable, read: Reader) -> list[Score]:
-    """Effects of attributes at fixed expression, and the person's and the interaction's share, on `cross`."""
+def invariance(
+    shifted: Manifest, table: AttributeTable, read: Reader, shortcuts: Sequence[str] = ()
+) -> list[Score]:
+    """Effects of attributes at fixed expression, and the person's and the interaction's share, on `cross`.
+
+    Of the named attributes, of some that nothing is retrieved for, and of other factors in `shortcuts`.
+    """
     from idfer.evaluation.anova import measure
 
     faces = shifted.select(CROSS)
@@ -165,7 +170,7 @@ def invariance(shifted: Manifest, table: AttributeTable, read: Reader) -> list[S
     for feature, strength in {DETACHED: None, **_attachments(read)}.items():
         # a trial's own interval is not reported: intervals are over seeds
         found = measure(faces.frame, read(faces, table, strength).valence_arousal, replicates=2)
-        shown = (*ATTRIBUTES, *UNNAMED) if feature == DETACHED else ATTRIBUTES
+        shown = (*ATTRIBUTES, *UNNAMED, *shortcuts) if feature == DETACHED else ATTRIBUTES
         scores += [
             Score("effect", effect.value, dimension, attribute, feature)
             for (attribute, dimension), effect in found.effects.items()
@@ -184,7 +189,7 @@ def attached(tests: Manifest, table: AttributeTable, read: Reader) -> list[Score
     scores: list[Score] = []
     for feature, strength in _attachments(read).items():
         said = read(tests, table, strength)
-        for name in TESTS:
+        for name in tests.splits:
             scores += accuracy(name, said.rows(split == name), tests.rows(split == name), feature)
     return scores
 

@@ -44,22 +44,21 @@ from idfer.errors import IdferError, UsageError
 from idfer.evaluation.bootstrap import Array, by_subject, interval, resample
 from idfer.evaluation.probes import (
     Kind,
-    People,
     check_features,
     check_people,
     deal,
-    discriminant,
     fit_probes,
     one_thread,
 )
+from idfer.evaluation.ridge import People, discriminant
 from idfer.evaluation.verification import verification
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS: tuple[Kind, ...] = ("linear", "mlp")
+KINDS: tuple[Kind, ...] = ("linear", "nonlinear")
 FOLDS = 5
-_SHUFFLES = {"linear": 10, "mlp": 2}
+_SHUFFLES = {"linear": 10, "nonlinear": 2}
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ class Leak:
     Attributes:
         features: name of the probed features.
         target: name of the attribute.
-        kind: "linear", "mlp" or "verification" (identity).
+        kind: "linear", "nonlinear" or "verification" (identity).
         measure: "R2", "balanced accuracy" or "AUC": what `raw` and `chance` are.
         score: 0 = chance, 1 = read perfectly (see the module); nan where it could not be measured.
         low: lower end of the 95 % interval of `score`.
@@ -136,7 +135,7 @@ def probe(
         features: (N, D).
         target: (N,) numbers to regress, or strings to tell apart.
         subjects: (N,) whose face each row is; equal values are never on both sides of a split.
-        kind: "linear" or "mlp".
+        kind: "linear" or "nonlinear".
         seed: deals the people, starts the networks, shuffles and resamples.
 
     Raises:

@@ -21,7 +21,7 @@ class Score:
         split: of the faces it was measured on.
         of: a dimension ("valence", "arousal", "mean"), what leaks ("age", "identity"), or what took time.
         feature: that leaks: "sampled" or "mean".
-        probe: that reads it: "linear", "mlp" or "verification".
+        probe: that reads it: "linear", "nonlinear" or "verification".
     """
 
     measure: str

@@ -10,6 +10,7 @@ from typing import ClassVar
 from idfer.catalogue import MethodEntry
 from idfer.methods.common import Plain, Setup, numbers, terms_of
 from idfer.objectives.va import va_loss
+from idfer.search import Range
 from idfer.types import Batch
 
 
@@ -17,9 +18,7 @@ class SmoothERM(Plain):
     """ERM on labels drawn towards their mean."""
 
     # What it needs and how a benchmark searches it; leave it out for a method like ERM.
-    entry: ClassVar = MethodEntry(
-        "", "smoothed labels", search=tuple({"terms": {"smooth": s}} for s in (0.05, 0.1, 0.3))
-    )
+    entry: ClassVar = MethodEntry("", "smoothed labels", search={"terms.smooth": Range(0.02, 0.5)})
 
     @dataclass(frozen=True)
     class Terms:

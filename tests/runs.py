@@ -28,7 +28,15 @@ def record_of(
 ) -> Record:
     """The record of a run; `network` are settings such as form, code, head and retrieval."""
     method = "idfer" if attributes else "erm"
-    settings = Settings.of(**{"method": method, "backbone": backbone, "dim": dim, "code": 0, **network})
+    given = {
+        "method": method,
+        "backbone": backbone,
+        "dim": dim,
+        "code": 0,
+        "attachment": "features",
+        **network,
+    }
+    settings = Settings.of(**given)
     known = levels or {name: ["low", "high"] for name in attributes}
     levels_of = {name: list(names) for name, names in known.items()}
     return Record(settings, tuple(attributes), levels_of, embedding, dict(retrieved or {}), {}, preprocess)

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from idfer.catalogue import FORMS
+from idfer.catalogue import ATTACHMENTS, FORMS
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.models.backbone import create_backbone, data_config, feature_width
@@ -237,16 +237,18 @@ def test_strength_is_a_real_number() -> None:
     torch.testing.assert_close(half, whole - 0.5 * identity[:, 1])
 
 
-@pytest.mark.parametrize("code", [0, 4])
-@pytest.mark.parametrize("head", ["mlp", "bottleneck"])
+@pytest.mark.parametrize("attachment", ATTACHMENTS)
+@pytest.mark.parametrize(("head", "code"), [("mlp", 0), ("mlp", 4), ("bottleneck", 4)])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_network_comes_back_from_disk_as_it_was(
-    form: str, head: str, code: int, tmp_path: Path
+    form: str, head: str, code: int, attachment: str, tmp_path: Path
 ) -> None:
-    network, image, retrieved = network_with(form, head=head, code=code)
+    levels = (2, 2) if attachment == "evidence" else ()
+    network, image, retrieved = network_with(form, head=head, code=code, levels=levels)
     record = record_of(
-        BACKBONE, ["gender", "age"], 8, Preprocess(64), embedding=7, form=form, code=code, head=head
-    )
+        BACKBONE, ["gender", "age"], 8, Preprocess(64), embedding=7, form=form, code=code, head=head,
+        attachment=attachment,
+    )  # fmt: skip
     write_run(tmp_path, network, record, text=np.zeros((4, 7)))
     again = load_checkpoint(tmp_path).network
     with torch.no_grad():

@@ -103,9 +103,9 @@ def test_an_own_method_is_benchmarked_and_ablated(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     shift_results = json.loads((tmp_path / "results" / "shift.json").read_text())
     assert METHOD in shift_results["summary"]
-    assert [tried["given"] for tried in shift_results["tuning"][METHOD]] == [
-        {"terms": {"smooth": 0.05}}, {"terms": {"smooth": 0.1}},
-    ]  # fmt: skip
+    default, drawn = (tried["given"] for tried in shift_results["tuning"][METHOD])
+    assert default == {}
+    assert 0.02 <= drawn["terms"]["smooth"] <= 0.5
     ablation = json.loads((tmp_path / "results" / "ablation.json").read_text())
     assert set(ablation["summary"]) == {"base", "smooth"}
 

@@ -202,6 +202,7 @@ def test_a_budget_is_certified_over_people_and_per_split(budgeted, run, faces):
     assert "upper bound" in certified["meaning"] and "mean" in certified["meaning"]
     assert certified["people"] == 12 and certified["ln_people"] == pytest.approx(np.log(12))
     assert set(certified["attribute_entropy"]) == {"skin"}
+    assert certified["beyond_label"] is None  # no features were kept: nothing was probed
     assert "nats about the image" in str(found) and "ln(12 people) = 2.48" in str(found)
     table = found.frame()
     assert table[table["suite"] == "certificate"]["split"].tolist() == ["matched", "balanced"]
@@ -266,7 +267,8 @@ def pages(written, budgeted, faces, tmp_path_factory):
 
 def test_the_page_certifies_the_run_that_has_a_budget(pages):
     text = {name: " ".join(Page(p.read_text(encoding="utf-8")).text.split()) for name, p in pages.items()}
-    assert "Certificate of budgeted: a sampled expression feature carries at most" in text["budget"]
+    certified = "Certificate of budgeted: Beyond what the label says, one draw of the expression feature"
+    assert certified in text["budget"] and "Draws and images of a person add up." in text["budget"]
     assert "Certificate of mine" not in text["budget"] and "expression mean" in text["budget"]
     assert "Certificate" not in text["one"] + text["two"]
 

@@ -25,9 +25,10 @@ from runs import record_of, write_run
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    network = Network("conv4", 32, ("age", "skin"), 8, form="residual_post", embedding=6, code=4)
+    form = {"form": "residual_post", "embedding": 6, "code": 4}
+    network = Network("conv4", 32, ("age", "skin"), 8, levels=(2, 3), **form)
     record = record_of(
-        "conv4", ["age", "skin"], 8, Preprocess(32), embedding=6, form="residual_post", code=4,
+        "conv4", ["age", "skin"], 8, Preprocess(32), **form, attachment="evidence",
         levels={"age": ["young", "old"], "skin": ["light", "medium", "dark"]},
     )  # fmt: skip
     folder = write_run(tmp_path_factory.mktemp("runs") / "good", network, record, text=np.ones((5, 6)))

@@ -15,23 +15,31 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmark_rows import rows_of_measures
 from idfer import cli
 from idfer.catalogue import METHODS, MethodEntry
 from idfer.errors import UsageError
 from idfer.experiments.grid import Plan, contenders
-from idfer.experiments.scores import Row, Score
+from idfer.experiments.measures import MEASURES
+from idfer.experiments.scores import Row
 from idfer.experiments.seeds import numbers
 from idfer.experiments.shift import PLAN
-from idfer.experiments.shift_report import comparisons
+from idfer.experiments.shift_report import comparisons, headline, summary
+from idfer.experiments.shift_text import accuracy_table
 from idfer.experiments.tables import verdict
-from idfer.experiments.tuning import select
 
-ARGUMENTS = ["--size", "tiny", "--methods", "erm,oracle,idfer", "--workers", "2", "--progress", "false"]
+ARGUMENTS = [
+    "--size", "tiny", "--methods", "erm,oracle,idfer", "--tune-seeds", "101", "--workers", "2",
+    "--progress", "false",
+]  # fmt: skip
 
 
 def command(folder: Path, *more: str) -> list[str]:
     places = ["-o", str(folder / "results"), "--runs", str(folder / "runs")]
     return ["benchmark", "shift", *ARGUMENTS, *places, *more]
+
+
+OF_OURS = ("residual_nats", "attached_matched_ccc", "sampled_balanced_ccc")
 
 
 def stamps(folder: Path, pattern: str) -> dict[str, int]:
@@ -43,7 +51,7 @@ def stamps(folder: Path, pattern: str) -> dict[str, int]:
 def test_a_killed_benchmark_goes_on_and_a_finished_one_trains_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    started = command(tmp_path, "--seeds", "1,2")
+    started = command(tmp_path, "--seeds", "1,2", "--epochs", "2,1")
     process = subprocess.Popen([sys.executable, "-m", "idfer", *started], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
     while len(stamps(tmp_path, "runs/jobs/*.json")) < 3 and time.monotonic() < deadline:
@@ -60,12 +68,13 @@ def test_a_killed_benchmark_goes_on_and_a_finished_one_trains_nothing(
     after = stamps(tmp_path, "runs/jobs/*.json")
     assert {name: after[name] for name in kept} == kept
     trained = stamps(tmp_path, "runs/runs/*/model.safetensors")
-    assert len(trained) == 3 * 2 + 3 * 2  # methods x settings tried, methods x seeds
+    assert len(trained) == 3 * 2 + 3 * 2 * 2  # methods x settings tried, methods x seeds x lengths
 
     assert cli.main(started) == 0
     assert capsys.readouterr().out == first
     assert stamps(tmp_path, "runs/runs/*/model.safetensors") == trained
     _check_files(tmp_path / "results")
+    _check_measures(tmp_path)
 
     # `ablate` shares the trials: its base is a trial of the benchmark, so only the variant is trained
     found = json.loads((tmp_path / "results" / "shift.json").read_text())
@@ -87,9 +96,19 @@ def test_a_killed_benchmark_goes_on_and_a_finished_one_trains_nothing(
 
 def _check_files(results: Path) -> None:
     found = json.loads((results / "shift.json").read_text())
-    assert found["command"] == "idfer benchmark shift --methods erm,oracle,idfer --seeds 1,2 --size tiny"
+    options = "--methods erm,oracle,idfer --seeds 1,2 --tune_seeds 101 --epochs 1,2 --size tiny"
+    assert found["command"] == f"idfer benchmark shift {options}"
     wanted = {"gap_closed", "rate", "drift", "seeds", "matched_ccc", "balanced_ccc", "reversed_ccc"}
     wanted |= {f"leak_{m}{t}" for m in ("", "mean_") for t in ("gender", "age", "skin", "identity")}
+    wanted |= {f"effect_{a}_{d}" for a in ("age", "gender", "skin") for d in ("valence", "arousal")}
+    wanted |= {"person_ratio", "interaction_ratio"} | set(OF_OURS)
+    (longer,) = found["lengths"].items()
+    assert longer[0] == "2"
+    assert {method: set(of) for method, of in longer[1]["summary"].items()} == dict.fromkeys(
+        found["summary"], wanted
+    )
+    assert longer[1]["summary"]["erm"]["matched_ccc"] != found["summary"]["erm"]["matched_ccc"]
+    assert {target["epochs"] for target in found["targets"]} == {1, 2}
     for method, numbers_of in found["summary"].items():
         assert method in ("erm", "oracle", "idfer")
         assert set(numbers_of) == wanted
@@ -100,7 +119,9 @@ def _check_files(results: Path) -> None:
         assert numbers_of["reversed_ccc"] == pytest.approx(np.mean(of_mean))
         both = [rows[0].value("ccc", "reversed", dimension) for dimension in ("valence", "arousal")]
         assert of_mean[0] == pytest.approx(np.mean(both), abs=1e-5)
-    for tried in found["tuning"].values():
+    for method, tried in found["tuning"].items():
+        assert found["chosen"][method] == next(one["given"] for one in tried if one["chosen"])
+        assert set(found["regret"][method]) == {"balanced_ccc", "reversed_ccc"}
         assert all(one["settings"]["epochs"] == 1 for one in tried)  # the tiny budget
         best = max(tried, key=lambda one: one["selection"])
         assert best["chosen"]
@@ -109,6 +130,24 @@ def _check_files(results: Path) -> None:
     assert f"`{found['command']}`" in text
     assert found["rule"] in text
     assert (results / "shift.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _check_measures(folder: Path) -> None:
+    """What only a method that splits and samples has, and what a tuning trial leaves out."""
+    found = json.loads((folder / "results" / "shift.json").read_text())
+    for measure in OF_OURS:
+        assert np.isfinite(found["summary"]["idfer"][measure])
+        assert found["summary"]["erm"][measure] is None
+    row = next(row for row in found["rows"] if row["name"] == "idfer")
+    scored = Row.of("idfer", 1, row)
+    attached = {score.feature for score in scored.scores if score.measure == "person_ratio"}
+    assert attached == {"detached", "attached", "attached gender", "attached age", "attached skin"}
+    assert {score.of for score in scored.scores if score.measure == "effect"} >= {"age", "glasses"}
+    for file in (folder / "runs" / "jobs").glob("*.json"):
+        trial = json.loads(file.read_text())
+        if "setting" in trial["name"]:
+            measured = {score["measure"] for score in trial["result"]["scores"]}
+            assert measured == {"selection", "effective", "ccc", "rmse", "seconds"}
 
 
 def _as_arguments(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -135,6 +174,8 @@ def test_a_trial_that_fails_is_named_and_the_others_finish(
 def test_the_shipped_plan_gives_every_method_the_same_search() -> None:
     plan = Plan.read(PLAN)
     plan.check_equal(contenders())
+    assert len(plan.search("erm")) == plan.count >= 9
+    assert plan.search("erm")[0] == {}  # the defaults are tried
     assert plan.search("oracle") == plan.search("erm")
     for method in contenders():
         settings = plan.settings(method)
@@ -154,16 +195,12 @@ def test_a_plan_with_unequal_searches_or_an_unknown_term_is_refused(tmp_path: Pa
         read({"grid": {"idfer": [{"terms": {"beat": 1.0}}]}}).settings("idfer")
     with pytest.raises(UsageError, match="is no plan"):
         read({"grid": {"idfer": 3}})
+    for count in (0, "9", True):
+        with pytest.raises(UsageError, match="give a whole number of settings, at least 1"):
+            read({"settings": count})
+    assert [len(read({"settings": 4, "grid": {"erm": [{}]}}).search(m)) for m in ("erm", "idfer")] == [1, 4]
     with pytest.raises(UsageError, match=r"unknown key in .* 'grids'\. Did you mean 'grid'"):
         read({"grids": {}})
-
-
-def test_the_rule_takes_the_best_mean_and_the_first_of_equals() -> None:
-    assert select([[0.5, 0.7], [0.9, 0.4], [0.6, 0.6]]) == 1
-    assert select([[0.5, 0.5], [0.5, 0.5]]) == 0
-    assert (
-        select([[float("nan"), 0.9], [0.1, 0.1]]) == 1
-    )  # not defined on a seed: the model is constant there
 
 
 def test_seeds_as_people_type_them() -> None:
@@ -174,32 +211,57 @@ def test_seeds_as_people_type_them() -> None:
 
 
 def scored(levels: dict[str, float]) -> list[Row]:
-    """Rows of three seeds in which every measure of a method has one value, `reversed` nearly so."""
-    leaks = [(name, "nonlinear") for name in ("gender", "age", "skin")] + [("identity", "verification")]
-    return [
-        Row(
-            name, seed,
-            [Score("ccc", value, split, "mean") for split in ("matched", "balanced")]
-            + [Score("ccc", value * (1 + 0.001 * seed), "reversed", "mean"), Score("drift", value)]
-            + [Score("leak", value, of=of, feature="sampled", probe=probe) for of, probe in leaks],
-        )
-        for name, value in levels.items()
-        for seed in (1, 2, 3)
-    ]  # fmt: skip
+    """Rows of three seeds in which every measure of a method has one value, the CCCs nearly so."""
+    return rows_of_measures({name: dict.fromkeys(MEASURES, value) for name, value in levels.items()})
 
 
-def test_the_runner_up_is_the_best_baseline_of_each_measure_and_never_the_oracle() -> None:
-    compared = comparisons(scored({"erm": 0.3, "oracle": 0.9, "idfer": 0.6, "hsic": 0.4}))
+def test_the_runner_up_is_the_best_baseline_of_each_measure_no_part_of_ours_and_no_oracle() -> None:
+    levels = {"erm": 0.3, "oracle": 0.9, "idfer": 0.6, "hsic": 0.4, "conditional": 0.5}
+    compared = comparisons(scored(levels))
     second = {line["measure"]: line["second"] for line in compared["runner_up"]}
     assert second["reversed_ccc"] == "hsic"
     assert second["drift"] == second["leak_age"] == "erm"  # lower is better
     line = next(line for line in compared["runner_up"] if line["measure"] == "reversed_ccc")
-    assert line["relative"] == pytest.approx(0.5)
+    assert line["relative"] == pytest.approx(0.5, abs=0.01)
     assert verdict(line, higher_is_better=True) == "better"
     assert verdict(line, higher_is_better=False) == "worse"
     assert verdict(line | {"low": -0.1}, higher_is_better=True) == "not told apart"
     assert verdict(line | {"low": np.nan, "high": np.nan}, higher_is_better=True) == "not told apart"
-    assert {against["first"] for against in compared["against_idfer"]} == {"erm", "oracle", "hsic"}
+    assert {against["first"] for against in compared["against_idfer"]} == levels.keys() - {"idfer"}
+
+
+def test_verdicts_go_by_p_corrected_for_how_many_measures_there_are() -> None:
+    compared = comparisons(scored({"erm": 0.3, "idfer": 0.6}))
+    for line in compared["runner_up"]:
+        assert line["p_holm"] >= line["p"]
+    line = {"low": 0.01, "high": 0.2, "difference": 0.1, "p": 0.03, "p_holm": 0.3}
+    assert verdict(line, higher_is_better=True) == "better"
+    assert verdict(line, higher_is_better=True, p="p_holm") == "not told apart"
+    assert verdict(line | {"p_holm": 0.04}, higher_is_better=True, p="p_holm") == "better"
+    assert verdict(line | {"p_holm": float("nan")}, higher_is_better=True, p="p_holm") == "not told apart"
+
+
+def test_an_effect_is_compared_by_its_size_and_reported_with_its_sign() -> None:
+    rows = rows_of_measures(
+        {
+            "erm": {"effect_age_valence": -0.2}, "hsic": {"effect_age_valence": 0.1},
+            "idfer": {"effect_age_valence": -0.01},
+        }
+    )  # fmt: skip
+    line = next(line for line in comparisons(rows)["runner_up"] if line["measure"] == "effect_age_valence")
+    assert line["second"] == "hsic"
+    assert line["difference"] == pytest.approx(-0.09)
+    assert summary(rows)["erm"]["effect_age_valence"] == pytest.approx(-0.2)
+
+
+def test_a_part_of_ours_is_shown_and_is_no_baseline() -> None:
+    rows = rows_of_measures(
+        {"erm": {"reversed_ccc": 0.4}, "idfer": {"reversed_ccc": 0.6}, "conditional": {"reversed_ccc": 0.7}}
+    )
+    second = {line["measure"]: line["second"] for line in comparisons(rows)["runner_up"]}
+    assert second["reversed_ccc"] == "erm"
+    assert "conditional" not in headline({8: rows})
+    assert "conditional (part of idfer)" in [row[0] for row in accuracy_table(rows)]
 
 
 def test_a_method_is_a_baseline_by_its_row_in_the_catalogue(

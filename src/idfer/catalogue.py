@@ -6,17 +6,17 @@ and a test. A class of a user's own goes by `module:Class` wherever a name is as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 from idfer.errors import UsageError, unknown
 from idfer.names import is_path, load_object
+from idfer.search import Choice, Range, Ranges
 
-Search = Sequence[Mapping[str, Any]]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-LEARNING_RATES: Search = ({"lr": 0.0025}, {"lr": 0.005}, {"lr": 0.00125})
+LEARNING_RATE = Range(0.0008, 0.008)  # around the budget's 0.0025 [ours]
 
 
 @dataclass(frozen=True)
@@ -26,27 +26,42 @@ class MethodEntry:
     Attributes:
         path: MODULE:CLASS.
         title: a few words for tables and help.
-        role: "ours" or "baseline": what it is in a comparison.
+        role: what it is in a comparison: "ours", a "part" of ours, which is shown but beats and loses to
+            nobody, or a "baseline".
         attributes: whether it learns from retrieved attributes.
         splits: whether its network has residual modules, so that attributes can be detached at run time.
         sample_weights: whether decorrelation weights are on unless a user says otherwise.
-        network: defaults of `form`, `retrieval`, `code` and `head` that differ from `NETWORK`.
+        network: defaults of `form`, `retrieval`, `code`, `head` and `attachment` that differ from `NETWORK`.
         terms: defaults that differ from those of the class's `Terms` (a preset of another method).
         people_per_batch: batches hold several faces each of about so many people; 0: drawn at random.
-        search: settings tried by a benchmark; as many for every method. By default the learning rate, for
-            methods without a strength of their own.
+        search: what a benchmark draws settings from, by name (`lr`, `terms.NAME`); the learning rate is
+            always searched.
+
+    Raises:
+        UsageError: `search` is no mapping of names to ranges and choices.
     """
 
     path: str
     title: str = ""
-    role: Literal["ours", "baseline"] = "baseline"
+    role: Literal["ours", "part", "baseline"] = "baseline"
     attributes: bool = False
     splits: bool = False
     sample_weights: bool = False
     network: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     terms: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     people_per_batch: int = 0
-    search: Search = LEARNING_RATES
+    search: Ranges = field(default_factory=lambda: _NOTHING)
+
+    def __post_init__(self) -> None:
+        known = isinstance(self.search, Mapping) and all(
+            isinstance(searched, (Range, Choice)) for searched in self.search.values()
+        )
+        if not known:
+            raise UsageError(
+                f"{self.path or 'entry'}: search is {self.search!r}; map names to ranges or choices of "
+                'idfer.search, e.g. {"terms.weight": Range(0.01, 1)}.'
+            )
+        object.__setattr__(self, "search", MappingProxyType({"lr": LEARNING_RATE, **self.search}))
 
     def load(self) -> Any:
         """Import the class (loads torch).
@@ -64,52 +79,96 @@ class MethodEntry:
 
 
 NETWORK: Mapping[str, Any] = MappingProxyType(
-    {"form": "distilled", "retrieval": "soft", "code": 0, "head": "mlp"}
+    {"form": "distilled", "retrieval": "soft", "code": 0, "head": "mlp", "attachment": "features"}
 )
 """What a network is unless its method or a user says otherwise."""
 
 
-def _terms(name: str, *values: float | bool, **fixed: float) -> Search:
-    return tuple({"terms": {**fixed, name: value}} for value in values)
+_IDFER: Ranges = {
+    "terms.prior_power": Choice(1.0, 1.2, 1.4, 1.7), "terms.information": Range(0.3, 3),
+    "terms.va_late": Range(0.1, 1.5),
+}  # fmt: skip
 
+_STEPS = Choice(True, False)  # as the authors' code has it, or both losses in one step, at half the cost
+_ADVERSARY: Ranges = {"terms.weight": Range(0.01, 1)}
 
 METHODS: Mapping[str, MethodEntry] = {
     "erm": MethodEntry("idfer.methods.erm:ERM", "plain regression"),
     "idfer": MethodEntry(
         "idfer.methods.idfer:Idfer", "information given identity, with a budget", "ours", attributes=True,
-        splits=True, sample_weights=True, network={"code": 8},
-        search=({}, {"terms": {"prior_power": 1.7}}, {"terms": {"information": 2.0}}),
+        splits=True, sample_weights=True, network={"code": 8, "attachment": "evidence"}, search=_IDFER,
+    ),
+    "conditional": MethodEntry(
+        "idfer.methods.idfer:Idfer", "information given identity alone", "part", attributes=True, splits=True,
+        terms={"residual": 0.0, "alpha": 0.0, "attach": 0.0}, search=_IDFER,
     ),
     "lineage": MethodEntry(
         "idfer.methods.idfer:Idfer", "the lineage's residual modules and CLUB", attributes=True, splits=True,
         network={"form": "residual_post", "retrieval": "hard", "head": "bottleneck"},
         terms={
-            "information": 0.0, "rate": 0.0, "attach": 0.0, "beta": 0.02, "estimator": "club_categorical",
+            "information": 0.0, "residual": 0.0, "attach": 0.0, "beta": 0.02, "estimator": "club_categorical",
             "ramp_from": 0.0, "ramp_to": 0.2,
         },
-        search=({}, {"terms": {"beta": 0.1}}, {"terms": {"beta": 0.5}}),
+        search={"terms.beta": Choice(0.0, 0.002, 0.006, 0.02, 0.06, 0.2, 0.5)},
+    ),
+    "erm_weights": MethodEntry(
+        "idfer.methods.erm:ERM", "plain regression, decorrelation weights", sample_weights=True
+    ),
+    "bmse": MethodEntry(
+        "idfer.methods.bmse:BMSE", "Balanced MSE, CVPR 2022",
+        search={"terms.form": Choice("bmc", "bni"), "terms.sigma": Range(0.1, 0.9)},
     ),
     "adversarial": MethodEntry(
-        "idfer.methods.adversarial:Adversarial", "gradient reversal", attributes=True,
-        search=_terms("weight", 0.03, 0.1, 0.3),
+        "idfer.methods.adversarial:Adversarial", "gradient reversal", attributes=True, search=_ADVERSARY
+    ),
+    "adversarial_weights": MethodEntry(
+        "idfer.methods.adversarial:Adversarial", "gradient reversal, decorrelation weights", attributes=True,
+        sample_weights=True, search=_ADVERSARY,
+    ),
+    "cdann": MethodEntry(
+        "idfer.methods.cdann:CDANN", "gradient reversal given the label, ECCV 2018", attributes=True,
+        search=_ADVERSARY,
     ),
     "hsic": MethodEntry(
         "idfer.methods.hsic:HSICPenalty", "kernel independence", attributes=True,
-        search=_terms("weight", 0.1, 0.5, 2.0),
+        search={"terms.weight": Range(0.03, 10)},
     ),
     "groupdro": MethodEntry(
         "idfer.methods.groupdro:GroupDRO", "worst group first", attributes=True,
-        search=(*_terms("eta", 0.01, 0.03), {"terms": {"eta": 0.01, "quadrants": False}}),
+        search={
+            "terms.eta": Range(0.001, 0.1), "terms.quadrants": Choice(True, False),
+            "terms.uniform": Choice(True, False),
+        },
     ),
-    "caf": MethodEntry("idfer.methods.caf:CAF", "AAAI 2021", search=_terms("weight", 0.03, 0.1, 0.3)),
-    "avce": MethodEntry("idfer.methods.avce:AVCE", "ECCV 2022", search=_terms("weight", 0.0001, 0.01, 0.1)),
+    "caf": MethodEntry(
+        "idfer.methods.caf:CAF", "AAAI 2021",
+        search={
+            "terms.weight": Range(0.01, 1), "terms.critic_lr": Range(0.00003, 0.002),
+            "terms.two_steps": _STEPS,
+        },
+    ),
+    "avce": MethodEntry(
+        "idfer.methods.avce:AVCE", "ECCV 2022",
+        search={
+            "terms.weight": Range(0.00001, 0.01), "terms.regulariser": Range(0.01, 3),
+            "terms.two_steps": _STEPS,
+        },
+    ),
+    "erm_people": MethodEntry(
+        "idfer.methods.erm:ERM", "plain regression, ELIM's batches", people_per_batch=16
+    ),
     "elim": MethodEntry(
         "idfer.methods.elim:ELIM", "NeurIPS 2022", people_per_batch=16,
-        search=_terms("weight", 0.05, 0.15, 0.5),
+        search={
+            "terms.weight": Range(0.001, 0.5), "terms.topk": Choice(2, 3, 4), "terms.two_steps": _STEPS
+        },
     ),
     "dice": MethodEntry(
         "idfer.methods.dice:DICE", "CVPRW 2025",
-        search=tuple({"terms": {"alpha": a, "beta": b}} for a, b in ((0.05, 0.05), (0.05, 0.2), (0.2, 0.05))),
+        search={
+            "terms.alpha": Range(0.0005, 0.1), "terms.beta": Range(0.0005, 0.1),
+            "terms.two_stages": Choice(True, False),
+        },
     ),
 }  # fmt: skip
 
@@ -149,6 +208,8 @@ BOUNDS: Mapping[str, Literal["lower", "upper"]] = {
 DEFAULT_METHOD = "idfer"
 RETRIEVALS = ("soft", "hard", "truth")
 HEADS = ("mlp", "bottleneck")
+ATTACHMENTS = ("evidence", "features")
+"""What attaching an attribute adds: what it says of the label, or its identity feature."""
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
@@ -176,8 +237,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def names_filled_in(function: F) -> F:
-    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, `{retrievals}`, `{heads}`."""
-    catalogue = {"methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS}
+    """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, and so on."""
+    catalogue = {
+        "methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS, "attachments": ATTACHMENTS,
+    }  # fmt: skip
     for key, names in catalogue.items():
         listed = ", ".join(names)
         function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)

@@ -58,11 +58,35 @@ def test_dice_raises_swapped_information_and_beta_lowers_what_both_codes_share()
         rows = [method.step(fixed or toy(48, seed=10 + step)) for step in range(80)]
         return {k: float(np.mean([r[k] for r in rows[-10:]])) for k in rows[-1]}
 
-    free, held = last(alpha=0.2, beta=0.0), last(alpha=0.2, beta=1.0)
+    free, held = (last(alpha=0.2, beta=beta, two_stages=False) for beta in (0.0, 1.0))
     assert free["swapped"] > 1
     assert held["shared"] < free["shared"] - 0.1
     assert held["paired"] > 0.5
     # what the network itself adds, critics held still
-    still, pulled = (last(toy(48), alpha=alpha, beta=0.0, critic_lr=0.0) for alpha in (0.0, 1.0))
+    still, pulled = (last(toy(48), alpha=alpha, beta=0.0, critic_lr=0.0, delta=0.0) for alpha in (0.0, 1.0))
     assert pulled["swapped"] > still["swapped"] + 0.1
     assert pulled["identity"] > still["identity"] + 0.1
+    near = last(toy(48), alpha=1.0, beta=0.0, critic_lr=0.0, delta=10.0)
+    assert near["distance"] < 0.7 * pulled["distance"]
+
+
+def test_a_frozen_expression_code_does_not_see_the_identity_stage() -> None:
+    def weights(beta: float, two_stages: bool) -> torch.Tensor:
+        method = build("dice", toy(24), 5, ramp=0.0, alpha=0.0, beta=beta, two_stages=two_stages)
+        for _ in range(3):
+            shared = method.step(toy(24))["shared"]
+        assert shared > 0
+        return torch.cat([p.detach().flatten() for p in method.network.module.parameters()])
+
+    assert torch.equal(weights(0.0, True), weights(0.5, True))
+    assert not torch.equal(weights(0.0, False), weights(0.5, False))
+
+
+def test_the_distance_of_a_pair_equals_a_loop() -> None:
+    batch = toy(20, people=5)
+    code = torch.randn(20, 7, generator=torch.Generator().manual_seed(1))
+    index, valid = dice.partners(batch.target, batch.subject, 0.2)
+    assert 0 < int(valid.sum()) < 20
+    each = [float((code[i] - code[index[i]]).abs().mean()) for i in range(20) if valid[i]]
+    assert float(dice.pair_distance(code, index, valid)) == pytest.approx(sum(each) / len(each))
+    assert float(dice.pair_distance(code, index, torch.zeros_like(valid))) == 0

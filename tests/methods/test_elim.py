@@ -105,21 +105,36 @@ def test_fewer_than_two_people_that_count_give_a_differentiable_zero(subject: li
     assert z.grad.abs().max() == 0
 
 
-def test_elim_brings_people_nearer_to_each_other() -> None:
-    """What a person adds to a feature, against its whole spread, falls below ERM's."""
+def test_the_head_learns_to_read_shifted_features_where_people_differ_in_their_labels() -> None:
+    def last(weight: float) -> float:
+        method = build("elim", toy(48), 80, weight=weight, ramp=0.0)
+        rows = [method.step(toy(48, seed=10 + step, shortcut=0.5))["shifted"] for step in range(80)]
+        return float(np.mean(rows[-10:]))
 
-    def spread(name: str, **terms: Any) -> float:
-        batch = toy(48)
-        method = build(name, batch, 80, **terms)
-        for step in range(80):
-            method.step(toy(48, seed=10 + step))
-        with torch.no_grad():
-            z = method.network.module.eval()(toy(240, seed=1).image).expression
-        subject = toy(240, seed=1).subject
-        means = torch.stack([z[subject == p].mean(0) for p in range(6)])
-        return float((means - means.mean(0)).square().sum(1).mean() / (z - z.mean(0)).square().sum(1).mean())
+    assert last(0.5) < 0.8 * last(0.0)
 
-    assert spread("elim", weight=2.0, ramp=0.0) < spread("erm")
+
+def test_gumbel_noise_keeps_so_many_faces_of_each_person_and_strong_ones_more_often() -> None:
+    torch.manual_seed(0)
+    _, subject = features()
+    place, _, _ = elim.people(subject, 2)
+    target = torch.full((15, 2), 0.1)
+    target[0] = 0.8
+    times = torch.zeros(15)
+    for _ in range(400):
+        kept = elim.gumbel_top(target, place, 2)
+        assert [int(kept[subject == person].sum()) for person in (7, 3, 1, 9)] == [2, 2, 2, 1]
+        times += kept
+    share = times / 400
+    # two draws without replacement with weights 8, 1, 1, 1, 1: the first has 2/3, then 8/11 of what is left
+    assert float(share[0]) == pytest.approx(2 / 3 + 1 / 3 * 8 / 11, abs=0.06)
+    assert share[5:10].tolist() == pytest.approx([0.4] * 5, abs=0.08)
+    assert elim.gumbel_top(torch.zeros(15, 2), place, 9).all()
+    z, kept = features()[0], elim.gumbel_top(target, place, 2)
+    shift, used, _ = elim.id_shifts(z, subject, 2, 5.0, 5, kept)
+    assert used.tolist() == (kept & (subject != 9)).tolist()
+    alone, _, _ = elim.id_shifts(z[kept], subject[kept], 2, 5.0, 5)
+    torch.testing.assert_close(shift[kept], alone)
 
 
 @pytest.mark.parametrize("two_steps", [True, False])

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.catalogue import METHODS
 from idfer.methods.optimise import ramp
+from idfer.search import draw
 from idfer.training import checkpoint
 from idfer.types import Batch
 
@@ -35,6 +37,8 @@ def test_the_ramp_rises_from_nothing_to_all() -> None:
         ("groupdro", {"eta": "much"}, r"--terms\.eta is 'much'; it must be a number"),
         ("groupdro", {"quadrants": 1}, r"--terms\.quadrants is 1; it must be bool"),
         ("caf", {"quantile": 2.0}, r"--terms\.quantile"),
+        ("bmse", {"form": "gai"}, "unknown form of Balanced MSE 'gai'. Known: bmc, bni"),
+        ("bmse", {"sigma": 0.0}, r"--terms\.sigma is 0\.0; it must be from 0\.05 to 1"),
         ("avce", {"width": 1}, r"--terms\.width is 1; it must be at least 2"),
         ("elim", {"least": 1}, r"--terms\.least is 1; it must be at least 2"),
         ("dice", {"bound": 1000.0}, r"--terms\.bound"),
@@ -128,4 +132,53 @@ def test_everything_that_learns_is_in_the_checkpoint(name: str) -> None:
         second.modules()[key].load_state_dict(copy.deepcopy(module.state_dict()))
     for key, optimizer in first.optimizers().items():
         second.optimizers()[key].load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    assert first.step(batch) == second.step(batch)
+    after = []
+    for method in (first, second):
+        torch.manual_seed(5)  # of dropout and of what is drawn
+        after.append(method.step(batch))
+    assert after[0] == after[1]
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_settings_that_a_benchmark_draws_train(name: str) -> None:
+    """One that diverges would stop the benchmark."""
+    for changes in draw(METHODS[name].search, 8, seed=1, name=name)[1:]:
+        method = build(name, toy(64), steps=12, lr=0.008, **changes.get("terms", {}))
+        for step in range(12):
+            logged = method.step(toy(64, seed=step, shortcut=0.5))
+        assert abs(logged["loss"]) < 20, changes
+        assert finite(method), changes
+
+
+PRESETS = ["erm_weights", "adversarial_weights", "erm_people", "conditional"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_of_other_methods_train(
+    name: str, squares: Manifest, squares_table: AttributeTable, tmp_path: Path
+) -> None:
+    folder = idfer.fit(
+        squares, squares_table, method=name, out=tmp_path / "run", epochs=2, progress=False, **OPTIONS
+    )
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(v) for line in lines for v in line.values())
+    record = yaml.safe_load((folder / "config.yaml").read_text())
+    assert bool(record["sample_weights"]) == name.endswith("_weights")
+    if name == "conditional":
+        assert "rate" not in lines[-1]  # no budget, but information
+        assert lines[-1]["information"] != 0
+    if name.endswith("_weights"):
+        with pytest.raises(UsageError, match="needs retrieved attributes"):
+            idfer.fit(squares, None, method=name, out=tmp_path / "none", epochs=1, progress=False, **OPTIONS)
+
+
+def test_two_step_methods_take_one_step_where_asked_and_the_same_loss() -> None:
+    batch = toy(24)
+    for name, more in (("caf", {}), ("avce", {}), ("elim", {"ramp": 0.0})):
+        for two_steps in (True, False):
+            method = build(name, batch, two_steps=two_steps, **more)
+            passes: list[int] = []
+            method.network.module.backbone.register_forward_hook(lambda *_: passes.append(1))  # noqa: B023
+            method.step(batch)
+            assert len(passes) == 1 + two_steps, name
+            assert method.schedule.last_epoch == 1

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
 
+import idfer
+from idfer import Manifest
+from idfer.catalogue import MethodEntry
 from idfer.methods import groupdro
+from idfer.methods.common import Setup
+from idfer.methods.erm import ERM
+from idfer.types import Batch
 
-from toy_faces import toy
+from toy_faces import OPTIONS, build, toy
 
 
 def test_group_losses_and_sample_weights_equal_loops() -> None:
@@ -65,3 +72,36 @@ def test_the_worst_group_gains_weight_and_an_absent_one_keeps_its_share() -> Non
     assert weight[2] > 5 * weight[0]
     nobody = torch.zeros(4, dtype=torch.bool)
     assert groupdro.sample_weights(q.log_q, member, torch.ones(30), nobody).tolist() == [1.0] * 30
+
+
+def test_uniform_sampling_makes_groups_equally_frequent() -> None:
+    batch = toy(300, people=7)
+    posterior = torch.cat([torch.eye(2)[(torch.arange(300) % 10 == 0).long()], torch.zeros(300, 1)], 1)
+    share = groupdro.uniform_sampling(posterior)  # nine in ten are of the first group, nobody of the third
+    assert (posterior * share[:, None]).sum(0).tolist() == pytest.approx([0.5, 0.5, 0.0])
+    method = build("groupdro", batch)
+    assert method.sampling.shape == (300,)
+    assert float(method.sampling.sum()) == pytest.approx(1)
+    assert build("groupdro", batch, uniform=False).sampling is None
+
+
+def test_a_method_that_states_how_often_it_wants_each_face_gets_that(
+    squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    class Few(ERM):
+        def __init__(self, setup: Setup):
+            super().__init__(setup)
+            self.sampling = torch.zeros(72)
+            self.sampling[:5] = torch.tensor([0.6, 0.1, 0.1, 0.1, 0.1])
+
+        def step(self, batch: Batch) -> dict[str, float]:
+            seen.extend(batch.row.tolist())
+            return super().step(batch)
+
+    monkeypatch.setattr(MethodEntry, "load", lambda self: Few)
+    idfer.fit(squares, out=tmp_path / "run", **(OPTIONS | {"method": "erm", "epochs": 4, "progress": False}))
+    assert len(seen) == 4 * 72  # an epoch is as long as ever
+    assert set(seen) == set(range(5))
+    assert 0.5 < seen.count(0) / len(seen) < 0.7

@@ -14,7 +14,7 @@ from idfer.methods.optimise import Budget
 from idfer.models.network import Network
 from idfer.types import Batch
 
-RIVALS = ["adversarial", "hsic", "groupdro", "caf", "avce", "elim", "dice"]
+RIVALS = ["adversarial", "cdann", "hsic", "groupdro", "bmse", "caf", "avce", "elim", "dice"]
 LEVELS = {"tint": ["red", "plain"], "group": ["a", "b", "c"]}
 OPTIONS: dict[str, Any] = {"backbone": "conv4", "size": 32, "batch_size": 24, "dim": 16, "device": "cpu"}
 

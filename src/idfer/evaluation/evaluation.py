@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idfer.evaluation.anova import NAMED
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,6 +30,8 @@ class Evaluation:
             `checks` (see `checks.Check`); `accuracy` {split: {valence | arousal | mean: {metric: {value, low,
             high}}}}; `leakage` {splits, rows, subjects, problems, probes: a record per probe, see `Leak`};
             `certificate` (see `certificate.certificate`), or None for a model without an information budget;
+            `invariance` (`split`, people `left_out` for faces that could not be read, and see
+            `anova.Invariance.to_dict`), or None where no split is a full cross of people and expressions;
             `settings` (seed, replicates, ...); `environment` (library versions).
         accuracy: the accuracy table (see `accuracy.accuracy`).
         leakage: the leakage table (see `leakage.leakage`); no rows where the suite was not asked for.
@@ -58,7 +62,8 @@ class Evaluation:
         """Every number as one tidy table.
 
         A row per number: `run, suite, split, subject_of` (the dimension, or the features), `measure` (the
-        metric, "TARGET (PROBE)", or "rate (nats)" of the certificate), `value, low, high`.
+        metric, "TARGET (PROBE)", "residual (nats)" and "rate (nats)" of the certificate, or of the suite
+        `invariance` a component, a ratio or "effect ATTRIBUTE"), `value, low, high`.
         """
         import pandas as pd
 
@@ -74,6 +79,12 @@ class Evaluation:
             rates = pd.DataFrame(certified["splits"]).T.rename(columns={"rate_nats": "value"})
             rates = rates.rename_axis("split").reset_index()
             parts.append(rates.assign(suite="certificate", subject_of="expression", measure="rate (nats)"))
+            if beyond := certified["beyond_label"]:
+                line = pd.DataFrame([beyond]).rename(columns={"residual_nats": "value"})
+                where = {"suite": "certificate", "subject_of": "expression", "split": splits}
+                parts.append(line.assign(measure="residual (nats)", **where))
+        if crossed := self.metrics["invariance"]:
+            parts.append(pd.DataFrame(_cells(crossed)).assign(suite="invariance", split=crossed["split"]))
         return pd.concat([t[columns[1:]] for t in parts if len(t)]).assign(run=self.name)[columns]
 
     def __str__(self) -> str:
@@ -97,10 +108,34 @@ class Evaluation:
                 of = _FEATURE.get(name, name)
                 text += f"\n\nleakage of the {of} (0 none, 1 all)\n{shown.round(3).to_string()}"
         if certified := self.metrics["certificate"]:
-            low, high = (float("nan") if certified[k] is None else certified[k] for k in ("low", "high"))
+            text += f"\n\ncertificate: {certified['statement']} {certified['reading']}"
+        if crossed := self.metrics["invariance"]:
             text += (
-                f"\n\ncertificate: a sampled expression feature carries at most {certified['rate_nats']:.2f} "
-                f"[{low:.2f}, {high:.2f}] nats about the image. {certified['reading']} "
-                "The feature's mean is not bounded."
+                f"\n\nsame expression, another person ({crossed['people']} people, "
+                f"{crossed['expressions']} expressions): person / expression "
+                f"{_shown(crossed['components']['both']['person_ratio'])}, interaction / expression "
+                f"{_shown(crossed['components']['both']['interaction_ratio'])}"
             )
+            for name in NAMED:
+                by = crossed["effects"][name]
+                text += (
+                    f"\neffect of {name}: valence {_shown(by['valence'])}, arousal {_shown(by['arousal'])}"
+                )
         return text
+
+
+def _cells(crossed: dict[str, Any]) -> list[dict[str, Any]]:
+    """The numbers of a full cross as rows of the tidy table."""
+    rows = [
+        {"subject_of": dimension, "measure": part.replace("_ratio", " / expression"), **cell}
+        for dimension, parts in crossed["components"].items()
+        for part, cell in parts.items()
+    ]
+    for name, by_dimension in crossed["effects"].items():
+        rows += [{"subject_of": d, "measure": f"effect {name}", **cell} for d, cell in by_dimension.items()]
+    return rows
+
+
+def _shown(cell: dict[str, Any]) -> str:
+    value, low, high = (float("nan") if cell[k] is None else cell[k] for k in ("value", "low", "high"))
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NO_VECTORS = "it has no retrieved ID vectors, which this run reads"
 EXPRESSION, MEAN, CONTROL = "expression", "expression mean", "untrained backbone"
+_SPREAD = "expression spread"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Answers:
             feature, "expression" is one draw of it and "expression mean" its mean; elsewhere there is the
             former alone.
         feature_rows: (n,) ascending row numbers.
+        spread: (n, D) float32 standard deviation of the sampled expression feature of those rows; None where
+            nothing is sampled.
         rate: (N,) nats about the image that a draw carries; None without such a bound.
         errors: (N,) "" or why a face could not be used.
         crops: (S, S, 3) uint8 of the rows asked for.
@@ -46,6 +49,7 @@ class Answers:
     rate: NDArray[np.float64] | None
     errors: NDArray[Any]
     crops: dict[int, NDArray[np.uint8]]
+    spread: NDArray[np.float32] | None = None
 
     @property
     def mean(self) -> NDArray[np.float32]:
@@ -74,6 +78,7 @@ class Answers:
             None if self.rate is None else self.rate[chosen],
             self.errors[chosen],
             {int(number[row]): crop for row, crop in self.crops.items() if chosen[row]},
+            None if self.spread is None else self.spread[kept],
         )
 
 
@@ -90,6 +95,7 @@ class Pass:
             model can (a run of idfer's).
         strict: a face that cannot be used is an error, not a row without numbers.
         progress: show a bar.
+        strength: how far each attribute is detached, as `FaceModel.predict` takes it; None: the model's way.
     """
 
     batch_size: int = 256
@@ -99,6 +105,7 @@ class Pass:
     control: bool = False
     strict: bool = False
     progress: bool = False
+    strength: Mapping[str, float] | None = None
 
     def run(
         self,
@@ -149,7 +156,7 @@ class Pass:
                 if not len(rows):
                     continue
                 given = {} if vectors is None else {"retrieved": vectors[rows]}
-                outputs = model.predict(crops, None, **given)
+                outputs = model.predict(crops, self.strength, **given)
                 _check(model, outputs, rows, faces)
                 answers.add(rows, outputs, keys)
                 if control is not None:
@@ -173,6 +180,7 @@ class _Gathered:
         self.rate: NDArray[np.float64] | None = None
         self.errors: NDArray[Any] = np.full(count, "", object)
         self.crops: dict[int, NDArray[np.uint8]] = {}
+        self.spread: NDArray[np.float32] | None = None
 
     def add(self, rows: NDArray[np.intp], outputs: Outputs, keys: list[tuple[int, ...]]) -> None:
         self.valence_arousal[rows] = outputs.valence_arousal
@@ -190,6 +198,7 @@ class _Gathered:
                 noise[position] = rng.standard_normal(values.shape[1])
             self.keep(EXPRESSION, rows, values + outputs.spread * noise)
             self.keep(MEAN, rows, values)
+            self.keep(_SPREAD, rows, outputs.spread)
 
     def keep(self, name: str, rows: NDArray[np.intp], values: NDArray[Any]) -> None:
         inside = self.place[rows] >= 0
@@ -203,6 +212,7 @@ class _Gathered:
         """The answers, without features of rows that could not be used."""
         read = self.errors[self.feature_rows] == ""
         self.features = {name: values[read] for name, values in self.features.items()}
+        self.spread = self.features.pop(_SPREAD, None)
         self.feature_rows = self.feature_rows[read]
         return Answers(**{f.name: getattr(self, f.name) for f in fields(Answers)})
 

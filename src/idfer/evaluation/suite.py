@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "idfer.metrics/1"
 SUITES = ("accuracy", "leakage")
+_log = logging.getLogger(__name__)
 _EXAMPLES = 4  # faces shown with each attribute detached
 
 
@@ -109,6 +111,7 @@ def measure(
     certified = _certificate(answers, part, predictions, targets, replicates, seed)
     checks = _checks(opened, predictions, part, placed, certified, table)
     detached = _detached(opened, answers, predictions, vectors)
+    crossed = _invariance(part, answers, replicates, seed)
     metrics = {
         "schema": SCHEMA,
         "run": _run(opened),
@@ -123,6 +126,7 @@ def measure(
             "probes": leaks.to_dict("records"),
         },
         "certificate": certified,
+        "invariance": crossed,
         "settings": {
             "seed": seed, "replicates": replicates, "batch_size": batch_size, "suites": list(suites),
             "controls": controls, "detector": placed.detector, "device": str(getattr(opened, "device", "")),
@@ -201,7 +205,40 @@ def _certificate(
     return certificate(
         answers.rate, part.subjects, predictions["split"].to_numpy(), replicates=replicates, seed=seed,
         attributes={name: target.values for name, target in targets.items()},
+        residuals=_residuals(answers, part, seed),
     )  # fmt: skip
+
+
+def _residuals(answers: Answers, part: Manifest, seed: int) -> NDArray[np.float64] | None:
+    """(N,) nats beyond the label, of the rows whose features were kept; None where nothing is sampled."""
+    from idfer.evaluation.residual import residual_nats
+
+    rows = answers.feature_rows
+    if answers.spread is None or len(np.unique(part.subjects[rows])) < 2:
+        return None
+    residuals = np.full(len(part), np.nan)
+    residuals[rows] = residual_nats(
+        answers.mean, answers.spread, part.targets[rows], part.subjects[rows], seed
+    )
+    return residuals
+
+
+def _invariance(part: Manifest, answers: Answers, replicates: int, seed: int) -> dict[str, Any] | None:
+    """Analysis of variance on the first split that is a full cross; None where none is."""
+    from idfer.evaluation import anova
+
+    for split in part.splits:
+        rows = np.flatnonzero((part.frame["split"] == split).to_numpy())
+        table = part.frame.iloc[rows]
+        if (cells := anova.layout(table)) is None:
+            continue
+        said = answers.valence_arousal[rows]
+        if np.isfinite(said[cells]).all(axis=(1, 2)).sum() < 2:
+            _log.warning("split %r: fewer than 2 people were read whole; invariance is not measured.", split)
+            continue
+        measured = anova.measure(table, said, replicates=replicates, seed=seed)
+        return {"split": split, "left_out": len(cells) - measured.people, **measured.to_dict()}
+    return None
 
 
 def _checks(

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Rows, estimate
+from idfer.experiments.measures import (
+    CCCS,
+    LEAKS,
+    MEASURES,
+    SHORTCUT_EFFECTS,
+    SHORTCUTS,
+    Rows,
+    estimate,
+)
 from idfer.experiments.scores import names_of
 from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled, text
 
@@ -16,36 +24,47 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SPLITS = {
-    "matched_ccc": "shortcut holds (matched)",
-    "balanced_ccc": "no shortcut (balanced)",
+    "matched_ccc": "matched: shortcut holds",
+    "balanced_ccc": "balanced: no shortcut",
     "reversed_ccc": "shortcut reversed",
 }
 _REFERENCES = ("erm", "oracle")
 
 
 @styled
-def shift_chart(rows: Rows) -> Figure:
-    """A row per method, best on `reversed` at the top: accuracy, leakage and drift, with 95 % intervals."""
+def shift_chart(lengths: Mapping[int, Rows]) -> Figure:
+    """A row per method, best on `reversed` at the top, with 95 % intervals.
+
+    Accuracy at each length of training; effects of the shortcut's attributes, the person's share and leakage
+    at the first.
+
+    Args:
+        lengths: rows by number of epochs.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    rows = next(iter(lengths.values()))
     methods = names_of(rows)
     score = {m: estimate(rows, m, "reversed_ccc").value for m in methods}
     order = sorted(methods, key=lambda m: (m != "oracle", -score[m]))
-    height = 1.9 + 0.46 * len(order)
-    figure = Figure(figsize=(11.5, height), layout="constrained", facecolor="white")
+    height = 2.6 + 0.46 * len(order)
+    widths = [4.4] * len(lengths) + [2.7, 2.0, 3.4]
+    figure = Figure(figsize=(1.2 + sum(widths), height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    accuracy, leaks, drift = figure.subplots(1, 3, sharey=True, width_ratios=[5, 4, 2.2])
-    below = -0.52 / (0.46 * len(order))  # room for ticks and a line of text, whatever the height
-    _accuracy(accuracy, rows, order, below)
-    _leakage(leaks, rows, order, below)
-    _drift(drift, rows, order)
-    accuracy.set_yticks(range(len(order)), order)
-    accuracy.set_ylim(len(order) - 0.4, -0.6)
-    for label in accuracy.get_yticklabels():
+    *accuracies, effects, person, leaks = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
+    for (epochs, of_length), accuracy in zip(lengths.items(), accuracies, strict=True):
+        _accuracy(accuracy, of_length, order)
+        accuracy.set_title(f"CCC after {epochs} epochs")
+    _effects(effects, rows, order)
+    _person(person, rows, order)
+    _leakage(leaks, rows, order)
+    accuracies[0].set_yticks(range(len(order)), order)
+    accuracies[0].set_ylim(len(order) - 0.4, -0.6)
+    for label in accuracies[0].get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == "idfer" else "normal")
         label.set_color(SOFT if label.get_text() == "oracle" else INK)
-    for axis in (accuracy, leaks, drift):
+    for axis in (*accuracies, effects, person, leaks):
         grid(axis)
         for k, method in enumerate(order):
             if method == "idfer":
@@ -53,7 +72,7 @@ def shift_chart(rows: Rows) -> Figure:
     return figure
 
 
-def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
+def _accuracy(axis: Axes, rows: Rows, order: list[str]) -> None:
     shades = (SOFT, COLOURS[0], COLOURS[1])
     for j, measure in enumerate(CCCS):
         for k, method in enumerate(order):
@@ -78,16 +97,12 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
                 estimate(rows, method, "reversed_ccc").value, color=COLOURS[1], linestyle=style, linewidth=1,
                 alpha=0.8, zorder=1,
             )  # fmt: skip
-    axis.set_title("agreement with the labels (CCC), higher is better")
-    handles = [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)]
-    axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=3, frameon=False,
-        fontsize=8.5, handletextpad=0.1, columnspacing=1,
-    )  # fmt: skip
-    axis.set_xlabel("lines: ERM (dotted) and oracle (dashed), shortcut reversed", fontsize=8, color=SOFT)
+    _legend(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1)
+    note = "higher is better; lines: ERM (dotted) and\noracle (dashed), shortcut reversed"
+    axis.set_xlabel(note, fontsize=8, color=SOFT)
 
 
-def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
+def _leakage(axis: Axes, rows: Rows, order: list[str]) -> None:
     for j, measure in enumerate(LEAKS):
         for k, method in enumerate(order):
             at = k + 0.2 * (j - 1.5)
@@ -99,25 +114,49 @@ def _leakage(axis: Axes, rows: Rows, order: list[str], below: float) -> None:
             axis.plot(estimated.value, at, MARKERS[j], color=COLOURS[2 + j], markersize=5.5, zorder=3)
     axis.set_xlim(-0.04, 1.04)
     axis.axvline(0, color=INK, linewidth=1)
-    axis.set_title("what a probe reads from the feature")
-    axis.set_xlabel("0 chance · 1 read perfectly; hollow: mean of a sampled feature", fontsize=8, color=SOFT)
+    axis.set_title("read by a probe")
+    note = "0 chance · 1 read perfectly;\nhollow: mean of a sampled feature"
+    axis.set_xlabel(note, fontsize=8, color=SOFT)
     handles = [handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
+    _legend(axis, handles, 2)
+
+
+def _effects(axis: Axes, rows: Rows, order: list[str]) -> None:
+    for j, measure in enumerate(SHORTCUT_EFFECTS):
+        for k, method in enumerate(order):
+            estimated = estimate(rows, method, measure)
+            at = k + 0.3 * (j - 0.5)
+            axis.plot([estimated.low, estimated.high], [at, at], color=COLOURS[j], linewidth=2, alpha=0.5)
+            axis.plot(estimated.value, at, MARKERS[j], color=COLOURS[j], markersize=6, zorder=3)
+    axis.axvline(0, color=INK, linewidth=1)
+    axis.set_title("effect of attribute")
+    axis.set_xlabel("prediction per SD of attribute,\nat fixed expression", fontsize=8, color=SOFT)
+    words = [f"{attribute} on {dimension}" for attribute, dimension in SHORTCUTS.items()]
+    _legend(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1)
+
+
+def _legend(axis: Axes, handles: Any, columns: int) -> None:
+    """Marks under an axis's two lines of text."""
+    from matplotlib.transforms import offset_copy
+
+    below = offset_copy(axis.transAxes, fig=axis.get_figure(), y=-52, units="points")
     axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, below), ncols=4, frameon=False,
-        fontsize=8.5, handletextpad=0.1, columnspacing=1,
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
+        frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,
     )  # fmt: skip
 
 
-def _drift(axis: Axes, rows: Rows, order: list[str]) -> None:
+def _person(axis: Axes, rows: Rows, order: list[str]) -> None:
     for k, method in enumerate(order):
-        estimated = estimate(rows, method, "drift")
+        estimated = estimate(rows, method, "person_ratio")
         axis.barh(k, estimated.value, height=0.55, color=FAINT if method in _REFERENCES else COLOURS[5])
         axis.plot([estimated.low, estimated.high], [k, k], color=INK, linewidth=1)
         edge = estimated.high if np.isfinite(estimated.high) else estimated.value
-        axis.text(edge, k, f" {estimated.value:.3f}", va="center", fontsize=8, color=INK)
-    axis.set_title("drift")
-    axis.set_xlabel("change of valence and arousal\nwhen only the person changes", fontsize=8, color=SOFT)
-    axis.set_xlim(0, 1.25 * axis.get_xlim()[1])
+        if np.isfinite(edge):
+            axis.text(edge, k, f" {estimated.value:.2f}", va="center", fontsize=8, color=INK)
+    axis.set_title("between people")
+    axis.set_xlabel("SD between people over\nSD between expressions", fontsize=8, color=SOFT)
+    axis.set_xlim(0, 1.3 * axis.get_xlim()[1])
 
 
 _SCALES = {"ccc": 0.05, "leak": 0.1, "drift": 0.01}  # colours are full at the largest difference, or this

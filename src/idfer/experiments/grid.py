@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idfer.catalogue import METHODS, Search, method_entry
+from idfer.catalogue import METHODS, method_entry
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.seeds import numbers
 from idfer.files import read_yaml
+from idfer.search import draw
 from idfer.training.settings import Settings
 
+Search = Sequence[Mapping[str, Any]]
+
 BASE = "base"
-_PLAN_KEYS = ("budget", "grid")
+SETTINGS = 9  # tried per method
+_PLAN_KEYS = ("budget", "settings", "grid")
 _GRID_KEYS = ("name", "seeds", "base", "variants")
 
 
@@ -37,11 +41,13 @@ class Plan:
 
     Attributes:
         budget: settings common to all.
-        grid: settings tried per method, in place of the catalogue's.
+        grid: settings tried per method, in place of draws from the catalogue's ranges.
+        count: settings drawn per method.
     """
 
     budget: Mapping[str, Any]
     grid: Mapping[str, Search]
+    count: int = SETTINGS
 
     @classmethod
     def read(cls, path: Path) -> Plan:
@@ -64,12 +70,16 @@ class Plan:
             raise UsageError(
                 f"{path}: is no plan; `budget` maps settings, `grid` methods to lists of settings."
             )
-        return cls(budget, grid)
+        count = content.get("settings", SETTINGS)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise UsageError(f"{path}: settings is {count!r}; give a whole number of settings, at least 1.")
+        return cls(budget, grid, count)
 
     def search(self, method: str) -> Search:
         """What is changed in each setting tried for a method."""
-        searched = self.grid.get(method, self.grid.get(trained_as(method)))
-        return method_entry(trained_as(method)).search if searched is None else searched
+        trained = trained_as(method)
+        listed = self.grid.get(method, self.grid.get(trained))
+        return draw(method_entry(trained).search, self.count, name=trained) if listed is None else listed
 
     def settings(self, method: str) -> list[Settings]:
         """All settings tried for a method.
@@ -94,7 +104,9 @@ class Plan:
 
     def shortened(self, changes: Mapping[str, Any], methods: Sequence[str], count: int) -> Plan:
         """The same with a smaller budget and only the first settings of each method."""
-        return Plan({**self.budget, **changes}, {method: self.search(method)[:count] for method in methods})
+        return Plan(
+            {**self.budget, **changes}, {method: self.search(method)[:count] for method in methods}, count
+        )
 
 
 @dataclass(frozen=True)

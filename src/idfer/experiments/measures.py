@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.evaluation.bootstrap import Estimate
+from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED
 from idfer.experiments.protocol import TESTS
 from idfer.experiments.scores import Row, names_of, rows_of
 from idfer.experiments.statistics import Paired, mean_interval, paired, ratio
-from idfer.experiments.trial import ATTRIBUTES
+
+DIMENSIONS = ("valence", "arousal")
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class Measure:
         higher: whether higher is better.
         score: which score of a trial it is: the arguments of `Row.value`.
         clip: leakage below chance counts as chance.
+        signed: nearer to 0 is better: reported with its sign and compared without.
     """
 
     title: str
     higher: bool
     score: Mapping[str, str]
     clip: bool = False
+    signed: bool = False
 
 
 def _leak(target: str, feature: str) -> Measure:
@@ -38,16 +42,38 @@ def _leak(target: str, feature: str) -> Measure:
     return Measure(title, False, {"measure": "leak", "of": target, "feature": feature, "probe": probe}, True)
 
 
+def _effect(attribute: str, dimension: str) -> Measure:
+    score = {"measure": "effect", "split": dimension, "of": attribute, "feature": DETACHED}
+    return Measure(f"effect of {attribute} on {dimension}", False, score, signed=True)
+
+
+def _ratio(part: str) -> Measure:
+    score = {"measure": f"{part}_ratio", "feature": DETACHED}
+    return Measure(f"{part} over expression", False, score)
+
+
+def _ccc(split: str, feature: str) -> Measure:
+    score = {"measure": "ccc", "split": split, "of": "mean", "feature": feature}
+    return Measure(f"CCC {split}" + (f", {feature}" if feature else ""), True, score)
+
+
 _LEAKING = (*ATTRIBUTES, "identity")
 MEASURES: Mapping[str, Measure] = {
-    **{f"{s}_ccc": Measure(f"CCC {s}", True, {"measure": "ccc", "split": s, "of": "mean"}) for s in TESTS},
+    **{f"{split}_ccc": _ccc(split, "") for split in TESTS},
     **{f"leak_{name}": _leak(name, "sampled") for name in _LEAKING},
     **{f"leak_mean_{name}": _leak(name, "mean") for name in _LEAKING},
     "rate": Measure("rate (nats)", False, {"measure": "rate"}),
     "drift": Measure("drift", False, {"measure": "drift"}),
+    **{f"effect_{a}_{d}": _effect(a, d) for a in ("age", "gender", "skin") for d in DIMENSIONS},
+    **{f"{part}_ratio": _ratio(part) for part in ("person", "interaction")},
+    "residual_nats": Measure("residual (nats)", False, {"measure": "residual"}),
+    "attached_matched_ccc": _ccc("matched", ATTACHED),
+    "sampled_balanced_ccc": _ccc("balanced", "sampled"),
 }
 CCCS = tuple(f"{split}_ccc" for split in TESTS)
 LEAKS = tuple(f"leak_{name}" for name in _LEAKING)
+SHORTCUTS = {"age": "valence", "gender": "arousal"}  # which attribute tells of which label in training
+SHORTCUT_EFFECTS = tuple(f"effect_{attribute}_{dimension}" for attribute, dimension in SHORTCUTS.items())
 
 Rows = Sequence[Row]
 Array = NDArray[np.float64]
@@ -65,9 +91,15 @@ def estimate(rows: Rows, name: str, measure: str) -> Estimate:
     return mean_interval(values(rows, name, measure))
 
 
+def compared(rows: Rows, name: str, measure: str) -> Array:
+    """(seeds,) `values` as methods are compared by: a signed measure by its size."""
+    found = values(rows, name, measure)
+    return np.abs(found) if MEASURES[measure].signed else found
+
+
 def compare(rows: Rows, first: str, second: str, measure: str) -> Paired:
     """`first` against `second`, seed by seed."""
-    return paired(values(rows, first, measure), values(rows, second, measure))
+    return paired(compared(rows, first, measure), compared(rows, second, measure))
 
 
 def gap_closed(rows: Rows, name: str, measure: str = "reversed_ccc") -> Estimate:

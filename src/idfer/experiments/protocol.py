@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RHO = 0.7
 TESTS = {"matched": RHO, "balanced": 0.0, "reversed": -RHO}
 CHANGED = "changed"  # split: row by row the `balanced` expressions on other people's faces
+CROSS = "cross"  # split: every test person with every one of some expressions
 SHIFTED, ORACLE = "shifted", "oracle"  # folders of a world: with the shortcut, and the same people without
 
 
@@ -29,12 +30,14 @@ class Protocol:
         train: people and images per person to train on.
         val: the same for held-out people of the training distribution (scored for the log only).
         test: the same for each test split.
+        cross: people and expressions of the full cross.
         size: image side in pixels.
     """
 
     train: tuple[int, int] = (150, 40)
     val: tuple[int, int] = (30, 10)
     test: tuple[int, int] = (100, 10)
+    cross: tuple[int, int] = (100, 12)
     size: int = 64
 
 
@@ -44,7 +47,7 @@ def sized(size: str) -> tuple[Protocol, dict[str, Any]]:
     Held-out people are many, for they choose between settings.
     """
     if size == "tiny":
-        protocol = Protocol(train=(24, 8), val=(16, 5), test=(16, 5), size=32)
+        protocol = Protocol(train=(24, 8), val=(16, 5), test=(16, 5), cross=(12, 4), size=32)
         return protocol, {"epochs": 1, "batch_size": 32, "size": 32}
     return Protocol(val=(60, 20)), {}
 
@@ -72,8 +75,8 @@ def write(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> Ma
 def write_world(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> dict[str, Manifest]:
     """Draw all that a benchmark needs of one seed, in two folders.
 
-    OUT/shifted is `write`'s, with a split `changed` for counterfactual drift. OUT/oracle has `train` and
-    `val` without the shortcut: the same people and photographs, expressions drawn at ρ = 0.
+    OUT/shifted is `write`'s, with the splits `changed` for counterfactual drift and `cross`. OUT/oracle has
+    `train` and `val` without the shortcut: the same people and photographs, expressions drawn at ρ = 0.
 
     Args:
         protocol: the sizes.
@@ -85,11 +88,16 @@ def write_world(protocol: Protocol, out: Path, seed: int, progress: bool = True)
         The manifests by folder name.
     """
     from idfer.evaluation.counterfactual import other_people
+    from idfer.synthetic.cross import cross
     from idfer.synthetic.dataset import write_splits
 
     tests = _tests(protocol, seed)
+    measured = {
+        CHANGED: other_people(tests["balanced"], seed),
+        CROSS: cross(*protocol.cross, seed=3 * seed + 2),
+    }
     parts = {
-        SHIFTED: _learned(protocol, seed, RHO) | tests | {CHANGED: other_people(tests["balanced"], seed)},
+        SHIFTED: _learned(protocol, seed, RHO) | tests | measured,
         ORACLE: _learned(protocol, seed, 0.0),
     }
     return {

@@ -15,12 +15,15 @@ class Score:
     """One number of a trial.
 
     Attributes:
-        measure: "ccc", "rmse", "leak", "chance", "drift", "rate" (nats), "selection" (weighted CCC on held-
-            out people, what settings are chosen by), "effective" (effective share of them), "seconds".
+        measure: "ccc", "rmse", "leak", "chance", "drift", "rate" (nats), "residual" (nats beyond the label),
+            "effect" (of an attribute, per standard deviation, at fixed expression), "person_ratio" and
+            "interaction_ratio" (standard deviations over that of expressions), "selection" (weighted CCC on
+            held-out people, what settings are chosen by), "effective" (effective share of them), "seconds".
         value: None where it is not defined.
-        split: of the faces it was measured on.
-        of: a dimension ("valence", "arousal", "mean"), what leaks ("age", "identity"), or what took time.
-        feature: that leaks: "sampled" or "mean".
+        split: of the faces it was measured on; of an effect the dimension that it moves.
+        of: a dimension ("valence", "arousal", "mean"), an attribute ("age"), what leaks, or what took time.
+        feature: "sampled" or "mean" where it leaks; what was attached: "detached" (nothing), "attached" (all
+            attributes), "attached age"; of a CCC also "sampled", or "" for the prediction as it is.
         probe: that reads it: "linear", "nonlinear" or "verification".
     """
 

@@ -1,8 +1,8 @@
-"""What `benchmark shift` says: summary and paired tests as JSON, tables as Markdown, a figure."""
+"""What `benchmark shift` finds, as JSON: summary, paired tests, targets, per length of training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,59 +12,85 @@ from idfer.experiments.measures import (
     CCCS,
     LEAKS,
     MEASURES,
+    SHORTCUT_EFFECTS,
     Rows,
     compare,
+    compared,
     estimate,
     gap_closed,
-    values,
 )
-from idfer.experiments.protocol import ORACLE, TESTS
+from idfer.experiments.protocol import ORACLE
 from idfer.experiments.scores import names_of, rows_of
-from idfer.experiments.statistics import best
-from idfer.experiments.tables import (
-    bracket,
-    columns,
-    flat,
-    interval_text,
-    p_text,
-    pipes,
-    settings_text,
-    verdict,
-)
-from idfer.experiments.trial import ATTRIBUTES
-from idfer.experiments.tuning import Tried
+from idfer.experiments.statistics import best, holm
+from idfer.experiments.tables import columns, flat, interval_text
+from idfer.experiments.targets import targets
+from idfer.experiments.tuning import chosen_of, regret
 from idfer.experiments.writer import write_results
 
-COMPARED = (*CCCS, *LEAKS, "drift")
+COMPARED = (*CCCS, *SHORTCUT_EFFECTS, "person_ratio", "interaction_ratio", *LEAKS, "drift")
 
 
-def write(content: Mapping[str, Any], out: Path) -> str:
+def write(content: Mapping[str, Any], lengths: Mapping[int, Rows], out: Path) -> str:
     """Write shift.json, shift.md and shift.png; returns the main table and where the files are.
 
     Args:
-        content: `command, rule, budget, protocol, seeds, tune_seeds, source, tuning` and `rows`, one per
-            method and seed with the numbers of a trial.
+        content: `kind, ledger, command, rule, budget, protocol, seeds, tune_seeds, epochs, source, tuning`.
+        lengths: rows, one per method and seed with the numbers of a trial, by number of epochs, ascending.
         out: folder.
 
     Raises:
         IdferError: a file cannot be written.
     """
     from idfer.experiments.charts import shift_chart
+    from idfer.experiments.shift_text import accuracy_table, markdown
 
-    rows = content["rows"]
+    found = {epochs: _of_length(rows) for epochs, rows in lengths.items()}
+    first = next(iter(found))
+    against = {epochs: of_length["comparisons"]["runner_up"] for epochs, of_length in found.items()}
     whole = {
-        **{name: value for name, value in content.items() if name != "rows"},
+        **content,
+        "chosen": {method: dict(chosen_of(tried).given) for method, tried in content["tuning"].items()},
+        "regret": {method: regret(tried) for method, tried in content["tuning"].items()},
+        "targets": targets(lengths, against),
+        **{name: part for name, part in found[first].items() if name != "rows"},
+        "lengths": {epochs: of_length for epochs, of_length in found.items() if epochs != first},
+        "rows": found[first]["rows"],
+    }
+    files = write_results(out, "shift", whole, markdown(whole, lengths), shift_chart(lengths))
+    return f"{columns(accuracy_table(lengths[first]))}\n\n{files}"
+
+
+def _of_length(rows: Rows) -> dict[str, Any]:
+    return {
         "summary": summary(rows),
         "intervals": intervals(rows),
         "comparisons": comparisons(rows),
         "rows": rows,
     }
-    files = write_results(out, "shift", whole, markdown(whole), shift_chart(rows))
-    return f"{columns(accuracy_table(rows))}\n\n{files}"
+
+
+def headline(lengths: Mapping[int, Rows]) -> str:
+    """The main numbers in a line, for the ledger: idfer and the best baseline of each split."""
+    parts = []
+    for epochs, rows in lengths.items():
+        said = []
+        for measure in ("balanced_ccc", "reversed_ccc"):
+            leader = _leader(rows, measure)
+            named = {OURS: OURS} if OURS in names_of(rows) else {}
+            named |= {leader: f"best baseline {leader}"} if leader else {}
+            cells = [f"{word} {interval_text(estimate(rows, name, measure))}" for name, word in named.items()]
+            said.append(f"CCC {measure.removesuffix('_ccc')} {', '.join(cells) or '-'}")
+        if OURS in names_of(rows):
+            said.append(f"gap closed {interval_text(gap_closed(rows, OURS), 2)}")
+        parts.append(f"{epochs} epochs: {'; '.join(said)}")
+    return ". ".join(parts)
 
 
 def baselines_of(rows: Rows) -> list[str]:
-    """Every method that the catalogue, or its own class, does not call ours; the oracle is a yardstick."""
+    """Every method that the catalogue, or its own class, calls a baseline.
+
+    Neither ours, nor a part of ours, nor the oracle, which is a yardstick.
+    """
     return [name for name in names_of(rows) if name != ORACLE and method_entry(name).role == "baseline"]
 
 
@@ -72,7 +98,7 @@ def summary(rows: Rows) -> dict[str, dict[str, float]]:
     """Means over seeds per method: every measure, `gap_closed` and the number of `seeds`."""
     return {
         method: {measure: estimate(rows, method, measure).value for measure in MEASURES}
-        | {"gap_closed": gap_closed(rows, method).value, "seeds": len(values(rows, method, "drift"))}
+        | {"gap_closed": gap_closed(rows, method).value, "seeds": len(rows_of(rows, method))}
         for method in names_of(rows)
     }
 
@@ -91,7 +117,8 @@ def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
     """Paired tests: `against_idfer` (each method minus idfer), `runner_up` (idfer minus the best baseline).
 
     The runner-up of a measure is the baseline that is best on it, by its mean on the same test data: choosing
-    it with hindsight favours the baseline.
+    it with hindsight favours the baseline. Its p values are also given corrected for the number of measures
+    (`p_holm`). A signed measure is compared by its size.
     """
     methods = names_of(rows)
     if OURS not in methods:
@@ -102,171 +129,17 @@ def comparisons(rows: Rows) -> dict[str, list[dict[str, Any]]]:
         for method in methods
         if method != OURS
     ]
-    baselines = baselines_of(rows)
-    leaders = (
-        {m: best({b: values(rows, b, m).tolist() for b in baselines}, MEASURES[m].higher) for m in COMPARED}
-        if baselines
-        else {}
-    )
+    leaders = {m: leader for m in COMPARED if (leader := _leader(rows, m))}
     runner_up = [
         {"measure": measure, "first": OURS, "second": second} | flat(compare(rows, OURS, second, measure))
         for measure, second in leaders.items()
     ]
+    for line, corrected in zip(runner_up, holm([line["p"] for line in runner_up]), strict=True):
+        line["p_holm"] = corrected
     return {"against_idfer": against, "runner_up": runner_up}
 
 
-def accuracy_table(rows: Rows) -> list[list[str]]:
-    """Mean CCC per split, gap closed, drift; a row per method."""
-    table = [["method", "matched", "balanced", "reversed", "gap closed", "drift"]]
-    for method in names_of(rows):
-        cells = [interval_text(estimate(rows, method, measure)) for measure in CCCS]
-        gap = "-" if method in ("erm", "oracle") else interval_text(gap_closed(rows, method), 2)
-        table.append([method, *cells, gap, interval_text(estimate(rows, method, "drift"))])
-    return table
-
-
-def leakage_table(rows: Rows) -> list[list[str]]:
-    """Scores of both probes on both features, a row per method; the last is chance."""
-    heads = [f"{name}: linear, nonlinear" for name in ATTRIBUTES]
-    table = [["method", "feature", *heads, "identity", "rate (nats)"]]
-    for method in names_of(rows):
-        of_method = rows_of(rows, method)
-        budget = of_method[0].value("rate") == of_method[0].value("rate")  # not NaN
-        for feature in ("sampled", "mean") if budget else ("mean",):
-            rate = interval_text(estimate(rows, method, "rate"), 2) if feature == "sampled" else ""
-            shown = feature if budget else "the only one"
-            table.append([method, shown, *_leak_cells(of_method, "leak", feature), rate])
-    shuffled = rows_of(rows, "erm" if "erm" in names_of(rows) else rows[0].name)
-    table.append(["chance", "labels shuffled", *_leak_cells(shuffled, "chance", "mean"), ""])
-    return table
-
-
-def _leak_cells(rows: Rows, measure: str, feature: str) -> list[str]:
-    """Mean scores over seeds, unclipped."""
-    import numpy as np
-
-    def mean(target: str, probe: str) -> str:
-        scores = [row.value(measure, of=target, feature=feature, probe=probe) for row in rows]
-        return "-" if np.isnan(scores).any() else f"{np.mean(scores):.2f}"
-
-    cells = [f"{mean(name, 'linear')}, {mean(name, 'nonlinear')}" for name in ATTRIBUTES]
-    return [*cells, mean("identity", "verification")]
-
-
-def dimension_table(rows: Rows) -> list[list[str]]:
-    """CCC and RMSE of valence and arousal per split, a row per method."""
-    import numpy as np
-
-    places = [(split, dimension) for split in TESTS for dimension in ("valence", "arousal")]
-    table = [["method", *(f"{split} {dimension}: CCC, RMSE" for split, dimension in places)]]
-    for method in names_of(rows):
-        of_method = rows_of(rows, method)
-        cells = [
-            ", ".join(f"{np.mean([row.value(m, *place) for row in of_method]):.3f}" for m in ("ccc", "rmse"))
-            for place in places
-        ]
-        table.append([method, *cells])
-    return table
-
-
-def markdown(whole: Mapping[str, Any]) -> str:
-    """The whole report, naming its command."""
-    rows = whole["rows"]
-    seeds = ", ".join(map(str, whole["seeds"]))
-    tuned = ", ".join(map(str, whole["tune_seeds"]))
-    protocol, budget = whole["protocol"], whole["budget"]
-    sizes = ", ".join(
-        f"{name} {people} people × {images}"
-        for name, (people, images) in (
-            ("train", protocol.train),
-            ("val", protocol.val),
-            ("test", protocol.test),
-        )
-    )
-    trials = max((len(t) for t in whole["tuning"].values()), default=0)
-    given = ", ".join(f"{name} {value}" for name, value in budget.items())
-    several = len(whole["source"]) > 1
-    lines = [
-        "# Unseen people, shifted shortcut", "", f"`{whole['command']}`", "",
-        "Rendered faces. In training, older faces show lower valence and more masculine faces higher "
-        "arousal (ρ = 0.7). The same unseen people are tested where that holds (matched), vanishes "
-        "(balanced) and is turned round (reversed). `oracle` is ERM trained without the shortcut: what the "
-        f"budget allows, not a competitor. {sizes}; {protocol.size} px.", "",
-        f"Seeds {seeds}: each of people, photographs, weights and order, shared by all methods. Budget of "
-        f"all: {given}. Settings: {trials} per method, tried on seed {tuned}, which is not reported.", "",
-        f"Choice of settings: {whole['rule']}", "",
-        "Baselines are reimplementations under this protocol. Their numbers are no statement about the "
-        "published systems on photographs.", "",
-        "![figure](shift.png)", "", "## Accuracy and drift", "",
-        "Mean CCC of valence and arousal. Intervals: 95 %, Student's t over seeds. Gap closed: (method - "
-        "ERM) / (oracle - ERM) on reversed, Fieller's interval. Drift: mean |change of valence and arousal| "
-        "when the person changes and the action units and the photograph stay; lower is better, but a model "
-        "that says the same of every face has none: read it beside CCC.", "",
-        *pipes(accuracy_table(rows)), "", "## Against the runner-up", "",
-        *_runner_up(whole["comparisons"]), "", "## Leakage from the expression feature", "",
-        "Probes trained and tested on disjoint people of `balanced`: R² of age, gender presentation and "
-        "skin tone (continuous ground truth), 2 AUC - 1 of telling unseen people apart. 0 is chance (a poor "
-        "probe falls below), 1 is read perfectly. A method with an information budget has two features: the "
-        "sample, which the budget speaks of, and its mean, which the predictions of this table come from.",
-        "", *pipes(leakage_table(rows)), "", "## By dimension", "", *pipes(dimension_table(rows)), "",
-        "## Every method against idfer", "", *_against(whole["comparisons"]), "", "## Settings tried", "",
-        *_tuning(whole["tuning"]), "",
-        f"Source of the trials: {', '.join(whole['source'])}."
-        + (" More than one: not all trials were run by the same code." if several else ""),
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-def _runner_up(comparison: Mapping[str, Any]) -> list[str]:
-    """A line per measure: idfer, the best baseline on it, the difference, and in words who is better."""
-    if not comparison["runner_up"]:
-        return ["idfer or every baseline is missing from this run."]
-    table = [["measure", "runner-up", "idfer minus runner-up", "relative", "p", "seeds higher", "verdict"]]
-    for compared in comparison["runner_up"]:
-        measure = MEASURES[compared["measure"]]
-        table.append(
-            [
-                measure.title + ("" if measure.higher else " (lower is better)"), compared["second"],
-                bracket(compared, "difference", "low", "high", "+.3f"), _percent(compared),
-                p_text(compared["p"]), f"{compared['higher']} of {compared['seeds']}",
-                verdict(compared, measure.higher),
-            ]
-        )  # fmt: skip
-    note = (
-        "The runner-up of a measure is the baseline with the best mean on it, chosen with hindsight, which "
-        "favours it. Paired two-sided t tests over seeds, not corrected for the number of measures; relative "
-        "difference with Fieller's interval."
-    )
-    return [note, "", *pipes(table)]
-
-
-def _against(comparison: Mapping[str, Any]) -> list[str]:
-    if not comparison["against_idfer"]:
-        return ["idfer is missing from this run."]
-    table = [["method minus idfer", *(MEASURES[m].title for m in (*CCCS, "drift"))]]
-    for method in dict.fromkeys(compared["first"] for compared in comparison["against_idfer"]):
-        by_measure = {c["measure"]: c for c in comparison["against_idfer"] if c["first"] == method}
-        cells = [
-            f"{bracket(by_measure[m], 'difference', 'low', 'high', '+.3f')}, p {p_text(by_measure[m]['p'])}"
-            for m in (*CCCS, "drift")
-        ]
-        table.append([method, *cells])
-    return pipes(table)
-
-
-def _tuning(tuning: Mapping[str, Sequence[Tried]]) -> list[str]:
-    head = ["method", "setting", "weighted val CCC (chosen by)", "val CCC", "effective share of val", ""]
-    table = [head]
-    for method, settings in tuning.items():
-        for tried in settings:
-            scores = [f"{tried.selection:.3f}", f"{tried.val_ccc:.3f}", f"{tried.val_effective:.2f}"]
-            table.append([method, settings_text(tried.given), *scores, "chosen" if tried.chosen else ""])
-    return pipes(table)
-
-
-def _percent(compared: Mapping[str, Any]) -> str:
-    """Relative difference in percent; its interval only where it is bounded."""
-    if compared["relative"] != compared["relative"]:
-        return "-"
-    scaled = {name: 100 * compared[name] for name in ("relative", "relative_low", "relative_high")}
-    return bracket(scaled, "relative", "relative_low", "relative_high", "+.0f") + " %"
+def _leader(rows: Rows, measure: str) -> str:
+    """The baseline with the best mean on a measure; "" where there is none."""
+    scores = {name: compared(rows, name, measure).tolist() for name in baselines_of(rows)}
+    return best(scores, MEASURES[measure].higher) if scores else ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from idfer.evaluation.bootstrap import Estimate
-from idfer.experiments.statistics import Paired
+from idfer.experiments.statistics import LEVEL, Paired
 
 
 def interval_text(estimated: Estimate, digits: int = 3, sign: str = "") -> str:
@@ -37,11 +37,18 @@ def flat(compared: Paired) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def verdict(compared: Mapping[str, Any], higher_is_better: bool) -> str:
-    """`better`, `worse` or `not told apart`, by whether the interval of the difference holds 0."""
-    if not compared["low"] > 0 and not compared["high"] < 0:
+def verdict(compared: Mapping[str, Any], higher_is_better: bool, p: str = "") -> str:
+    """`better`, `worse` or `not told apart`: by whether the interval of the difference holds 0.
+
+    Args:
+        compared: a paired comparison.
+        higher_is_better: of its measure.
+        p: go by this p value, which may be corrected, instead of the interval.
+    """
+    told = compared[p] < 1 - LEVEL if p else compared["low"] > 0 or compared["high"] < 0
+    if not told:
         return "not told apart"
-    return "better" if (compared["low"] > 0) == higher_is_better else "worse"
+    return "better" if (compared["difference"] > 0) == higher_is_better else "worse"
 
 
 def bracket(compared: Mapping[str, Any], value: str, low: str, high: str, form: str) -> str:

@@ -9,16 +9,19 @@ adversary's levels against the retrieved posterior p[a]. [ours]:
 - it takes `critic_steps` steps on detached features before the network's, with an Adam of its own: with one
   step on a shared backward pass, as in Ganin et al., the network fools the adversary of the moment, and what
   a linear readout finds hardly falls;
-- τ rises linearly over the share `ramp` of the steps; Ganin et al. use a sigmoid of the progress.
+- τ rises linearly over the share `ramp` of the steps; Ganin et al. use a sigmoid of the progress;
+- sample weights act on CE_a as on L_VA: under decorrelation weights labels tell nothing of attributes, so
+  that to hide these costs no accuracy (`adversarial_weights`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from idfer.methods.attribute_targets import LevelPosteriors
 from idfer.methods.common import Plain, Setup, numbers, terms_of
@@ -29,7 +32,15 @@ from idfer.types import Batch, Stateful
 
 
 class Adversarial(Plain):
-    """L_VA and gradient reversal on all attributes at once."""
+    """L_VA and gradient reversal on all attributes at once.
+
+    Attributes:
+        extra: numbers that the adversary reads beside z_exp.
+        normalise: whether the adversary layer-normalises what it reads.
+    """
+
+    extra: ClassVar[int] = 0
+    normalise: ClassVar[bool] = True
 
     @dataclass(frozen=True)
     class Terms:
@@ -60,18 +71,22 @@ class Adversarial(Plain):
         device = setup.fabric.device
         self.levels = LevelPosteriors(setup.facts.levels, device)
         count, width = self.levels.mask.shape
-        self.adversary = Adversary(count, setup.network.dim, width, self.terms.hidden).to(device)
+        self.adversary = Adversary(
+            count, setup.network.dim + self.extra, width, self.terms.hidden, normalise=self.normalise
+        ).to(device)
         self.adversary_adam = torch.optim.Adam(self.adversary.parameters(), lr=self.terms.critic_lr)
+
+    def seen(self, feature: Tensor, target: Tensor) -> Tensor:
+        """What the adversary reads of z_exp (B, D) and labels (B, 2): (B, D + `extra`)."""
+        return feature
 
     def step(self, batch: Batch) -> dict[str, float]:
         """One step; logs the loss, L_VA, Σ_a CE_a in nats and how often a guard of the adversary acted."""
         prediction = self.network(batch.image)
         va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
-        feature, posterior, mask = (
-            prediction.expression.float(),
-            self.levels(batch.posterior),
-            self.levels.mask,
-        )
+        feature, mask = self.seen(prediction.expression.float(), batch.target), self.levels.mask
+        weight = batch.sample_weight / batch.sample_weight.mean().clamp_min(1e-6)
+        posterior = self.levels(batch.posterior) * weight[:, None, None]  # CE is linear in it
         for _ in range(self.terms.critic_steps):
             error = self.adversary.learning_loss(feature, posterior, mask)
             learn_critic(self.adversary, self.adversary_adam, error, self.budget.clip)

@@ -1,13 +1,19 @@
 r"""DICE: expression codes of two people who express the same are interchangeable, and hold no identity.
 
-    min_network L_VA - α I_DV(z_i; s_π(i)) - α I_DV(z_i; e_i) + β τ(t) I_DV*(s_i; e_i)
+    min_network L_VA - α [ I_DV(z_i; s_π(i)) - δ |s_i - s_π(i)|₁ + I_DV(z_i; e_i) ] + β τ(t) I_DV*(s_i; e_i)
 
 (DICE-FER: Aquib, Verma, Akhtar 2025, CVPR Workshops, pp. 5561-5570; I_DV: Donsker, Varadhan 1983,
-`objectives/mine.py`). z backbone features, s = z_exp the expression code, e the identity code; nats. Only a
-description was available: images are paired that share an expression, the MI of an image with the *other's*
-expression code is maximised (cross-referenced), the MI between expression and identity code is minimised
-adversarially, both by Donsker-Varadhan, and training diverges without gradient clipping. The rest is [ours]:
+`objectives/mine.py`). z backbone features, s = z_exp the expression code, e the identity code, |·|₁ a mean
+over coordinates; nats. We know no public code of the authors. The abstract pairs images that share an
+expression, maximises the MI of an image with the *other's* expression code (cross-referenced), and minimises
+the MI between expression and identity code adversarially [paper]. Public reimplementations by others have
+more: an L1 between the codes of a pair (δ: 0.1 beside an MI of weight 0.5), two stages, the second of which
+learns the identity code with the expression encoder *frozen*, an adversary of weight 0.01 to 0.1, and
+gradients clipped, for training diverges without. The rest is [ours]:
 
+- `two_stages`: s is held still where e meets it. The stages run side by side, since the prediction sees
+  nothing of the second: it is the first's, with L_VA throughout (there a classifier is fitted afterwards).
+  Without, s gives way to e too, as the abstract's "dual optimization" may be read;
 - the source pairs expression classes; here π(i) is the face of another person in the batch whose valence and
   arousal are nearest, if they are within `radius`, and L_VA supervises;
 - e is a small MLP of detached z, kept from being empty by α I_DV(z; e): it shall hold what z has of identity,
@@ -67,6 +73,12 @@ def information(critic: MINE, x: Tensor, y: Tensor, valid: Tensor) -> Tensor:
     return (share * values).sum() * some.squeeze()
 
 
+def pair_distance(code: Tensor, partner: Tensor, valid: Tensor) -> Tensor:
+    """Mean |s_i - s_π(i)| over coordinates and valid pairs, a scalar; 0 without any."""
+    distance = (code - code[partner]).abs().mean(1)
+    return (distance * valid).sum() / valid.sum().clamp_min(1)
+
+
 def _standard(code: Tensor) -> Tensor:
     """Each coordinate with mean 0 and variance 1 over the batch."""
     return F.batch_norm(code, None, None, training=True)
@@ -89,13 +101,18 @@ class Critics(nn.Module):
         self.identity = MINE(1, backbone, identity, bound=bound, normalise=False)
         self.shared = MINE(1, expression, identity, bound=bound, normalise=False)
 
-    def forward(self, z: Tensor, s: Tensor, e: Tensor, partner: Tensor, valid: Tensor) -> tuple[Tensor, ...]:
-        """I_DV(z; s_π), I_DV(z; e) and I_DV(s; e), scalars in nats, for π and its validity, (B,) each."""
+    def forward(
+        self, z: Tensor, s: Tensor, e: Tensor, partner: Tensor, valid: Tensor, held: bool = False
+    ) -> tuple[Tensor, ...]:
+        """I_DV(z; s_π), I_DV(z; e) and I_DV(s; e), scalars in nats, for π and its validity, (B,) each.
+
+        The last gives s no gradient where it is `held`.
+        """
         all_valid = torch.ones_like(valid)
         return (
             information(self.swapped, z, s[partner], valid),
             information(self.identity, z.detach(), e, all_valid),
-            information(self.shared, s, e, all_valid),
+            information(self.shared, s.detach() if held else s, e, all_valid),
         )
 
 
@@ -109,6 +126,8 @@ class DICE(Plain):
         Attributes:
             alpha: α, weight of what is maximised.
             beta: β, weight of what is minimised.
+            delta: δ, weight of the distance of a pair's codes, beside an information of weight 1.
+            two_stages: whether the expression code is held still where the identity code meets it.
             radius: largest distance of a pair's valence and arousal.
             ramp: share of the steps over which β rises from 0.
             identity: width of the identity code.
@@ -116,8 +135,10 @@ class DICE(Plain):
             critic_lr: learning rate of the critics' Adam.
         """
 
-        alpha: float = 0.05
-        beta: float = 0.05
+        alpha: float = 0.01
+        beta: float = 0.01
+        delta: float = 0.2
+        two_stages: bool = True
         radius: float = 0.25
         ramp: float = 0.5
         identity: int = 32
@@ -125,7 +146,7 @@ class DICE(Plain):
         critic_lr: float = 5e-4
 
         def __post_init__(self) -> None:
-            within(self, 0, inf, "alpha", "beta", "radius", "critic_lr")
+            within(self, 0, inf, "alpha", "beta", "delta", "radius", "critic_lr")
             within(self, 0, 1, "ramp")
             within(self, 1, inf, "identity")
             within(self, 1, 80, "bound")  # exp(80) is still a float32
@@ -140,7 +161,7 @@ class DICE(Plain):
         self.critics_adam = torch.optim.Adam(self.critics.parameters(), lr=self.terms.critic_lr)
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step; logs the loss, L_VA, three estimates in nats and the share of faces paired."""
+        """One step; logs the loss, L_VA, three estimates in nats, distance and share of pairs."""
         prediction = self.network(batch.image)
         va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         z, s = prediction.backbone.float(), prediction.expression.float()
@@ -149,15 +170,25 @@ class DICE(Plain):
         estimates = torch.stack(self.critics(z.detach(), s.detach(), e.detach(), *pairs))
         learn_critic(self.critics, self.critics_adam, -estimates.sum(), self.budget.clip)
         self.critics.requires_grad_(False)
-        swapped, identity, shared = self.critics(z, s, e, *pairs)
+        swapped, identity, shared = self.critics(z, s, e, *pairs, held=self.terms.two_stages)
         self.critics.requires_grad_(True)
         strength = self.terms.beta * ramp(self.schedule.last_epoch, self.budget.steps, self.terms.ramp)
-        loss = va - self.terms.alpha * (swapped + identity) + strength * F.relu(shared)
+        distance = pair_distance(s, *pairs)
+        gained = swapped - self.terms.delta * distance + identity
+        loss = va - self.terms.alpha * gained + strength * F.relu(shared)
         self.companion.clear()
         self.descend(loss)  # its backward pass reaches the identity code too
         self.companion.step()
         paired = pairs[1].float().mean()
-        return numbers(loss=loss, va=va, swapped=swapped, identity=identity, shared=shared, paired=paired)
+        return numbers(
+            loss=loss,
+            va=va,
+            swapped=swapped,
+            identity=identity,
+            shared=shared,
+            distance=distance,
+            paired=paired,
+        )
 
     def modules(self) -> dict[str, nn.Module]:
         """The network, the identity code and the critics."""

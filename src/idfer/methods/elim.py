@@ -6,19 +6,23 @@ r"""ELIM: shift every person's features to those of an anchor person by optimal 
     Q = diag(u) exp(-ε C) diag(v),   C_ij = 1 - cos(z_i, z_j),   5 Sinkhorn iterations, ε = 5
     marginals: a_i ∝ relu(<z_i, mean z of id>),   b_j ∝ relu(<z_j, mean z of the anchor>)
 
-(Kim, Song 2022, NeurIPS, arXiv:2209.12172; Sinkhorn: Cuturi 2013, arXiv:1306.0895). λ = 0.5, costs, node
-weights, numbers and the anchor (the first person of the batch) are [lineage]. The paper subtracts an ID-shift
-*vector*, as here; its public code subtracts one detached scalar. [ours]:
+(Kim, Song 2022, NeurIPS, arXiv:2209.12172; Sinkhorn: Cuturi 2013, arXiv:1306.0895). Facts of the public code
+[lineage]: costs, node weights, numbers, the anchor (a random person of the batch); λ = 0.5, and 0.001 in its
+older version; 5 persons of a batch of 64 to 512 take part, each with `topk` (40 or 20) faces drawn without
+replacement by Gumbel noise on log |y|, strong expressions more often; no second step in the first 10 steps.
+The paper subtracts an ID-shift *vector*, as here; the code subtracts one detached scalar. [ours]:
 
 - Q, and so μ, is detached, as in that code;
+- the anchor is the first person, of batches in random order; all persons of a batch take part;
 - node weights get 1e-3 before they are scaled to 1 (DeepEMD's habit): all may be 0;
-- norm(·) gives z - μ the length of z: at inference the head reads z as it is, so it must know that scale;
+- norm(·) gives z - μ the length of z, there that of √D: at inference the head reads z as it is, so it must
+  know that scale;
 - a person counts with `least` faces in the batch; with one, z - μ is the anchor's mean, whatever its
   face says. The first such person is the anchor, and its own MSE (μ = 0) counts too. With fewer than two
   persons that count, step 2 is 0;
 - random batches from many people hold one face of each, so batches are drawn with `people_per_batch` people
   (`catalogue.py`; the lineage's batches hold few people, too);
-- τ rises linearly over the share `ramp` of the steps;
+- τ rises linearly over the share `ramp` of the steps; while it is 0 there is no second step;
 - `two_steps: false` takes one step down the sum of both losses, at half the cost.
 """
 
@@ -58,6 +62,21 @@ def people(subject: Tensor, least: int) -> tuple[Tensor, Tensor, Tensor]:
     return place, anchor, counts & ~anchor
 
 
+def gumbel_top(target: Tensor, place: Tensor, topk: int) -> Tensor:
+    """`topk` faces of each person, (B,) bool, drawn without replacement in proportion to |y|.
+
+    Args:
+        target: (B, 2) valence and arousal.
+        place: (B, B) one-hot person of each face, as from `people`.
+        topk: faces of a person at most.
+    """
+    noise = torch.rand(len(target), device=target.device).clamp(1e-6, 1 - 1e-6)
+    score = target.norm(dim=1).clamp_min(1e-6).log() - (-noise.log()).log()
+    before = (place @ place.T) * (score[None] > score[:, None])  # of the same person, with a higher score
+    kept: Tensor = before.sum(1) < topk
+    return kept
+
+
 def transport(
     z: Tensor, place: Tensor, anchor: Tensor, target: Tensor, sharpness: float, iterations: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,7 +111,7 @@ def transport(
 
 
 def id_shifts(
-    z: Tensor, subject: Tensor, least: int, sharpness: float, iterations: int
+    z: Tensor, subject: Tensor, least: int, sharpness: float, iterations: int, kept: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """ID-shift vectors of a batch.
 
@@ -102,12 +121,15 @@ def id_shifts(
         least: faces that a person must have in the batch to count.
         sharpness: as in `transport`.
         iterations: as in `transport`.
+        kept: (B,) bool, faces that may take part; None is all.
 
     Returns:
         μ of each face's person (B, D), 0 for the anchor and for persons that do not count; (B,) bool, faces
         that take part, none where fewer than two persons count; (B, B) one-hot person of each face.
     """
     place, anchor, target = people(subject, least)
+    if kept is not None:
+        anchor, target = anchor & kept, target & kept
     plan, _, _ = transport(z, place, anchor, target, sharpness, iterations)
     mass = plan.sum(0)
     moved = place.T @ (mass[:, None] * z - plan.T @ z)  # persons x D
@@ -145,6 +167,7 @@ class ELIM(Plain):
             weight: λ, weight of the second step.
             ramp: share of the steps over which it rises from 0.
             least: faces that a person must have in a batch to count.
+            topk: faces of a person that take part at most; 0 is all.
             sharpness: ε of the transport.
             iterations: Sinkhorn iterations.
             two_steps: whether the second step is one of its own; else both losses are summed.
@@ -153,6 +176,7 @@ class ELIM(Plain):
         weight: float = 0.5
         ramp: float = 0.2
         least: int = 2
+        topk: int = 3
         sharpness: float = 5.0
         iterations: int = 5
         two_steps: bool = True
@@ -163,6 +187,7 @@ class ELIM(Plain):
             within(self, 0, 50, "sharpness")  # exp(-2 · 50) is the smallest float32 that a kernel bears
             within(self, 1, inf, "iterations")
             within(self, 2, inf, "least")
+            within(self, 0, inf, "topk")
 
     def __init__(self, setup: Setup):
         super().__init__(setup)
@@ -175,23 +200,27 @@ class ELIM(Plain):
             )
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """Two steps; logs both losses, the mean length of μ and the share of faces that took part."""
+        """One or two steps; logs both losses, the mean length of μ and the share of faces that took part."""
+        terms = self.terms
+        strength = terms.weight * ramp(self.schedule.last_epoch, self.budget.steps, terms.ramp)
         prediction = self.network(batch.image)
         va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         feature = prediction.expression.float()
-        if self.terms.two_steps:
+        two_steps = terms.two_steps and strength > 0
+        if two_steps:
             descend(self.fabric, va, self.network, self.adam, self.budget.clip)
             feature = self.network(batch.image).expression.float()
-        terms = self.terms
         with torch.no_grad():
+            kept = None
+            if terms.topk:
+                kept = gumbel_top(batch.target, people(batch.subject, terms.least)[0], terms.topk)
             shift, used, place = id_shifts(
-                feature, batch.subject, terms.least, terms.sharpness, terms.iterations
+                feature, batch.subject, terms.least, terms.sharpness, terms.iterations, kept
             )
         said = self.network.module.head(shifted(feature, shift)).float()
         error = (said - batch.target).square().mean(1)
         second = person_error(error, batch.sample_weight, used, place)
-        strength = terms.weight * ramp(self.schedule.last_epoch, self.budget.steps, terms.ramp)
-        self.descend(strength * second if terms.two_steps else va + strength * second)
+        self.descend(strength * second if two_steps else va + strength * second)
         share = used.float()
         length = (shift.norm(dim=1) * share).sum() / share.sum().clamp_min(1)
         return numbers(loss=va + strength * second, va=va, shifted=second, shift=length, used=share.mean())

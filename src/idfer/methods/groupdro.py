@@ -11,6 +11,8 @@ r"""GroupDRO: minimise the loss of the worst group, by weights that grow with a 
 - ℓ_g = Σ_i m_ig e_i / Σ_i m_ig with e_i the squared error of a face, valence and arousal summed: PCC and CCC
   do not split into faces or groups. Since Σ_g q_g ℓ_g = Σ_i s_i e_i, groups act as the sample weights s, and
   under these L_VA takes its correlations too;
+- with `uniform` faces are drawn with replacement so that every group is as frequent, as in Sagawa et al.:
+  face i with probability (1 / G) Σ_g m_ig / Σ_j m_jg over the training faces;
 - a group that a batch holds less than one face of (Σ_i p < 1) has no loss there: its q stays, and the shares
   of the others are scaled to 1. A batch that holds no group at all is an ERM step.
 """
@@ -39,6 +41,13 @@ def memberships(posterior: Tensor, target: Tensor, quadrants: bool) -> Tensor:
         return posterior
     quadrant = 2 * (target[:, 0] >= 0).long() + (target[:, 1] >= 0).long()
     return (posterior[:, :, None] * F.one_hot(quadrant, 4)[:, None]).flatten(1)
+
+
+def uniform_sampling(member: Tensor) -> Tensor:
+    """Probability (n,) of each face, of which memberships (n, G) are given, when groups are as frequent."""
+    mass = member.sum(0)
+    share = member[:, mass > 1e-6] / mass[mass > 1e-6]
+    return share.mean(1) / share.mean(1).sum()
 
 
 def group_losses(error: Tensor, member: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +85,11 @@ class GroupWeights(nn.Module):
 
 
 class GroupDRO(Plain):
-    """L_VA under weights that follow the worst group."""
+    """L_VA under weights that follow the worst group.
+
+    Attributes:
+        sampling: (n,) probability of each training face to be drawn, or None: each once in an epoch.
+    """
 
     @dataclass(frozen=True)
     class Terms:
@@ -85,10 +98,12 @@ class GroupDRO(Plain):
         Attributes:
             eta: η, step of the exponentiated gradient.
             quadrants: whether groups are split by the signs of valence and arousal.
+            uniform: whether every group is drawn as often.
         """
 
         eta: float = 0.01
         quadrants: bool = True
+        uniform: bool = True
 
         def __post_init__(self) -> None:
             within(self, 0, inf, "eta")
@@ -97,6 +112,8 @@ class GroupDRO(Plain):
         super().__init__(setup)
         self.terms = terms_of(self.Terms, setup.terms)
         groups = int(LevelPosteriors(setup.facts.levels, setup.fabric.device).mask.sum())
+        member = memberships(setup.facts.posterior, setup.facts.target, self.terms.quadrants)
+        self.sampling = uniform_sampling(member) if self.terms.uniform else None
         self.q = GroupWeights(groups * (4 if self.terms.quadrants else 1)).to(setup.fabric.device)
 
     def step(self, batch: Batch) -> dict[str, float]:

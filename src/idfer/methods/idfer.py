@@ -2,10 +2,12 @@ r"""The idfer method: expression features rich in emotion and blind to identity,
 
     maximise  I(z_exp; y | identity)  `conditional_information`: no gain from a shortcut through identity
     maximise  I(r[a]; c[a])           `infonce`: identity features know their attribute
-    minimise  I(z_exp; image)         `budget`: the rate bounds all that a sampled feature can tell, in nats
+    minimise  I(z_exp; image | y)     `conditional_budget`: bounds what a draw tells beyond the label, in nats
+    minimise  I(z_exp; image)         `budget`: bounds all that a draw tells; off by default
     minimise  I(z_exp; c[a])          any estimator of `methods/penalty.py`; off by default
 
-    L = v L_VA(f(μ), y; w) - i Î(z; y | id) + b rate(z) - α mean_a I_NCE(r[a]; c[a]) + β Σ_a Î(z; c[a])
+    L = v L_VA(f(μ), y; w) - i Î(z; y | id) + ρ residual(z, y) + b rate(z)
+        + α mean_a [ CE(c[a]; r[a]) - I_NCE(r[a]; c[a]) ] + β Σ_a Î(z; c[a])
 
 with z ~ N(μ, σ²) the sampled expression feature and f the head. Retrieval by CLIP, expression and identity
 features by residual modules, and the MI perspective are the paper's (Kim, Kim, Song 2024) [paper]; the terms
@@ -13,13 +15,17 @@ and their weights are ours [ours], chosen on development people (docs/method.md)
 
 - L_VA reads the mean feature: the noise belongs to the certificate, and a correlation of noisy predictions
   would pay for it twice.
-- identity in p(y | id) is what CLIP retrieved and, with `person`, the labels of the person's other faces;
-  `prior_power` > 1 sharpens it, since retrieval is noisy and features can read identity better than it does.
+- identity in p(y | id) is what CLIP retrieved and, with `person`, averaged over the person's faces, beside the
+  labels of the others. `prior_power` > 1 sharpens it: a margin, for a face of an unseen person is read less well
+  than those trained on, and what is read less well leans on what goes with it. With it the information is no
+  bound any more: an anti-shortcut can earn a little.
 - w = ŵ^τ(t), ŵ the decorrelation weights. τ rises over [ramp_from, ramp_to] of the steps: features form
   from all faces first, for weights cost most of the effective sample (deferral: Cao et al. 2019,
   arXiv:1906.07413).
-- each sample leaves each attribute attached with probability `attach`, so that every mask of run time has
-  been seen; the penalty counts detached samples only.
+- where attributes are attached as evidence of the label (`models/evidence.py`), CE teaches identity features
+  their levels, and all identity features are subtracted in every sample. Where they are attached as features,
+  there is no CE, and each sample leaves each attribute attached with probability `attach`, so that every mask
+  of run time has been seen; the penalty counts detached samples only.
 """
 
 from __future__ import annotations
@@ -38,9 +44,12 @@ from idfer.methods.common import Setup, numbers, terms_of
 from idfer.methods.optimise import descend, learn_critic, optimiser, within
 from idfer.methods.penalty import Penalty, penalty_term
 from idfer.objectives.budget import rate
+from idfer.objectives.conditional_budget import BackwardEncoder, residual
 from idfer.objectives.conditional_information import conditional_information
 from idfer.objectives.infonce import InfoNCE
 from idfer.objectives.va import va_loss
+from idfer.statistics.decorrelation import person_means
+from idfer.statistics.label_evidence import label_evidence
 from idfer.statistics.label_prior import label_prior
 from idfer.types import Batch, Prediction, Stateful
 
@@ -58,9 +67,11 @@ class Idfer:
             information: i, weight of I(z_exp; y | identity).
             person: whether identity includes the labels of a person's other faces.
             prior_power: sharpening t of p(y | identity) (`statistics/label_prior.py`).
+            residual: ρ, weight of the conditional information budget (networks with a code).
             rate: b, weight of the information budget (networks with a code).
-            rate_to: share of the steps over which b rises from 0.
-            alpha: α, weight of InfoNCE between identity features and retrieved ID vectors.
+            budget_to: share of the steps over which ρ and b rise from 0. Over all of them: features form
+                first and forget afterwards.
+            alpha: α, weight of what ties identity features to what was retrieved.
             beta: β, weight of the penalty between z_exp and retrieved attributes.
             estimator: of that term, a name of `idfer.objectives.ESTIMATORS`, or a class of one's own as
                 `module:Class`.
@@ -75,8 +86,9 @@ class Idfer:
         information: float = 1.0
         person: bool = True
         prior_power: float = 1.4
-        rate: float = 0.03
-        rate_to: float = 0.3
+        residual: float = 0.15
+        rate: float = 0.0
+        budget_to: float = 1.0
         alpha: float = 0.1
         beta: float = 0.0
         estimator: str = "club"
@@ -86,8 +98,9 @@ class Idfer:
         critic_steps: int = 2
 
         def __post_init__(self) -> None:
-            within(self, 0, inf, "va", "va_late", "information", "prior_power", "rate", "alpha", "beta")
-            within(self, 0, 1, "rate_to", "attach", "ramp_from", "ramp_to")
+            within(self, 0, inf, "va", "va_late", "information", "prior_power", "alpha", "beta")
+            within(self, 0, inf, "residual", "rate")
+            within(self, 0, 1, "budget_to", "attach", "ramp_from", "ramp_to")
             within(self, 1, inf, "critic_steps")
             if not self.va and not self.information:
                 raise UsageError("--terms.va and --terms.information are both 0: nothing would be learned.")
@@ -102,8 +115,16 @@ class Idfer:
         self._prior(setup)
         count, width = self.vectors.mask.shape
         self.bounds = nn.ModuleDict({"nce": InfoNCE(count, network.residual.dim, width)})
-        self.log_sigma = nn.Parameter(torch.full((2,), math.log(0.3)))
-        self.bounds.register_parameter("log_sigma", self.log_sigma)
+        if network.gaussian is not None and self.terms.residual:
+            self.bounds["backward"] = BackwardEncoder(network.dim)
+        if network.evidence is None:
+            self.log_sigma = nn.Parameter(torch.full((2,), math.log(0.3)))
+            self.bounds.register_parameter("log_sigma", self.log_sigma)
+        else:
+            self.log_sigma = network.evidence.log_sigma
+            posterior = self.levels(facts.posterior.to(fabric.device)).cpu().numpy()
+            averaged = person_means(posterior.reshape(len(posterior), -1), facts.subject.numpy())
+            network.evidence.take(label_evidence(facts.target.numpy(), averaged.reshape(posterior.shape)))
         adam, self.schedule = optimiser(
             nn.ModuleDict({"network": network, "bounds": self.bounds}), self.budget
         )
@@ -136,7 +157,9 @@ class Idfer:
         """One step; logs the loss, its terms (nats where they are information) and how often guards acted."""
         terms = self.terms
         count = len(self.vectors.mask)
-        detached = (torch.rand(len(batch), count, device=batch.target.device) >= terms.attach).float()
+        detached = torch.ones(len(batch), count, device=batch.target.device)
+        if self.network.evidence is None:
+            detached = (torch.rand_like(detached) >= terms.attach).float()
         prediction: Prediction = self.network(batch.image, strength=detached, retrieved=batch.retrieved)
         strength = self._ramp(terms.ramp_from, terms.ramp_to)
         weight = batch.sample_weight**strength
@@ -146,6 +169,10 @@ class Idfer:
         nce = self.bounds["nce"](prediction.identity.float(), target).mean()
         loss = (terms.va + strength * (terms.va_late - terms.va)) * va - terms.alpha * nce
         logged = {"va": va, "nce": nce}
+        if self.network.evidence is not None:
+            told = self.network.evidence.log_levels(prediction.identity.float())
+            entropy = -(self.levels(batch.posterior) * told.clamp_min(-30)).sum(-1).mean()
+            loss, logged["levels"] = loss + terms.alpha * entropy, entropy
         if terms.information:
             known = self.log_p[batch.row.to(self.log_p.device)]
             information = conditional_information(
@@ -153,8 +180,14 @@ class Idfer:
             ).mean()
             loss, logged["information"] = loss - terms.information * information, information
         if prediction.log_variance is not None:
-            nats = rate(prediction.mean.float(), prediction.log_variance).mean()
-            loss, logged["rate"] = loss + terms.rate * self._ramp(0, terms.rate_to) * nats, nats
+            budget = self._ramp(0, terms.budget_to)
+            mean, log_variance = prediction.mean.float(), prediction.log_variance
+            logged["rate"] = rate(mean, log_variance).mean()
+            loss = loss + terms.rate * budget * logged["rate"]
+            if terms.residual:
+                of_label = self.bounds["backward"](batch.target)
+                logged["residual"] = residual(mean, log_variance, of_label).mean()
+                loss = loss + terms.residual * budget * logged["residual"]
         guards: dict[str, float] = {}
         if self.penalty is not None:
             keep = detached * weight[:, None]

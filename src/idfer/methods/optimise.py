@@ -103,11 +103,16 @@ class Companion:
         """Forget gradients; before the network's backward pass."""
         self.adam.zero_grad(set_to_none=True)
 
-    def step(self) -> None:
-        """One step down what that pass left here, clipped apart from the network."""
+    def step(self, advance: bool = True) -> None:
+        """One step down what that pass left here, clipped apart from the network.
+
+        Args:
+            advance: take a step of the schedule, too: once a batch.
+        """
         self.fabric.clip_gradients(self.module, self.adam, max_norm=self.clip, error_if_nonfinite=False)
         self.adam.step()
-        self.schedule.step()
+        if advance:
+            self.schedule.step()
 
     def modules(self) -> dict[str, nn.Module]:
         """The module, by name."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from idfer.errors import unknown
 from idfer.models.backbone import create_backbone, feature_width
+from idfer.models.evidence import Evidence
 from idfer.models.residual import residual_modules
 from idfer.types import Prediction
 
@@ -33,6 +34,8 @@ class Network(nn.Module):
         embedding: width of retrieved ID vectors, for forms that read them.
         code: width of the sampled expression feature; 0 for none.
         head: "mlp" [ours], or "bottleneck", the lineage's D -> 2 -> BatchNorm -> ReLU -> 2.
+        levels: number of levels of each attribute, where what is attached is its evidence of the label
+            (`idfer.models.evidence`); () where identity features are added and subtracted themselves.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Network(nn.Module):
         embedding: int = 0,
         code: int = 0,
         head: Head = "mlp",
+        levels: Sequence[int] = (),
     ):
         super().__init__()
         self.attributes = tuple(attributes)
@@ -62,6 +66,8 @@ class Network(nn.Module):
             if head == "mlp"
             else nn.Sequential(nn.Linear(self.dim, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2))
         )
+
+        self.evidence = Evidence(tuple(levels), dim) if levels else None
 
     def strength(self, detach: Sequence[str] | Mapping[str, float] | None = None) -> Tensor:
         """m (1, A) for the attributes to detach; None detaches all, [] none, a mapping gives strengths.
@@ -94,11 +100,13 @@ class Network(nn.Module):
 
         Args:
             image: (B, 3, H, W) normalised as the preprocessing contract says.
-            detach: attributes whose identity feature is subtracted; None is all of them. A mapping gives each
-                a real strength.
+            detach: attributes to detach; None is all of them. A mapping gives each a real strength. Their
+                identity features are subtracted, or their evidence of the label is left out, where the
+                network reads it (then all identity features are always subtracted).
             strength: (B, A) or (1, A) explicit m[a] instead of `detach`.
             retrieved: (B, A, E) retrieved ID vectors; for residual forms that read them.
-            attach: (B, A, D) identity features of other faces to attach: `attachable` times a strength.
+            attach: (B, A, D), or (B, A, 4) of evidence: what to attach of other faces, `attachable` times a
+                strength.
             sample: whether to sample the expression feature where there is an information budget; by default
                 in training only.
 
@@ -110,7 +118,10 @@ class Network(nn.Module):
         """
         z = self.backbone(image)
         m = self.strength(detach) if strength is None else strength
-        mean, identity = self.residual(z, m, retrieved, attach)
+        if self.evidence is None:
+            mean, identity = self.residual(z, m, retrieved, attach)
+        else:
+            mean, identity = self.residual(z, torch.ones_like(m), retrieved)
         expression, log_variance = mean, None
         if self.gaussian is not None:
             mean, raw = self.gaussian(mean).float().chunk(2, dim=-1)
@@ -119,13 +130,19 @@ class Network(nn.Module):
             if self.training if sample is None else sample:
                 expression = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         valence_arousal = self.head(expression)
+        if self.evidence is not None and not self.training:
+            own = ((1 - m)[..., None] * self.evidence(identity)).sum(1)
+            other = 0.0 if attach is None else attach.sum(1)
+            valence_arousal = self.evidence.attached(valence_arousal.float(), own + other)
         if not self.training:
             valence_arousal = torch.clamp(valence_arousal, -1.0, 1.0)
         return Prediction(valence_arousal, expression, identity, z, mean, log_variance)
 
     def attachable(self, image: Tensor, retrieved: Tensor | None = None) -> Tensor:
-        """(B, A, D): what detaching subtracts from these faces, so what can be attached to others.
+        """What detaching takes from these faces, so what can be attached to others: (B, A, D) or (B, A, 4).
 
-        That is `Prediction.identity`, except in the form `residual_prev`. Raises as `forward`.
+        Features of `Prediction.identity` (in the form `residual_prev` others), or their evidence of the
+        label. Raises as `forward`.
         """
-        return self.residual.parts(self.backbone(image), retrieved)[1]
+        taken, identity = self.residual.parts(self.backbone(image), retrieved)[1:]
+        return taken if self.evidence is None else self.evidence(identity)

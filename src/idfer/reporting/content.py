@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idfer.evaluation import anova
 from idfer.evaluation.checks import LEVELS
-from idfer.reporting import figures
+from idfer.reporting import figures, invariance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ def page_content(evaluations: Sequence[Evaluation], show_faces: bool | None = No
             for e, name in zip(evaluations, names, strict=True)
             if e.metrics["certificate"] is not None
         ],
+        "invariance": _invariance(evaluations, names),
         "differences": comparison(evaluations).to_dict("records"),
         "sheet": _sheet(evaluations) if shown else [],
         "model_legend": figures.legend(names) if len(names) > 1 else [],
@@ -144,6 +146,31 @@ def _detached(evaluation: Evaluation, name: str, shown: bool) -> dict[str, Any]:
             for row, panel in zip(rows, figures.detached(table), strict=True)
             for part in [table[table["row"] == row]]
         ],
+    }
+
+
+def _invariance(evaluations: Sequence[Evaluation], names: list[str]) -> dict[str, Any] | None:
+    """What the full cross says of each run that was measured on one; None where none was."""
+    runs = {
+        name: e.metrics["invariance"]
+        for e, name in zip(evaluations, names, strict=True)
+        if e.metrics["invariance"] is not None
+    }
+    if not runs:
+        return None
+    attributes = invariance.shown_attributes(runs)
+    first = next(iter(runs.values()))
+    return {
+        "runs": runs,
+        "split": first["split"],
+        "people": first["people"],
+        "expressions": first["expressions"],
+        "left_out": max(run["left_out"] for run in runs.values()),
+        "attributes": {name: invariance.in_words(name) for name in attributes},
+        "unnamed": sum(name not in anova.NAMED for name in first["effects"]),
+        "shown": sum(name not in anova.NAMED for name in attributes),
+        "panels": invariance.panels(runs),
+        "legend": figures.legend(names) if len(names) > 1 else [],
     }
 
 

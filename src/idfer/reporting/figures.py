@@ -61,13 +61,13 @@ def accuracy(table: pd.DataFrame, metric: str = "ccc") -> list[str]:
     panels = []
     for dimension in dict.fromkeys(table["dimension"]):
         part = table[table["dimension"] == dimension].set_index(["model", "split"])
-        figure, axis = _axis(3.6, 0.75 + len(splits) * (0.2 + 0.2 * len(models)))
+        figure, axis = panel(3.6, 0.75 + len(splits) * (0.2 + 0.2 * len(models)))
         for m, model in enumerate(models):
             for s, split in enumerate(splits):
                 if (model, split) in part.index:
                     cell = part.loc[(model, split)]
-                    height = s + _offset(m, len(models))
-                    _interval(axis, height, cell["value"], cell["low"], cell["high"], m)
+                    height = s + offset(m, len(models))
+                    interval(axis, height, cell["value"], cell["low"], cell["high"], m)
         axis.set_title({"mean": "mean of both"}.get(dimension, dimension))
         axis.set_yticks(range(len(splits)), splits)
         axis.set_ylim(len(splits) - 0.45, -0.55)
@@ -95,7 +95,7 @@ def leakage(table: pd.DataFrame) -> list[str]:
     panels = []
     for target in dict.fromkeys(table["target"]):
         for model in models:
-            figure, axis = _axis(4.8, 0.75 + 0.27 * len(features))
+            figure, axis = panel(4.8, 0.75 + 0.27 * len(features))
             part = table[(table["model"] == model) & (table["target"] == target)]
             for line in part.to_dict("records"):
                 _bar(axis, features.index(line["features"]), line)
@@ -124,7 +124,7 @@ def circumplex(table: pd.DataFrame, most: int = 400) -> list[str]:
         part = table[table["model"] == model]
         part = part.iloc[:: max(1, len(part) // most)]
         columns = ["valence", "arousal"] if title == "labels" else ["predicted_valence", "predicted_arousal"]
-        figure, axis = _axis(3.7, 3.9)
+        figure, axis = panel(3.7, 3.9)
         plane(axis)
         quadrant = _quadrant(part["valence"].to_numpy(), part["arousal"].to_numpy())
         axis.scatter(
@@ -147,7 +147,7 @@ def detached(table: pd.DataFrame) -> list[str]:
     panels = []
     for row in dict.fromkeys(table["row"]):
         part = table[table["row"] == row].set_index("detached")
-        figure, axis = _axis(2.5, 2.5)
+        figure, axis = panel(2.5, 2.5)
         plane(axis, words=False)
         start = part.loc["none"]
         for i, name in enumerate(settings):
@@ -243,7 +243,7 @@ def face_uri(face: NDArray[np.uint8], side: int = 96) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _axis(width: float, height: float) -> tuple[Figure, Axes]:
+def panel(width: float, height: float) -> tuple[Figure, Axes]:
     """One panel of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -271,7 +271,8 @@ def _bar(axis: Axes, row: int, line: dict[Any, Any]) -> None:
         )  # fmt: skip
 
 
-def _interval(axis: Axes, height: float, value: float, low: float, high: float, series: int) -> None:
+def interval(axis: Axes, height: float, value: float, low: float, high: float, series: int) -> None:
+    """A value as the marker of its series, with its interval, and in digits at the right."""
     axis.plot([low, high], [height, height], color=COLOURS[series % 6], linewidth=2.2, alpha=0.55)
     axis.plot(
         value, height, MARKERS[series % 6], color=COLOURS[series % 6], markersize=6, markeredgecolor="white"
@@ -282,7 +283,8 @@ def _interval(axis: Axes, height: float, value: float, low: float, high: float, 
     )  # fmt: skip
 
 
-def _offset(series: int, count: int) -> float:
+def offset(series: int, count: int) -> float:
+    """How far below its row's middle one of so many series stands."""
     return (series - (count - 1) / 2) * min(0.3, 0.7 / count)
 
 

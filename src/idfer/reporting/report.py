@@ -40,7 +40,8 @@ def evaluate(
     Accuracy (RMSE, SAGR, PCC, CCC) per split with intervals over people; leakage of gender presentation,
     age and skin tone from the expression feature and from the plain backbone, by probes tested on people
     they were not fitted to; for a run with an information budget its certificate, an upper bound on what a
-    sampled expression feature can tell about identity.
+    sampled expression feature can tell about identity. On faces of `idfer synth --cross true` also how far
+    predictions of one and the same expression change with the person, and with each attribute.
 
     Args:
         run: a run's folder, a shipped model's name, or module:NAME of a model of your own; in Python any

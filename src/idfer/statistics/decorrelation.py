@@ -50,6 +50,7 @@ def decorrelation_weights(
     folds: int = 5,
     clip: tuple[float, float] = (0.05, 20.0),
     ridge: float | None = None,
+    by_person: bool = False,
     seed: int = 0,
 ) -> SampleWeights:
     """Weights that make `labels` independent of `attributes`.
@@ -63,6 +64,9 @@ def decorrelation_weights(
         clip: bounds of w before scaling.
         ridge: penalty per sample of the regression; posteriors of one attribute are collinear. None: 0.01
             for the Gaussian, 0.003 for the classifier, whose products share one penalty.
+        by_person: give every face the mean posterior of all faces of its person. Retrieval errs per image
+            while the attributes of a person stay, and a regression on what errs is too flat (errors in
+            variables, Fuller 1987), so weights from single images leave a part of the dependence.
         seed: of the assignment of people to folds, and of the classifier's shuffled pairs.
 
     Raises:
@@ -82,6 +86,8 @@ def decorrelation_weights(
             "decorrelation weights need at least two people (column 'subject'); use --decorrelate false."
         )
     y = np.column_stack([gaussian_ranks(column) for column in labels.T])
+    if by_person:
+        attributes = person_means(attributes, person)
     c = (attributes - attributes.mean(0)) / np.maximum(attributes.std(0), 1e-6)
     folds = min(folds, len(people))
     fold = np.random.default_rng(seed).permutation(np.arange(len(people)) % folds)[person]
@@ -113,6 +119,13 @@ def gaussian_ranks(values: np.ndarray) -> np.ndarray:
     from scipy.stats import norm, rankdata
 
     return np.asarray(norm.ppf(rankdata(values) / (len(values) + 1)))
+
+
+def person_means(values: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """(N, k) each row's mean over all rows of its person (N,), 0 to S - 1."""
+    total = np.zeros((person.max() + 1, values.shape[1]))
+    np.add.at(total, person, values)
+    return np.asarray((total / np.bincount(person)[:, None])[person])
 
 
 def _dependence(y: np.ndarray, c: np.ndarray, weights: np.ndarray) -> float:

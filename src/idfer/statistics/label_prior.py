@@ -1,8 +1,9 @@
 r"""p(y | identity): what is known of a face's label from who it shows, before its expression is seen [ours].
 
 Labels are made Gaussian by ranks, g = Φ⁻¹(F(y)). A linear-Gaussian regression predicts g from the retrieved
-posteriors (and their squares) and, where a person has several faces, from the mean g of the *other* faces of
-that person, shrunk towards 0 where they are few:
+posteriors (and their squares), averaged over the person's faces since retrieval errs per image and the person
+stays, and, where there are several, from the mean g of the *other* faces of that person, shrunk towards 0 where
+they are few:
 
     g | identity ~ N(m(c, ḡ_others), s²)        p(y_b | identity) ∝ p(y_b) N(g_b; m, s²) / N(g_b; 0, 1)
 
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.errors import IdferError
-from idfer.statistics.decorrelation import gaussian_ranks
+from idfer.statistics.decorrelation import gaussian_ranks, person_means
 
 Array = NDArray[np.float64]
 _SHRINK = 1.0  # other faces that count as much as knowing nothing
@@ -67,7 +68,7 @@ def label_prior(
         labels: (n, 2) valence and arousal in [-1, 1].
         attributes: (n, k) level posteriors in [0, 1]; k may be 0.
         people: (n,) person of each face.
-        by_person: also use the labels of the person's other faces.
+        by_person: also use the person's other faces: their labels and their posteriors.
         power: t; 1 leaves the estimate as it is, more trusts it more, 0 is p(y) for everybody.
         bins: K, points of the grid.
         folds: of the cross-fitting, by person.
@@ -89,6 +90,8 @@ def label_prior(
         )
     y, c = labels.astype(np.float64), attributes.astype(np.float64)
     g = np.column_stack([gaussian_ranks(column) for column in y.T])
+    if by_person:
+        c = person_means(c, person)
     c = (c - c.mean(0)) / np.maximum(c.std(0), 1e-6)
     others = [_of_others(g, person)] if by_person else []
     x = np.column_stack([np.ones(len(g)), c, c**2, *others])

@@ -129,6 +129,15 @@ class Checkpoint:
                 spread,
             )
 
+    def read_out(self, expression: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """(B, 2) valence and arousal that the head reads from expression features (B, D), all detached.
+
+        Give draws of a sampled feature for the predictions that its certificate speaks of.
+        """
+        with torch.inference_mode():
+            given = torch.from_numpy(np.asarray(expression, np.float32)).to(self.device)
+            return self.network.head(given).clamp(-1.0, 1.0).double().cpu().numpy()  # type: ignore[no-any-return]
+
     def identity(self, crops: NDArray[np.uint8], retrieved: NDArray[np.float32] | None = None) -> Tensor:
         """(B, A, D) what detaching subtracts from these faces, to attach to others; see `predict`."""
         with torch.inference_mode():
@@ -197,6 +206,7 @@ def new_network(plan: Plan, size: int, pretrained: bool | str = False) -> Networ
         chosen.backbone, size, plan.attributes, chosen.dim, pretrained,
         form=chosen.form, embedding=plan.embedding, code=chosen.code,
         head=cast("Head", chosen.head),
+        levels=[len(plan.levels[a]) for a in plan.attributes] if chosen.attachment == "evidence" else (),
     )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def training_data(
     described: dict[str, Any] = {}
     if settings.decorrelate and table is not None:
         decorrelation = decorrelation_weights(
-            train.targets[rows], table.free[rows], train.subjects[rows], seed=settings.seed
+            train.targets[rows], table.free[rows], train.subjects[rows], by_person=True, seed=settings.seed
         )
         sample_weight[rows] = torch.from_numpy(decorrelation.values)
         described = {

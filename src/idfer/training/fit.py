@@ -37,6 +37,7 @@ def fit(
     retrieval: str | None = None,
     code: int | None = None,
     head: str | None = None,
+    attachment: str | None = None,
     terms: dict[str, Any] | None = None,
     epochs: int = Settings.epochs,
     batch_size: int = Settings.batch_size,
@@ -79,6 +80,8 @@ def fit(
         code: width of the sampled expression feature, 0 for no information budget; the method's own by
             default.
         head: of valence and arousal: {heads}; the method's own by default.
+        attachment: what attaching an attribute at run time adds: {attachments}. evidence is what it says of
+            the label, features its identity feature; the method's own by default.
         terms: settings of the method's objectives, e.g. --terms.beta 0.05; see `Terms` in its file.
         epochs: passes over the training faces.
         batch_size: faces per step.
@@ -110,7 +113,7 @@ def fit(
     """
     settings = Settings.of(
         method=method, backbone=backbone, pretrained=pretrained, use=use, form=form, retrieval=retrieval,
-        code=code, head=head, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
+        code=code, head=head, attachment=attachment, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
         weight_decay=weight_decay, size=size, margin=margin, detector=detector, dim=dim,
         augmentation=augmentation, decorrelate=decorrelate, holdout=holdout, seed=seed, precision=precision,
     )  # fmt: skip

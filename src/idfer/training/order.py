@@ -1,4 +1,4 @@
-"""Orders of training faces for methods that compare people within a batch."""
+"""Orders of training faces for methods that compare people within a batch, or want some faces more often."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def by_person(
     _, stretch = np.unique(np.stack([person, place // together]), axis=1, return_inverse=True)
     stretch = stretch.reshape(-1)
     return rows[np.argsort(rng.permutation(stretch.max() + 1)[stretch], kind="stable")]
+
+
+def drawn(rows: np.ndarray, probability: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As many rows, drawn with replacement.
+
+    Args:
+        rows: (n,) row numbers.
+        probability: (n,) of each; sums to 1.
+        rng: draws.
+    """
+    return rng.choice(rows, size=len(rows), p=probability / probability.sum())

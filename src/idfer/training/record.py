@@ -16,7 +16,7 @@ from idfer.files import atomic
 from idfer.training.settings import WIDEST, Settings
 from idfer.version import __version__
 
-FORMAT = 2  # raised whenever an older idfer could misread a run
+FORMAT = 3  # raised whenever an older idfer could misread a run
 CONFIG = "config.yaml"
 MOST_ATTRIBUTES = 1024
 _KEYS = frozenset({

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from idfer.catalogue import (
+    ATTACHMENTS,
     DEFAULT_METHOD,
     FORMS,
     HEADS,
@@ -42,6 +43,7 @@ class Settings:
         retrieval: of ID vectors.
         code: width of the sampled expression feature; 0 for none.
         head: of valence and arousal.
+        attachment: what attaching an attribute adds: its "evidence" of the label, or its "features".
         decorrelate: whether samples are weighted to make labels independent of retrieved attributes.
         terms: every setting of the method's objectives, by name.
         use: attributes to separate; None for all of the table.
@@ -66,6 +68,7 @@ class Settings:
     retrieval: str
     code: int
     head: str
+    attachment: str
     decorrelate: bool
     terms: Mapping[str, Any] = field(hash=False)
     use: tuple[str, ...] | None = None
@@ -187,6 +190,7 @@ class Settings:
                 _check_range(name, value, low, high)
         choices = {
             "form": ("residual form", FORMS), "retrieval": ("retrieval", RETRIEVALS), "head": ("head", HEADS),
+            "attachment": ("attachment", ATTACHMENTS),
             "precision": ("precision", PRECISIONS),
         }  # fmt: skip
         for name, (kind_name, known) in choices.items():
@@ -205,7 +209,8 @@ class Settings:
 
 _NUMBER = (float, int)
 _KINDS: Mapping[str, tuple[type, ...]] = {
-    "form": (str,), "retrieval": (str,), "code": (int,), "head": (str,), "decorrelate": (bool,),
+    "form": (str,), "retrieval": (str,), "code": (int,), "head": (str,),
+    "attachment": (str,), "decorrelate": (bool,),
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
     "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER, "detector": (str,),
     "dim": (int,), "augmentation": (bool,), "holdout": _NUMBER, "seed": (int,), "precision": (str,),

@@ -26,7 +26,7 @@ from idfer.training.augment import augment
 from idfer.training.checkpoint import damaged_state, load_state, save_state
 from idfer.training.data import TrainingData
 from idfer.training.optimizer_state import check_optimizer_state
-from idfer.training.order import by_person
+from idfer.training.order import by_person, drawn
 from idfer.training.settings import Settings
 from idfer.training.validation import Validation
 from idfer.types import Batch, Method
@@ -130,6 +130,8 @@ class Trainer:
         """Shuffled batches of row numbers; a last, smaller batch is left out."""
         rng = np.random.default_rng([self.settings.seed, epoch])
         shuffled = rng.permutation(self.data.rows)
+        if (sampling := getattr(self.method, "sampling", None)) is not None:  # a method's own wish
+            shuffled = drawn(self.data.rows, sampling.double().numpy(), rng)
         size = min(self.settings.batch_size, len(shuffled))
         if people := self.settings.entry.people_per_batch:
             shuffled = by_person(shuffled, self.data.subject.numpy(), max(2, size // people), rng)

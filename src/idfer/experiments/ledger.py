@@ -1,0 +1,213 @@
+"""The ledger: every reported run of a benchmark, so that seeds that were looked at are not reported again.
+
+A seed tells something new once. Whoever has seen its numbers may have chosen with them in view, so a second
+report on it has to say why. The ledger is a Markdown file, `history.md` beside the results: a section per
+report, oldest first, `## shift-2`, with lines `- key: value`; text between them is for readers.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from idfer.errors import IdferError, UsageError
+from idfer.files import atomic
+from idfer.version import __version__
+
+LEDGER = "history.md"
+TITLE = "# Reported runs"
+_KEYS = ("date", "commit", "command", "seeds", "tuned on", "headline", "changed since")
+_NEEDED = ("command", "seeds")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A reported run.
+
+    Attributes:
+        name: of the entry: the benchmark's file and a running number, "shift-2".
+        date: when, YYYY-MM-DD (UTC).
+        commit: of the code that ran.
+        command: that gives the numbers.
+        seeds: reported.
+        tuned_on: seeds that settings were chosen on.
+        headline: the main numbers.
+        changed: what changed since the report before, and why a seed is reported again where one is.
+    """
+
+    name: str
+    date: str
+    commit: str
+    command: str
+    seeds: tuple[int, ...]
+    tuned_on: tuple[int, ...]
+    headline: str
+    changed: str
+
+    @property
+    def benchmark(self) -> str:
+        """The results' name: `shift` of `shift-2`."""
+        return self.name.rpartition("-")[0]
+
+    def text(self) -> str:
+        """Its section."""
+        seeds, tuned = (", ".join(map(str, numbers)) for numbers in (self.seeds, self.tuned_on))
+        values = self.date, self.commit, f"`{self.command}`", seeds, tuned, self.headline, self.changed
+        lines = [f"- {key}: {' '.join(value.split())}" for key, value in zip(_KEYS, values, strict=True)]
+        return "\n".join([f"## {self.name}", "", *lines]) + "\n"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The reported runs in one folder.
+
+    Attributes:
+        path: of the file, which may not exist yet.
+        entries: oldest first.
+    """
+
+    path: Path
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def beside(cls, results: Path) -> Ledger:
+        """The ledger of a folder of results; empty where there is none.
+
+        Raises:
+            IdferError: it cannot be read, or an entry lacks its command or seeds.
+        """
+        path = results / LEDGER
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return cls(path, ())
+        except (OSError, ValueError) as error:
+            raise IdferError(f"{path}: cannot be read ({error}); restore it from the repository.") from error
+        sections = text.split("\n## ")[1:]
+        return cls(path, tuple(_read(path, section) for section in sections))
+
+    def of(self, benchmark: str) -> list[Entry]:
+        """Reports of one benchmark, oldest first."""
+        return [entry for entry in self.entries if entry.benchmark == benchmark]
+
+    def check_fresh(self, benchmark: str, seeds: Sequence[int], command: str, again: str) -> None:
+        """Refuse seeds that this benchmark has reported before, unless it is told why.
+
+        The very command of the last report may run again: `enter` finds out whether it says the same.
+
+        Raises:
+            UsageError: a seed was reported or tuned on before; the message names the report.
+        """
+        if again or (self.of(benchmark) and self.of(benchmark)[-1].command == command):
+            return
+        for entry in reversed(self.of(benchmark)):
+            for what, looked_at in (("reported", entry.seeds), ("tuned on", entry.tuned_on)):
+                if used := sorted(set(seeds) & set(looked_at)):
+                    raise UsageError(
+                        f"seed {used[0]} was {what} before ({entry.name} in {self.path}), so this would be "
+                        "no "
+                        'fresh evidence: choose other --seeds, say why with --again "reason", or look at it '
+                        "as --development true."
+                    )
+
+    def enter(
+        self,
+        benchmark: str,
+        command: str,
+        seeds: Sequence[int],
+        tuned_on: Sequence[int],
+        headline: str,
+        again: str,
+    ) -> Entry:
+        """Write a report down; one that the ledger's last is already (command and numbers) is not repeated.
+
+        Raises:
+            UsageError: the last report's command gave other numbers and nobody said why.
+            IdferError: the file cannot be written.
+        """
+        before = self.of(benchmark)
+        if before and (before[-1].command, before[-1].headline) == (command, headline):
+            return before[-1]
+        if before and before[-1].command == command and not again:
+            raise UsageError(
+                f"the command of {before[-1].name} ({self.path}) gives other numbers now: {headline}. "
+                "Nothing "
+                'was written and every trial is kept; to report them, say what changed with --again "reason".'
+            )
+        since = changes_since(before[-1] if before else None)
+        entry = Entry(
+            f"{benchmark}-{len(before) + 1}", today(), commit_of_code(), command, tuple(seeds),
+            tuple(tuned_on), headline, f"reported again: {again}; {since}" if again else since,
+        )  # fmt: skip
+        text = self.path.read_text(encoding="utf-8").rstrip() if self.path.is_file() else TITLE
+        with atomic(self.path) as temporary:
+            temporary.write_text(f"{text}\n\n{entry.text()}", encoding="utf-8")
+        return entry
+
+
+def today() -> str:
+    """YYYY-MM-DD, UTC."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def commit_of_code() -> str:
+    """The commit that this code is of, with a word where files differ from it; else its version."""
+    head = _git("rev-parse", "--short", "HEAD")
+    if not head or not _git("ls-files", "--", __file__):  # installed inside somebody else's repository
+        return f"idfer {__version__}, not from a repository"
+    return head + (" with changes not committed" if _git("status", "--porcelain", "--", ".") else "")
+
+
+def changes_since(entry: Entry | None) -> str:
+    """What changed since a report, as far as the repository tells."""
+    if entry is None:
+        return "the first report of this benchmark"
+    start = entry.commit.split()[0]
+    count = _git("rev-list", "--count", f"{start}..HEAD", "--", ".")
+    if not count:
+        return f"not told; the report before is {entry.name}"
+    return f"{count} commits to src/idfer since {entry.name} (`git log {start}.. -- src/idfer`)"
+
+
+def _git(*words: str) -> str:
+    """What git says of the folder this package lies in; "" where it says nothing."""
+    command = ["git", "-C", str(Path(__file__).parent.parent), *words]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _read(path: Path, section: str) -> Entry:
+    name, *lines = section.splitlines()
+    values: Mapping[str, str] = {
+        key: value
+        for line in lines
+        if line.startswith("- ")
+        for key, _, value in [line[2:].partition(": ")]
+        if key in _KEYS
+    }
+    for key in _NEEDED:
+        if not values.get(key):
+            raise IdferError(f"{path}: {name.strip()} has no line `- {key}: ...`; write it again.")
+    return Entry(
+        name.strip(),
+        values.get("date", ""),
+        values.get("commit", ""),
+        values["command"].strip("`"),
+        _seeds(path, name, values["seeds"]),
+        _seeds(path, name, values.get("tuned on", "")),
+        values.get("headline", ""),
+        values.get("changed since", ""),
+    )
+
+
+def _seeds(path: Path, name: str, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise IdferError(f"{path}: {name.strip()} names seeds {text!r}; write whole numbers, 11, 12, 13.")
+    return tuple(map(int, parts))

@@ -164,10 +164,9 @@ def _predictions(
 
 
 def _probed_features(answers: Answers, part: Manifest, controls: bool) -> dict[str, NDArray[np.float32]]:
-    """What is probed: the model's features, or its prediction where it shows none, and the labels."""
+    """What is probed: the model's features, its prediction (in which identity does harm), and the labels."""
     features = dict(answers.features)
-    if not features:
-        features["prediction"] = answers.valence_arousal[answers.feature_rows].astype(np.float32)
+    features["prediction"] = answers.valence_arousal[answers.feature_rows].astype(np.float32)
     if controls:
         features["labels"] = part.targets[answers.feature_rows]
     return features

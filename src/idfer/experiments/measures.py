@@ -38,7 +38,7 @@ class Measure:
 
 def _leak(target: str, feature: str) -> Measure:
     title = f"leak {target}" + (" (mean)" if feature == "mean" else "")
-    probe = "verification" if target == "identity" else "mlp"
+    probe = "verification" if target == "identity" else "nonlinear"
     return Measure(title, False, {"measure": "leak", "of": target, "feature": feature, "probe": probe}, True)
 
 

@@ -24,7 +24,7 @@ class Score:
         of: a dimension ("valence", "arousal", "mean"), an attribute ("age"), what leaks, or what took time.
         feature: "sampled" or "mean" where it leaks; what was attached: "detached" (nothing), "attached" (all
             attributes), "attached age"; of a CCC also "sampled", or "" for the prediction as it is.
-        probe: that reads it: "linear", "mlp" or "verification".
+        probe: that reads it: "linear", "nonlinear" or "verification".
     """
 
     measure: str

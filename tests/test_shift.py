@@ -99,7 +99,8 @@ def _check_files(results: Path) -> None:
     options = "--methods erm,oracle,idfer --seeds 1,2 --tune_seeds 101 --epochs 1,2 --size tiny"
     assert found["command"] == f"idfer benchmark shift {options}"
     wanted = {"gap_closed", "rate", "drift", "seeds", "matched_ccc", "balanced_ccc", "reversed_ccc"}
-    wanted |= {f"leak_{m}{t}" for m in ("", "mean_", "prediction_") for t in ("gender", "age", "skin", "identity")}
+    leaking = ("gender", "age", "skin", "identity")
+    wanted |= {f"leak_{m}{t}" for m in ("", "mean_", "prediction_") for t in leaking}
     wanted |= {f"effect_{a}_{d}" for a in ("age", "gender", "skin") for d in ("valence", "arousal")}
     wanted |= {"person_ratio", "interaction_ratio"} | set(OF_OURS)
     (longer,) = found["lengths"].items()

@@ -80,7 +80,7 @@ def test_a_model_that_is_none_of_ours_is_evaluated_as_it_is(squares: Manifest, t
     found = measure(Bare(), squares, splits=["train"], progress=False, replicates=50)
     ccc = found.accuracy.query("metric == 'ccc' and dimension == 'mean'")["value"].item()
     assert ccc > 0.9
-    assert set(found.features) == {"halves", "labels"}
+    assert set(found.features) == {"halves", "prediction", "labels"}
     assert found.metrics["run"] == {
         "name": "bare", "path": "", "method": "Bare", "attributes": [], "config": {},
     }  # fmt: skip

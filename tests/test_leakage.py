@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from idfer.errors import IdferError
+from idfer.evaluation.curvature import whiten
 from idfer.evaluation.leakage import Target, leakage, probe
-from idfer.evaluation.probes import _leading, discriminant, fit_probes
+from idfer.evaluation.probes import fit_probes
+from idfer.evaluation.ridge import discriminant
 from idfer.evaluation.verification import _whitened, verification
 
 PEOPLE, EACH, WIDTH = 80, 6, 16
@@ -25,20 +27,72 @@ def world(seed=0, people=PEOPLE, each=EACH):
 def test_linear_leakage_is_found_by_both_probes():
     attribute, subjects, features, _rng = world()
     features[:, :4] += np.outer(attribute[subjects] - 0.5, [4, -3, 2, 3])
-    for kind in ("linear", "mlp"):
+    for kind in ("linear", "nonlinear"):
         found = probe(features, attribute[subjects], subjects, kind)
         assert found.low > 0.5 and found.low < found.score < found.high <= 1
         assert abs(found.chance) < 0.15
 
 
-def test_nonlinear_leakage_is_found_by_the_mlp_alone():
-    attribute, subjects, features, rng = world()
-    features[:, 0] = 2 * rng.choice([-1, 1], len(features)) * (attribute[subjects] + 0.2)
-    assert probe(features, attribute[subjects], subjects, "linear").score < 0.1
-    assert probe(features, attribute[subjects], subjects, "mlp").low > 0.3
+def planted(how: str, width: int, people: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An attribute (S,), people (N,) and normal features (N, D) that tell it by no linear function."""
+    rng = np.random.default_rng(0)
+    attribute, subjects = rng.uniform(size=people), np.repeat(np.arange(people), 10)
+    value, sign = attribute[subjects], rng.choice([-1, 1], 10 * people)
+    x = rng.normal(size=(len(subjects), width))
+    if how == "product":
+        x[:, 1] = np.sign(x[:, 0]) * 3.4 * (value - 0.5) + 0.3 * rng.normal(size=len(x))
+        return attribute, subjects, x
+    u = np.eye(width)[0]
+    if how != "magnitude":  # of a direction that no coordinate and no large variance shows
+        u = rng.normal(size=width)
+        u /= np.linalg.norm(u)
+    x += np.outer(2 * sign * (value + 0.2) - x @ u, u)
+    if how == "small variance":
+        x = (x - 0.95 * np.outer(x @ u, u)) * np.geomspace(1, 0.1, width)
+    return attribute, subjects, x
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("how", ["magnitude", "direction", "small variance", "product"])
+def test_leaks_that_no_linear_probe_sees_are_found_at_every_width(how):
+    """The table of `idfer.evaluation.leakage`, with a margin."""
+    least = {2: 0.95, 8: 0.95, 16: 0.9, 32: 0.85, 128: 0.6}
+    if how == "product":
+        least = {2: 0.7, 8: 0.6, 16: 0.6, 32: 0.55, 128: 0.5}
+    for width, score in least.items():
+        attribute, subjects, x = planted(how, width, 500)
+        assert probe(x, attribute[subjects], subjects, "linear").score < 0.02, width
+        found = probe(x, attribute[subjects], subjects, "nonlinear")
+        assert found.score > score and found.low > score - 0.1, width
+        assert abs(found.chance) < 0.02, width
+
+
+@pytest.mark.parametrize("how", ["magnitude", "product"])
+def test_fewer_people_suffice_for_narrow_features(how):
+    for width, score in {2: 0.6, 8: 0.6, 16: 0.55, 32: 0.4}.items():
+        attribute, subjects, x = planted(how, width, 100)
+        assert probe(x, attribute[subjects], subjects, "nonlinear").score > score, width
+
+
+@pytest.mark.parametrize("people", [30, 300])
+def test_noise_leaks_nothing_at_any_width(people):
+    for width in (2, 8, 32, 128):
+        attribute, subjects, _ = planted("magnitude", 2, people)
+        x = np.random.default_rng(width).normal(size=(len(subjects), width))
+        levels = np.where(attribute > 0.5, "high", "low")[subjects]
+        of_number = probe(x, attribute[subjects], subjects, "nonlinear")
+        assert -0.15 < of_number.score < (0.08 if people == 30 else 0.01) and of_number.low <= 0, width
+        of_level = probe(x, levels, subjects, "nonlinear")
+        assert abs(of_level.score) < (0.2 if people == 30 else 0.08), width
+
+
+def test_a_level_told_by_curvature_is_found():
+    attribute, subjects, x = planted("direction", 32, 200)
+    levels = np.array(["young", "middle", "older"])[np.digitize(attribute, [0.33, 0.67])][subjects]
+    assert probe(x, levels, subjects, "linear").score < 0.1
+    assert probe(x, levels, subjects, "nonlinear").low > 0.4
+
+
+@pytest.mark.parametrize("kind", ["linear", "nonlinear"])
 def test_features_that_know_the_person_but_not_the_attribute_do_not_leak_it(kind):
     """The trap: each person's rows share a code, so a row-wise split reads the attribute perfectly."""
     attribute, subjects, features, rng = world(seed=3)
@@ -51,7 +105,7 @@ def test_features_that_know_the_person_but_not_the_attribute_do_not_leak_it(kind
     assert verification(features, subjects).auc > 0.95
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("kind", ["linear", "nonlinear"])
 def test_independent_features_score_chance_in_every_world(kind):
     scores = []
     for seed in range(3):
@@ -63,7 +117,7 @@ def test_independent_features_score_chance_in_every_world(kind):
     assert abs(np.mean(scores)) < 0.05
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("kind", ["linear", "nonlinear"])
 def test_levels_are_scored_above_measured_chance(kind):
     attribute, subjects, features, rng = world(people=100)
     levels = np.array(["young", "middle", "older"])[np.digitize(attribute, [0.5, 0.8])][subjects]  # unequal
@@ -91,7 +145,7 @@ def test_verification_knows_people_and_reports_chance_otherwise():
     assert verification(coded, subjects).low > 0.8
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("kind", ["linear", "nonlinear"])
 def test_inner_choices_are_judged_on_people_not_fitted_to(kind):
     """Features that name the person: whoever was fitted to is predicted perfectly, a stranger not at all."""
     attribute, subjects, _, _ = world()
@@ -162,9 +216,11 @@ def test_wide_and_constant_features_are_no_trouble():
     attribute, subjects, features, rng = world(people=40)
     wide = np.concatenate([features, rng.normal(size=(len(features), 400)), np.ones((len(features), 3))], 1)
     wide[:, 5] += 6 * attribute[subjects]
-    for kind in ("linear", "mlp"):
+    for kind in ("linear", "nonlinear"):
         assert probe(wide, attribute[subjects], subjects, kind).score > 0.1
-    assert probe(np.zeros((len(features), 4)), attribute[subjects], subjects, "mlp").score == pytest.approx(0)
+    assert probe(
+        np.zeros((len(features), 4)), attribute[subjects], subjects, "nonlinear"
+    ).score == pytest.approx(0)
 
 
 @pytest.mark.parametrize(("rows", "width"), [(60, 12), (40, 90)])
@@ -179,14 +235,12 @@ def test_whitening_is_the_explicit_map_whichever_side_is_longer(rows: int, width
     np.testing.assert_allclose(mapped @ mapped.T, explicit @ explicit.T, rtol=1e-9)
 
 
-def test_leading_components_are_those_of_the_full_decomposition() -> None:
+@pytest.mark.parametrize(("rows", "width"), [(60, 12), (40, 90)])
+def test_whitened_components_are_uncorrelated_and_of_one_spread(rows: int, width: int) -> None:
     rng = np.random.default_rng(1)
-    x, others = rng.normal(size=(50, 400)), rng.normal(size=(9, 400))
-    few, few_others = _leading(x, others)
-    assert few.shape == (50, 256)
-    within = np.linalg.svd(x, full_matrices=False)[2].T  # (400, 50): all directions of 50 rows
-    scale = 256 / 400
-    np.testing.assert_allclose(few @ few.T, scale * x @ x.T, rtol=1e-8, atol=1e-8)
-    np.testing.assert_allclose(
-        few_others @ few.T, scale * others @ within @ within.T @ x.T, rtol=1e-7, atol=1e-7
-    )
+    x = rng.normal(size=(rows, width)) * np.geomspace(1, 0.1, width)
+    w, others = whiten(x, x[:9])
+    assert w.shape == (rows, min(width, rows // 4))
+    np.testing.assert_allclose(w[:9], others, atol=1e-9)
+    np.testing.assert_allclose(np.cov(w.T, ddof=0), np.eye(w.shape[1]), atol=0.1)
+    assert abs(np.corrcoef(w[:, 0], (x - x.mean(0)) @ np.linalg.svd(x - x.mean(0))[2][0])[0, 1]) > 0.999

@@ -93,7 +93,7 @@ def test_metrics_json_is_strict_json_with_the_measured_numbers(written):
     value = stored["accuracy"]["matched"]["arousal"]["ccc"]["value"]
     assert value == pytest.approx(float(ccc(part["arousal"], part["predicted_arousal"])))
     probes = pd.DataFrame(stored["leakage"]["probes"])
-    assert {"expression", "backbone", "untrained backbone", "labels"} == set(probes["features"])
+    assert {"expression", "backbone", "untrained backbone", "labels", "prediction"} == set(probes["features"])
     assert stored["leakage"]["splits"] == ["balanced"] and stored["leakage"]["rows"] == 47
     skin = probes[(probes["target"] == "skin") & (probes["features"] == "backbone")]
     assert (skin["source"] == "ground truth").all() and (skin["score"] > 0.5).all()  # brightness
@@ -132,7 +132,7 @@ def test_retrieved_attributes_are_probed_where_there_is_no_ground_truth(run, fac
     found = measure(run, manifest, table, ["matched"], controls=False, device="cpu", progress=False)
     source = found.leakage.set_index("target")["source"].to_dict()
     assert source["hat"] == "retrieved with builtin" and source["skin"] == "ground truth"
-    assert set(found.leakage["features"]) == {"expression", "backbone"}
+    assert set(found.leakage["features"]) == {"expression", "backbone", "prediction"}
     assert found.metrics["leakage"]["splits"] == ["matched"]
 
 
@@ -215,7 +215,7 @@ def test_with_a_budget_the_sample_and_its_mean_are_probed_and_the_mean_predicts(
     manifest = Manifest.read(faces)
     kwargs = {"controls": False, "device": "cpu", "progress": False}
     found = measure(budgeted, manifest, **kwargs)
-    assert list(found.features) == ["expression", "expression mean", "backbone"]
+    assert list(found.features) == ["expression", "expression mean", "backbone", "prediction"]
     assert set(found.leakage["features"]) == set(found.features)
     sample, mean = found.features["expression"], found.features["expression mean"]
     checkpoint = load_checkpoint(budgeted)

@@ -116,7 +116,7 @@ def test_gap_closed_by_hand() -> None:
 
 def test_values_are_by_seed_and_leaks_below_chance_are_chance() -> None:
     def row(seed: int, leak: float | None) -> Row:
-        return Row("a", seed, [Score("leak", leak, of="age", feature="sampled", probe="mlp")])
+        return Row("a", seed, [Score("leak", leak, of="age", feature="sampled", probe="nonlinear")])
 
     table = [row(2, -0.3), row(1, 0.2), row(3, None)]
     np.testing.assert_array_equal(values(table, "a", "leak_age"), [0.2, 0.0, np.nan])

@@ -84,7 +84,10 @@ NETWORK: Mapping[str, Any] = MappingProxyType(
 """What a network is unless its method or a user says otherwise."""
 
 
-_IDFER: Ranges = {"terms.prior_power": Choice(1.0, 1.2, 1.4, 1.7), "terms.information": Range(0.5, 2)}
+_IDFER: Ranges = {
+    "terms.prior_power": Choice(1.0, 1.2, 1.4, 1.7), "terms.information": Range(0.3, 3),
+    "terms.va_late": Range(0.1, 1.5),
+}  # fmt: skip
 
 _STEPS = Choice(True, False)  # as the authors' code has it, or both losses in one step, at half the cost
 _ADVERSARY: Ranges = {"terms.weight": Range(0.01, 1)}

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from idfer.evaluation.bootstrap import Array, by_subject, interval, resample
-from idfer.evaluation.probes import People, check_features, check_people, deal, standardise
+from idfer.evaluation.probes import check_features, check_people, deal
+from idfer.evaluation.ridge import People, standardise
 
 _FOLDS = 5
 _SHRINK = 0.1  # of the spread within people towards a sphere: rare directions are not trusted

@@ -133,7 +133,8 @@ def summary(evaluations: Sequence[Evaluation]) -> str:
         for split in TESTS:
             value, low, high = (scores[column][split] for column in ("value", "low", "high"))
             row[f"CCC {split}"] = f"{value:.3f} [{low:.3f}, {high:.3f}]"
-        leaks = evaluation.leakage.query("features == 'expression' and kind == 'mlp'").set_index("target")
+        found = evaluation.leakage.query("features == 'expression' and kind == 'nonlinear'")
+        leaks = found.set_index("target")
         rows.append(row | {f"leak {name}": f"{leaks.loc[name, 'score']:.2f}" for name in leaks.index})
     table = pd.DataFrame(rows).set_index("method").T
     return table.to_string()

@@ -25,7 +25,7 @@ from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.progress import bar
 
-FORMAT = 2  # raised whenever an older result would not be computed again as it was
+FORMAT = 3  # raised whenever an older result would not be computed again as it was
 JOBS = "jobs"
 
 

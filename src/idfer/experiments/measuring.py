@@ -101,7 +101,13 @@ def drift(said: Answers, changed: Answers, faces: Manifest, others: Manifest) ->
 
 
 def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
-    """Probes on the balanced faces; where nothing is sampled both features are one and probed once."""
+    """Probes of the feature and of the prediction; where nothing is sampled both features are one.
+
+    Args:
+        said: what the model says of the faces.
+        faces: of people whose labels are independent of them.
+        seed: of the probes.
+    """
     from idfer.evaluation.forward import EXPRESSION
     from idfer.evaluation.leakage import Target, leakage
     from idfer.synthetic.factors import PREFIX
@@ -112,29 +118,26 @@ def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
     features: dict[str, NDArray[np.float32]] = {"mean": said.mean}
     if said.rate is not None:
         features = {"sampled": said.feature(EXPRESSION), "mean": said.mean}
+    features["prediction"] = said.valence_arousal.astype(np.float32)
     scores = []
     for leak in leakage(features, targets, faces.subjects, seed=seed).to_dict("records"):
         verified = leak["kind"] == "verification"
         # identity: AUC of verification; both are put on the scale of the score
         chance = 2 * leak["chance"] - 1 if verified else leak["chance"]
-        for feature in [leak["features"]] if said.rate is not None else ["sampled", "mean"]:
+        alone = said.rate is None and leak["features"] == "mean"
+        for feature in ["sampled", "mean"] if alone else [leak["features"]]:
             where = {"of": leak["target"], "feature": feature, "probe": leak["kind"]}
             scores += [Score("leak", leak["score"], **where), Score("chance", chance, **where)]
     return scores
 
 
-def certificate(said: Answers, faces: Manifest, read: Reader, seed: int) -> list[Score]:
-    """What a draw of the feature carries, and what it is still good for.
+def certificate(said: Answers, faces: Manifest, seed: int) -> list[Score]:
+    """What a draw of the feature carries, in nats: the rate and the residual beyond the label.
 
-    The rate and the conditional residual in nats, and accuracy of the *sampled* prediction, so that leakage
-    and accuracy can be of the same feature. None where nothing is sampled.
+    None where nothing is sampled.
     """
     rate = None if said.rate is None else float(said.rate.mean())
-    return [
-        Score("rate", rate),
-        Score("residual", _residual(said, faces, seed)),
-        *_sampled(said, faces, read.checkpoint),
-    ]
+    return [Score("rate", rate), Score("residual", _residual(said, faces, seed))]
 
 
 def _residual(said: Answers, faces: Manifest, seed: int) -> float | None:
@@ -146,8 +149,8 @@ def _residual(said: Answers, faces: Manifest, seed: int) -> float | None:
     return float(residual_nats(said.mean, said.spread, faces.targets, faces.subjects, seed).mean())
 
 
-def _sampled(said: Answers, faces: Manifest, checkpoint: Checkpoint) -> list[Score]:
-    """Accuracy on the balanced faces of one draw of the feature."""
+def sampled(said: Answers, faces: Manifest, checkpoint: Checkpoint) -> list[Score]:
+    """Accuracy of predictions from one draw of the feature, which the certificate speaks of."""
     from idfer.evaluation.forward import EXPRESSION
 
     if said.rate is None:

@@ -21,6 +21,7 @@ RHO = 0.7
 TESTS = {"matched": RHO, "balanced": 0.0, "reversed": -RHO}
 CHANGED = "changed"  # split: row by row the `balanced` expressions on other people's faces
 CROSS = "cross"  # split: every test person with every one of some expressions
+PROBED = "probed"  # split of `correlation`: many unseen people, labels independent of them, for the probes
 SHIFTED, ORACLE = "shifted", "oracle"  # folders of a world: with the shift, and without
 CORRELATION = "correlation"  # the protocol of this file; `idfer.experiments.protocols` has it and others
 
@@ -34,13 +35,15 @@ class Protocol:
         val: the same for held-out people of the training distribution (scored for the log only).
         test: the same for each test split.
         cross: people and expressions of the full cross.
+        probed: people and images per person that probes are trained and tested on.
         size: image side in pixels.
     """
 
     train: tuple[int, int] = (150, 40)
     val: tuple[int, int] = (30, 10)
     test: tuple[int, int] = (100, 10)
-    cross: tuple[int, int] = (100, 12)
+    cross: tuple[int, int] = (100, 20)
+    probed: tuple[int, int] = (500, 4)
     size: int = 64
 
 
@@ -50,7 +53,7 @@ def sized(size: str) -> tuple[Protocol, dict[str, Any]]:
     Held-out people are many, for they choose between settings.
     """
     if size == "tiny":
-        protocol = Protocol(train=(24, 8), val=(16, 5), test=(16, 5), cross=(12, 4), size=32)
+        protocol = Protocol(train=(24, 8), val=(16, 5), test=(16, 5), cross=(12, 4), probed=(24, 4), size=32)
         return protocol, {"epochs": 1, "batch_size": 32, "size": 32}
     return Protocol(val=(60, 20)), {}
 
@@ -83,7 +86,8 @@ def write_world(
     """Draw all that a benchmark needs of one seed: a folder for each level of a protocol and the oracle.
 
     Each holds `train` and `val`. That of the first level (OUT/shifted where there is one level) also has the
-    protocol's test splits, `changed` for counterfactual drift, and `cross`. OUT/oracle is without the shift.
+    protocol's test splits, `changed` for counterfactual drift, and `cross`; of `correlation` also `probed`.
+    OUT/oracle is without the shift.
 
     Args:
         protocol: the sizes.
@@ -102,6 +106,7 @@ def write_world(
     from idfer.experiments.protocols.design import load_design
     from idfer.synthetic.cross import cross
     from idfer.synthetic.dataset import write_splits
+    from idfer.synthetic.factors import sample
 
     asked = load_design(design)
     world = asked.draw(protocol, seed)
@@ -109,6 +114,8 @@ def write_world(
     parts[asked.home] |= world.tests
     parts[asked.home][CHANGED] = other_people(world.tests[asked.balanced], seed)
     parts[asked.home][CROSS] = cross(*protocol.cross, seed=3 * seed + 2)
+    if design == CORRELATION:
+        parts[asked.home][PROBED] = sample(*protocol.probed, None, 3 * seed + 2)
     return {
         name: write_splits(splits, out / name, size=protocol.size, seed=seed, progress=progress)
         for name, splits in parts.items()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from idfer.experiments.jobs import Job, Workers, run_jobs
-from idfer.experiments.protocol import CHANGED, CORRELATION, Protocol
+from idfer.experiments.protocol import CHANGED, CORRELATION, PROBED, Protocol
 from idfer.experiments.protocols.design import load_design
 from idfer.experiments.scores import Score
 
@@ -187,8 +187,11 @@ def trial(
         scores += measuring.drift(balanced, read(changed, table), people, changed)
         scores += measuring.invariance(faces, table, read, [factor for factor, _ in asked.shortcuts])
     if measure == "all":
-        scores += measuring.leaks(balanced, people, seed)
-        scores += measuring.certificate(balanced, people, read, seed)
+        many = faces.select(PROBED if PROBED in faces.splits else asked.balanced)
+        probed = read(many, table)
+        scores += measuring.leaks(probed, many, seed)
+        scores += measuring.certificate(probed, many, seed)
+        scores += measuring.sampled(balanced, people, checkpoint)
         scores += measuring.attached(tests, table, read)
     scores.append(Score("seconds", trained - start, of="fit"))
     scores.append(Score("seconds", time.monotonic() - trained, of="measuring"))

@@ -15,8 +15,10 @@ and their weights are ours [ours], chosen on development people (docs/method.md)
 
 - L_VA reads the mean feature: the noise belongs to the certificate, and a correlation of noisy predictions
   would pay for it twice.
-- identity in p(y | id) is what CLIP retrieved and, with `person`, the labels of the person's other faces;
-  `prior_power` > 1 sharpens it, since retrieval is noisy and features can read identity better than it does.
+- identity in p(y | id) is what CLIP retrieved and, with `person`, averaged over the person's faces, beside
+  the labels of the others. `prior_power` > 1 sharpens it: a margin, for a face of an unseen person is read
+  less well than those trained on, and what is read less well leans on what goes with it. With it the
+  information is no bound any more: the opposite of a shortcut may earn a little.
 - w = ŵ^τ(t), ŵ the decorrelation weights. τ rises over [ramp_from, ramp_to] of the steps: features form
   from all faces first, for weights cost most of the effective sample (deferral: Cao et al. 2019,
   arXiv:1906.07413).
@@ -67,7 +69,8 @@ class Idfer:
             prior_power: sharpening t of p(y | identity) (`statistics/label_prior.py`).
             residual: ρ, weight of the conditional information budget (networks with a code).
             rate: b, weight of the information budget (networks with a code).
-            rate_to: share of the steps over which ρ and b rise from 0.
+            budget_to: share of the steps over which ρ and b rise from 0. Over all of them: features form
+                first and forget afterwards.
             alpha: α, weight of what ties identity features to what was retrieved.
             beta: β, weight of the penalty between z_exp and retrieved attributes.
             estimator: of that term, a name of `idfer.objectives.ESTIMATORS`, or a class of one's own as
@@ -83,9 +86,9 @@ class Idfer:
         information: float = 1.0
         person: bool = True
         prior_power: float = 1.4
-        residual: float = 0.03
+        residual: float = 0.15
         rate: float = 0.0
-        rate_to: float = 0.3
+        budget_to: float = 1.0
         alpha: float = 0.1
         beta: float = 0.0
         estimator: str = "club"
@@ -97,7 +100,7 @@ class Idfer:
         def __post_init__(self) -> None:
             within(self, 0, inf, "va", "va_late", "information", "prior_power", "alpha", "beta")
             within(self, 0, inf, "residual", "rate")
-            within(self, 0, 1, "rate_to", "attach", "ramp_from", "ramp_to")
+            within(self, 0, 1, "budget_to", "attach", "ramp_from", "ramp_to")
             within(self, 1, inf, "critic_steps")
             if not self.va and not self.information:
                 raise UsageError("--terms.va and --terms.information are both 0: nothing would be learned.")
@@ -122,7 +125,6 @@ class Idfer:
             posterior = self.levels(facts.posterior.to(fabric.device)).cpu().numpy()
             averaged = person_means(posterior.reshape(len(posterior), -1), facts.subject.numpy())
             network.evidence.take(label_evidence(facts.target.numpy(), averaged.reshape(posterior.shape)))
-            self.averaged = torch.from_numpy(averaged).float().to(fabric.device)
         adam, self.schedule = optimiser(
             nn.ModuleDict({"network": network, "bounds": self.bounds}), self.budget
         )
@@ -171,9 +173,6 @@ class Idfer:
             told = self.network.evidence.log_levels(prediction.identity.float())
             entropy = -(self.levels(batch.posterior) * told.clamp_min(-30)).sum(-1).mean()
             loss, logged["levels"] = loss + terms.alpha * entropy, entropy
-            self.network.offsets.measure(
-                prediction.mean, batch.target, told.exp().flatten(1), self.averaged[batch.row]
-            )
         if terms.information:
             known = self.log_p[batch.row.to(self.log_p.device)]
             information = conditional_information(
@@ -181,7 +180,7 @@ class Idfer:
             ).mean()
             loss, logged["information"] = loss - terms.information * information, information
         if prediction.log_variance is not None:
-            budget = self._ramp(0, terms.rate_to)
+            budget = self._ramp(0, terms.budget_to)
             mean, log_variance = prediction.mean.float(), prediction.log_variance
             logged["rate"] = rate(mean, log_variance).mean()
             loss = loss + terms.rate * budget * logged["rate"]

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from idfer.errors import unknown
 from idfer.models.backbone import create_backbone, feature_width
 from idfer.models.evidence import Evidence
-from idfer.models.offsets import Offsets
 from idfer.models.residual import residual_modules
 from idfer.types import Prediction
 
@@ -69,7 +68,6 @@ class Network(nn.Module):
         )
 
         self.evidence = Evidence(tuple(levels), dim) if levels else None
-        self.offsets = Offsets(len(levels) * max(levels), self.dim) if levels else None
 
     def strength(self, detach: Sequence[str] | Mapping[str, float] | None = None) -> Tensor:
         """m (1, A) for the attributes to detach; None detaches all, [] none, a mapping gives strengths.
@@ -131,9 +129,6 @@ class Network(nn.Module):
             expression = mean
             if self.training if sample is None else sample:
                 expression = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        if self.offsets is not None and self.evidence is not None and not self.training:
-            offset = self.offsets(self.evidence.log_levels(identity.float()).exp().flatten(1))
-            expression, mean = expression - offset, mean - offset
         valence_arousal = self.head(expression)
         if self.evidence is not None and not self.training:
             own = ((1 - m)[..., None] * self.evidence(identity)).sum(1)

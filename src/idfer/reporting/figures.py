@@ -29,10 +29,10 @@ _WORDS = (
     ("sad, tired", -1, -1),
     ("calm, content", 1, -1),
 )
-_FEATURES = ("expression", "expression mean")  # first in a panel; controls come last
+_FEATURES = ("expression", "expression mean", "prediction")  # first in a panel; controls come last
 _PROBES = {
     "linear": "linear probe",
-    "mlp": "linear + network probe (number at the right)",
+    "nonlinear": "linear + nonlinear probe (number at the right)",
     "verification": "telling unseen people apart",
 }
 # What the page calls these colours: see `:root` in templates/report.css.
@@ -254,9 +254,9 @@ def panel(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _bar(axis: Axes, row: int, line: dict[Any, Any]) -> None:
-    """One probe's score in a leakage panel; linear and network probe share a row."""
+    """One probe's score in a leakage panel; linear and nonlinear probe share a row."""
     thick = 0.8 / (1 if line["kind"] == "verification" else 2)
-    at = row + {"linear": -thick / 2, "mlp": thick / 2}.get(line["kind"], 0.0)
+    at = row + {"linear": -thick / 2, "nonlinear": thick / 2}.get(line["kind"], 0.0)
     colour = COLOURS[2 + list(_PROBES).index(line["kind"])]
     control = line["features"] not in (*_FEATURES, "backbone")
     axis.barh(

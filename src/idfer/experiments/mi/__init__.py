@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from idfer.experiments.mi.tasks import Tasks
 
 _KEY = ("estimator", "d", "mi", "transform", "seed", "steps", "batch_size")
+_SHIPPED_KEY = ("estimator", "width", "people", "seed", "steps", "batch_size")
 DIMS, AMOUNTS = "1,4,16,64", "0,1,2,4,6,8,10"
 TRANSFORMS = "none,cubic,half_cube,asinh,uniform,spiral"
 
@@ -28,18 +30,22 @@ def benchmark_mi(
     steps: int = 500,
     batch_size: int = 128,
     seeds: list[int] | str = "0",
+    shipped: bool = True,
     device: str = "cpu",
     progress: bool = True,
 ) -> str:
     """Compare mutual-information estimators with the truth: every dimension x amount x transform.
 
-    Each estimator's critic is fitted on fresh samples and judged on samples of its own. Writes mi.json (a row
-    per estimator, task and seed), mi.md and mi.png. Finished rows are read from mi.json and not run again.
+    Each estimator's critic is fitted on fresh samples and judged on samples of its own. Then each is measured
+    as methods use it: with its default settings, on wide features and as few people as in training. Writes
+    mi.json (a row per estimator, task and seed), mi.md and mi.png. Finished rows are read from mi.json and
+    not run again.
 
     Args:
         out: folder of mi.json, mi.md and mi.png.
         estimators: names with commas between: barber_agakov, infonce, nwj, mine, jsd, smile (lower bounds),
-            club, club_sampled, l1out (upper bounds); all of them if left out.
+            club, club_sampled, l1out (upper bounds); and as shipped only club_categorical, conditional_club,
+            adversary, hsic. All of them if left out.
         dims: dimensions of both variables, with commas between.
         mi: true mutual informations in nats, with commas between.
         transforms: names with commas between: none, cubic, half_cube, asinh, wiggly, uniform, spiral. They
@@ -47,6 +53,7 @@ def benchmark_mi(
         steps: steps of each critic, a fresh batch each.
         batch_size: samples in a batch, in fitting and in judging; InfoNCE cannot exceed its logarithm.
         seeds: of samples and initial weights, with commas between.
+        shipped: also measure the configurations that methods use.
         device: auto, cpu, cuda, cuda:N or mps.
         progress: show a progress bar.
 
@@ -61,10 +68,15 @@ def benchmark_mi(
     from idfer.device import resolve_device
     from idfer.experiments.mi.fit import Settings
     from idfer.experiments.mi.report import figure, markdown
+    from idfer.experiments.mi.shipped import SIDES
+    from idfer.experiments.mi.shipped_report import markdown as shipped_markdown
     from idfer.experiments.mi.tasks import TRANSFORMS as SHAPES
     from idfer.experiments.writer import write_pages
 
-    names = _known("estimator", split_names(estimators) or list(BOUNDS), list(BOUNDS))
+    every = list(SIDES)
+    names = _known("estimator", split_names(estimators) or every, every)
+    if not shipped and not set(names) & set(BOUNDS):
+        raise UsageError(f"{', '.join(names)}: measured as shipped only; leave out --shipped false.")
     shapes = _known("transform", split_names(transforms) or [], list(SHAPES))
     widths = [int(v) for v in _numbers("dims", dims, whole=True)]
     amounts = tuple(_numbers("mi", mi))
@@ -72,11 +84,16 @@ def benchmark_mi(
     _checked(widths, amounts, shapes, draws, steps, batch_size)
     settings = Settings(steps, batch_size)
     root = Path(out)
-    finished = _read(root / "mi.json")
-    command = _command(out, names, widths, amounts, shapes, settings, draws, device, list(BOUNDS))
-    jobs = _jobs(names, widths, amounts, tuple(shapes), draws)
-    rows = _run(jobs, settings, finished, root / "mi.json", command, resolve_device(device), progress)
-    text = markdown(rows, command, batch_size)
+    record = _Record.read(root / "mi.json")
+    record.command = _command(
+        out, names, widths, amounts, shapes, settings, draws, shipped, device, every
+    )  # fmt: skip
+    on = resolve_device(device)
+    jobs = _jobs([n for n in names if n in BOUNDS], widths, amounts, tuple(shapes), draws)
+    rows = _run(jobs, settings, record, on, progress)
+    as_used = _run_shipped(names, draws, settings, record, on, progress) if shipped else []
+    parts = [markdown(rows, record.command, batch_size)] if rows else [f"`{record.command}`"]
+    text = "\n\n".join([*parts, *([shipped_markdown(as_used)] if as_used else [])])
     write_pages(root, "mi", text + "\n", figure(rows, batch_size))
     return f"{text}\n\nrows    {root / 'mi.json'}\nfigure  {root / 'mi.png'}"
 
@@ -104,9 +121,7 @@ def _jobs(
 def _run(
     jobs: list[tuple[str, Tasks, int]],
     settings: Settings,
-    finished: list[dict[str, Any]],
-    path: Path,
-    command: str,
+    record: _Record,
     device: Any,
     progress: bool,
 ) -> list[dict[str, Any]]:
@@ -114,7 +129,7 @@ def _run(
     from idfer.experiments.mi.fit import estimates
     from idfer.progress import bar
 
-    known = {tuple(row[k] for k in _KEY): row for row in finished}
+    known = {tuple(row[k] for k in _KEY): row for row in record.rows}
     rows: list[dict[str, Any]] = []
     with bar("estimating", len(jobs), progress) as advance:
         for name, tasks, seed in jobs:
@@ -131,39 +146,107 @@ def _run(
                         "deviation": round(deviation, 4),
                         "seconds": round(seconds / len(keys), 4),
                     }
-                _write(path, command, list(known.values()), [])
+                record.write(rows=list(known.values()))
             rows += [known[key] for key in keys]
             advance(note=f"{name}, d = {tasks.dim}")
     wanted = {tuple(row[k] for k in _KEY) for row in rows}
-    _write(path, command, rows, [row for key, row in known.items() if key not in wanted])
+    record.write(rows=rows, other_rows=[row for key, row in known.items() if key not in wanted])
     return rows
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        rows = [*content["rows"], *content["other_rows"]]
-        if all(set(_KEY) <= set(row) for row in rows):
-            return rows
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise IdferError(f"{path} was not written by `idfer benchmark mi`; move it or choose another --out.")
+def _run_shipped(
+    names: list[str],
+    seeds: Sequence[int],
+    settings: Settings,
+    record: _Record,
+    device: Any,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """The rows of the configurations that methods use; after each, what is done so far is written."""
+    from idfer.experiments.mi.shipped import PEOPLE, WIDTHS, measure
+    from idfer.progress import bar
+
+    known: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in record.shipped:
+        known.setdefault(tuple(row[k] for k in _SHIPPED_KEY), []).append(row)
+    keys = [
+        (name, width, people, seed, settings.steps, settings.batch_size)
+        for seed in seeds
+        for name in names
+        for width in WIDTHS
+        for people in (0, PEOPLE)
+    ]
+    with bar("as shipped", len(keys), progress) as advance:
+        for key in keys:
+            if key not in known:
+                known[key] = measure(*key, device)
+                record.write(shipped=[row for rows in known.values() for row in rows])
+            advance(note=f"{key[0]}, {key[1]} wide")
+    rows = [row for key in keys for row in known[key]]
+    record.write(shipped=rows, other_shipped=[row for key in known if key not in keys for row in known[key]])
+    return rows
 
 
-def _write(path: Path, command: str, rows: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
-    from idfer.files import atomic
+@dataclass
+class _Record:
+    """mi.json: what was asked for, and what else is finished.
 
-    def lines(part: list[dict[str, Any]]) -> str:
-        return ",\n".join(f"  {json.dumps(row)}" for row in part)
+    Attributes:
+        path: of the file.
+        rows: a row per estimator, task and seed.
+        shipped: a row per estimator as shipped, width, people, amount and seed.
+        command: that asked for them.
+    """
 
-    with atomic(path) as temporary:
-        temporary.write_text(
-            f'{{\n "command": {json.dumps(command)},\n "unit": "nats",\n'
-            f' "rows": [\n{lines(rows)}\n ],\n "other_rows": [\n{lines(other)}\n ]\n}}\n',
-            encoding="utf-8",
-        )
+    path: Path
+    rows: list[dict[str, Any]]
+    shipped: list[dict[str, Any]]
+    command: str = ""
+    _content: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> _Record:
+        """What is finished; nothing where there is no file.
+
+        Raises:
+            IdferError: a file of another origin.
+        """
+        if not path.is_file():
+            return cls(path, [], [])
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            rows = [*content["rows"], *content["other_rows"]]
+            shipped = [*content.get("shipped", []), *content.get("other_shipped", [])]
+            whole = all(set(_KEY) <= set(row) for row in rows)
+            if whole and all(set(_SHIPPED_KEY) <= set(row) for row in shipped):
+                return cls(path, rows, shipped)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise IdferError(f"{path} was not written by `idfer benchmark mi`; move it or choose another --out.")
+
+    def write(self, **parts: list[dict[str, Any]]) -> None:
+        """Write the file, with these of its lists of rows changed."""
+        from idfer.files import atomic
+
+        if not self._content:
+            self._content = {
+                "rows": self.rows,
+                "other_rows": [],
+                "shipped": self.shipped,
+                "other_shipped": [],
+            }
+        self._content |= parts
+        lists = [
+            f' "{name}": [\n' + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]"
+            for name, rows in self._content.items()
+        ]
+        with atomic(self.path) as temporary:
+            temporary.write_text(
+                f'{{\n "command": {json.dumps(self.command)},\n "unit": "nats",\n'
+                + ",\n".join(lists)
+                + "\n}\n",
+                encoding="utf-8",
+            )
 
 
 def _numbers(name: str, values: Sequence[float] | str, whole: bool = False) -> list[float]:
@@ -212,6 +295,7 @@ def _command(
     shapes: list[str],
     settings: Settings,
     seeds: Sequence[int],
+    shipped: bool,
     device: str,
     every: list[str],
 ) -> str:
@@ -225,6 +309,7 @@ def _command(
         "--steps": (str(settings.steps), "500"),
         "--batch_size": (str(settings.batch_size), "128"),
         "--seeds": (_listed(seeds), "0"),
+        "--shipped": (str(shipped).lower(), "true"),
         "--device": (device, "cpu"),
     }
     words = [f"{flag} {value}" for flag, (value, usual) in options.items() if value != usual]

@@ -13,14 +13,23 @@ from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.counterfactual import check_pairs, drift, drift_of, other_people
 from idfer.evaluation.forward import Pass
-from idfer.experiments.protocol import CHANGED, ORACLE, SHIFTED, Protocol, write, write_world
+from idfer.experiments.protocol import (
+    CHANGED,
+    CROSS,
+    ORACLE,
+    PROBED,
+    SHIFTED,
+    Protocol,
+    write,
+    write_world,
+)
 from idfer.models.network import Network
 from idfer.synthetic.factors import EXPRESSION, IDENTITY, NUISANCE, sample
 from idfer.training.checkpoint import Checkpoint
 
 from runs import record_of
 
-TINY = Protocol(train=(3, 2), val=(2, 2), test=(12, 3), size=32)
+TINY = Protocol(train=(3, 2), val=(2, 2), test=(12, 3), cross=(4, 2), probed=(4, 2), size=32)
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +63,9 @@ def test_a_world_holds_the_demos_faces_the_pairs_and_an_oracle_of_the_same_peopl
     world: dict[str, Manifest], tmp_path: Path
 ) -> None:
     shifted, oracle = world[SHIFTED], world[ORACLE]
-    assert shifted.splits == ["train", "val", "matched", "balanced", "reversed", CHANGED]
     demo = write(TINY, tmp_path / "demo", seed=4, progress=False)
+    assert demo.splits == ["train", "val", "matched", "balanced", "reversed"]
+    assert shifted.splits == [*demo.splits, CHANGED, CROSS, PROBED]
     same = shifted.select(demo.splits).frame.drop(columns="caption")
     assert same.equals(demo.frame.drop(columns="caption"))
     check_pairs(shifted.select("balanced"), shifted.select(CHANGED))

@@ -240,7 +240,7 @@ def names_filled_in(function: F) -> F:
     """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, and so on."""
     catalogue = {
         "methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS,
-        "attachments": ATTACHMENTS,
+        "attachments": ATTACHMENTS, "protocols": PROTOCOLS,
     }  # fmt: skip
     for key, names in catalogue.items():
         listed = ", ".join(names)

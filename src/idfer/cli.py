@@ -55,7 +55,7 @@ VERBS = {
         "valence and arousal of every face in photographs (the shipped model is a toy: see its --help)",
     ),
     "benchmark shift": Verb(
-        "idfer.experiments.shift", (), ("out", "runs", "plan"),
+        "idfer.experiments.shift", (), ("out", "runs", "plan", "settings"),
         "all methods on unseen people under a shifted shortcut",
     ),
     "benchmark mi": Verb(

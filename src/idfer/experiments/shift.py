@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from idfer.catalogue import names_filled_in
 from idfer.errors import UsageError
+from idfer.experiments.protocol import CORRELATION
 from idfer.names import split_names
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ REPORT, DEVELOPMENT, TINY = "report", "development, not a report", "tiny: shows 
 
 @names_filled_in
 def benchmark_shift(
+    protocol: str = CORRELATION,
     out: str | Path = "benchmarks/results",
     runs: str | Path = "runs/shift",
     methods: list[str] | str | None = None,
     seeds: list[int] | str = SEEDS,
     tune_seeds: list[int] | str = TUNE_SEEDS,
     plan: str | Path | None = None,
+    settings: str | Path | None = None,
     epochs: list[int] | str | None = None,
     development: bool = False,
     again: str = "",
@@ -46,7 +49,12 @@ def benchmark_shift(
     arguments and never run again, also after an interruption. Writes shift.md, shift.json and shift.png, and
     enters a report in the ledger history.md beside them: seeds are reported once.
 
+    Another protocol than correlation is run with the settings that were chosen there, and writes
+    shift-NAME.md, shift-NAME.json and shift-NAME.png; `all` also shift-protocols.*, a verdict per protocol.
+
     Args:
+        protocol: what is shifted: {protocols}; several joined by commas, all but the first as `all`, or
+            module:NAME of your own.
         out: folder of the results.
         runs: folder of faces, trained runs and trials.
         methods: which of {methods} and oracle, or module:Class of your own; all by default. ERM and oracle
@@ -54,6 +62,7 @@ def benchmark_shift(
         seeds: reported seeds: of people, weights and order.
         tune_seeds: seeds that settings are chosen on; none of the reported ones, and 3 or more for a report.
         plan: YAML file of budget and settings per method; the one that comes with idfer by default.
+        settings: shift.json whose chosen settings other protocols run with; that in `out` by default.
         epochs: lengths of training, e.g. 8,24: settings are chosen at the shortest and reported at each; the
             plan's alone by default.
         development: look at anything, report nothing: no line in the ledger, and the files say so.
@@ -68,9 +77,9 @@ def benchmark_shift(
         The table of results, and where the files are.
 
     Raises:
-        UsageError: an unknown method, a seed that both tunes and reports or was reported before, methods with
-            unequal searches, epochs that are none, a search too small for a report, a report about to be
-            overwritten by what is none, or Ray asked for but not installed.
+        UsageError: an unknown protocol or method, a seed that both tunes and reports or was reported before,
+            methods with unequal searches, epochs that are none, a search too small for a report, a report
+            about to be overwritten by what is none, or Ray asked for but not installed.
         IdferError: jobs failed; each is named and the others are kept.
     """
     from idfer.experiments.grid import Plan, contenders, trained_as
@@ -79,19 +88,35 @@ def benchmark_shift(
     from idfer.experiments.seeds import lengths as lengths_of
     from idfer.experiments.seeds import numbers
 
+    if protocol != CORRELATION:
+        from idfer.experiments.jobs import Workers
+        from idfer.experiments.protocol_runs import run_protocols
+
+        if plan is not None:
+            raise UsageError(
+                f"--plan is of the search under {CORRELATION}; --protocol {protocol} takes no plan."
+            )
+        return run_protocols(
+            protocol, settings=settings, out=Path(out), runs=Path(runs), methods=methods,
+            seeds=numbers("seeds", seeds), epochs=lengths_of(epochs) if epochs is not None else None,
+            kind=_kind(size, development), again=again, workers=Workers.of(workers, ray), size=size,
+            device=device, progress=progress,
+        )  # fmt: skip
+    if settings is not None:
+        raise UsageError(f"--settings is for other protocols; {CORRELATION} chooses them.")
     wanted = _ordered(split_names(methods), contenders(), trained_as)
     reported, tuned = numbers("seeds", seeds), numbers("tune_seeds", tune_seeds)
     if both := sorted(set(reported) & set(tuned)):
         raise UsageError(f"seed {both[0]} is both tuned on and reported; choose another --tune_seeds.")
-    protocol, changes = sized(size)
+    sizes, changes = sized(size)
     shown = Plan.read(Path(plan or PLAN))
     if changes:
         shown = shown.shortened(changes, wanted, 2)
     lengths = lengths_of(epochs) if epochs is not None else [_epochs_of(shown)]
     shown = replace(shown, budget={**shown.budget, "epochs": lengths[0]})
     shown.check_equal(wanted)
-    kind = TINY if size == "tiny" else DEVELOPMENT if development else REPORT
-    command = _command(
+    kind = _kind(size, development)
+    command = command_of(
         methods=methods, seeds=reported, tune_seeds=tuned, plan=plan, epochs=epochs and lengths,
         development=development, size=size, device=device,
     )  # fmt: skip
@@ -100,14 +125,14 @@ def benchmark_shift(
         _check_report(shown, wanted, tuned)
         ledger.check_fresh("shift", reported, command, again)
     else:
-        _check_no_report(Path(out) / "shift.json")
+        check_no_report(Path(out) / "shift.json")
 
     from idfer.experiments.jobs import Workers, sources
     from idfer.experiments.shift_report import headline, write
     from idfer.experiments.study import Study
     from idfer.experiments.tuning import RULE
 
-    study = Study(shown, protocol, Path(runs), Workers.of(workers, ray), device, progress)
+    study = Study(shown, sizes, Path(runs), Workers.of(workers, ray), device, progress)
     tuning, problems = study.tune(wanted, tuned)
     rows, jobs = study.report(tuning, reported, lengths, problems)
     entry = ledger.enter("shift", command, reported, tuned, headline(rows), again) if kind == REPORT else None
@@ -117,7 +142,7 @@ def benchmark_shift(
         "command": command,
         "rule": RULE,
         "budget": dict(shown.budget),
-        "protocol": protocol,
+        "protocol": sizes,
         "seeds": reported,
         "tune_seeds": tuned,
         "epochs": lengths,
@@ -125,6 +150,10 @@ def benchmark_shift(
         "tuning": tuning,
     }
     return write(content, rows, Path(out))
+
+
+def _kind(size: str, development: bool) -> str:
+    return TINY if size == "tiny" else DEVELOPMENT if development else REPORT
 
 
 def _ordered(given: Sequence[str] | None, known: Sequence[str], trained_as: Any) -> list[str]:
@@ -157,7 +186,7 @@ def _check_report(plan: Plan, methods: Sequence[str], tuned: Sequence[int]) -> N
             )
 
 
-def _check_no_report(path: Path) -> None:
+def check_no_report(path: Path) -> None:
     """What is no report overwrites none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -169,7 +198,7 @@ def _check_no_report(path: Path) -> None:
         )
 
 
-def _command(**options: Any) -> str:
+def command_of(**options: Any) -> str:
     """The command line that gives these results; options at their default are left out."""
     given = {"seeds": SEEDS, "tune_seeds": TUNE_SEEDS, "size": "full", "device": "cpu"}
     words = ["idfer", "benchmark", "shift"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from idfer.errors import UsageError, unknown
-from idfer.experiments.protocol import CHANGED, CROSS, ORACLE, SHIFTED, Protocol
+from idfer.experiments.protocol import CHANGED, CROSS, ORACLE, PROBED, SHIFTED, Protocol
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from idfer.synthetic.factors import Factors
 
 Misread: TypeAlias = "Callable[[AttributeTable, Manifest, int], AttributeTable]"
-_TAKEN = ("train", "val", CHANGED, CROSS)  # splits of every world
+_TAKEN = ("train", "val", CHANGED, CROSS, PROBED)  # splits of every world
 
 
 @dataclass(frozen=True)

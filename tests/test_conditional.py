@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from idfer.errors import IdferError
+from idfer.methods.idfer import Idfer
 from idfer.objectives.conditional_information import conditional_information
 from idfer.statistics.label_prior import LabelPrior, label_prior
 
@@ -103,18 +104,33 @@ def test_the_bound_stays_below_the_conditional_mutual_information() -> None:
     assert 1.5 < best < most
 
 
-def test_a_shortcut_through_identity_earns_nothing() -> None:
-    """What identity says of the label lowers squared error, and the bound never puts it above 0 nats."""
+def most_earned(power: float) -> float:
+    """Most nats that what identity says of the label, or its opposite, earns at any scale and σ."""
     y, c, person = confounded()
-    prior = label_prior(y, c, person, by_person=False)
+    prior = label_prior(y, c, person, power=power)
     log_p, grid = on_device(prior)
-    labels, shortcut = torch.from_numpy(y).float(), torch.from_numpy(prior.mean)
+    labels = torch.from_numpy(y).float()
+    shortcut = torch.from_numpy(label_prior(y, c, person).mean)
     assert (shortcut - labels).square().mean() < 0.9 * labels.square().mean()
-    for scale in (-1.0, 0.0, 0.5, 1.0, 2.0):
-        for sigma in (0.3, 0.5, 1.0):
-            log_sigma = torch.full((2,), math.log(sigma))
-            gain = conditional_information(scale * shortcut, labels, log_p, grid, log_sigma).mean()
-            assert gain < 0.01
+    return max(
+        float(
+            conditional_information(
+                scale * shortcut, labels, log_p, grid, torch.full((2,), math.log(s))
+            ).mean()
+        )
+        for scale in (-1.5, -1.0, -0.7, -0.4, -0.2, 0.2, 0.5, 1.0, 2.0)
+        for s in (0.3, 0.5, 0.7, 1.0)
+    )
+
+
+@pytest.mark.parametrize("power", [1.0, Idfer.Terms().prior_power])
+def test_a_shortcut_through_identity_earns_nothing_nor_does_its_opposite(power: float) -> None:
+    """It lowers squared error, but neither it nor its opposite is ever put above 0 nats, as shipped."""
+    assert most_earned(power) < 0.003
+
+
+def test_beyond_the_shipped_margin_the_opposite_of_a_shortcut_earns() -> None:
+    assert most_earned(1.7) > 0.01
 
 
 def test_a_sharpened_prior_says_the_same_more_firmly_and_0_says_nothing() -> None:

@@ -120,3 +120,15 @@ def test_values_are_by_seed_and_leaks_below_chance_are_chance() -> None:
 
     table = [row(2, -0.3), row(1, 0.2), row(3, None)]
     np.testing.assert_array_equal(values(table, "a", "leak_age"), [0.2, 0.0, np.nan])
+
+
+def test_a_row_is_read_again_from_its_json() -> None:
+    scores = [Score("ccc", 0.5, "val", "mean"), Score("rate", None)]
+    scores += [
+        Score("leak", 0.1, of="age", feature="mean", probe="mlp"),
+        Score("effect", -0.2, "valence", "age"),
+    ]
+    row = Row("a", 3, tuple(scores))
+    assert row.to_dict()["scores"]["leak//age/mean/mlp"] == 0.1
+    assert Row.of("a", 3, row.to_dict()) == row
+    assert Row.of("a", 3, {"scores": [score.to_dict() for score in scores]}) == row

@@ -239,9 +239,36 @@ F = TypeVar("F", bound=Callable[..., Any])
 def names_filled_in(function: F) -> F:
     """Put the catalogue's names into a docstring: `{methods}`, `{forms}`, and so on."""
     catalogue = {
-        "methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS, "attachments": ATTACHMENTS,
+        "methods": METHODS, "forms": FORMS, "retrievals": RETRIEVALS, "heads": HEADS,
+        "attachments": ATTACHMENTS,
     }  # fmt: skip
     for key, names in catalogue.items():
         listed = ", ".join(names)
         function.__doc__ = (function.__doc__ or "").replace(f"{{{key}}}", listed)
     return function
+
+
+@dataclass(frozen=True)
+class ProtocolEntry:
+    """A shift protocol: where it lives, and a few words for tables and help."""
+
+    path: str
+    title: str
+
+
+_PROTOCOLS = "idfer.experiments.protocols"
+PROTOCOLS: Mapping[str, ProtocolEntry] = {
+    name: ProtocolEntry(f"{_PROTOCOLS}.{name.replace('-', '_')}:DESIGN", title)
+    for name, title in {
+        "correlation": "a shortcut that holds, vanishes, turns round",
+        "sweep": "the same, from none to strong",
+        "extrapolation": "people unlike any in training",
+        "minority": "a group that training hardly shows",
+        "few-people": "many images of few people",
+        "raters": "labels biased by who is rated",
+        "retrieval-noise": "attributes misread on darker skin",
+        "hidden": "a shortcut that no attribute names",
+        "expressivity": "older people show less, then more",
+    }.items()
+}
+"""Shift protocols of `idfer benchmark shift --protocol`; each is an `experiments.protocols.design.Design`."""

@@ -282,23 +282,26 @@ def _detached(
     predictions: pd.DataFrame,
     vectors: NDArray[np.float32] | None,
 ) -> pd.DataFrame:
-    """Predict a few expressive faces with no attribute detached, each alone, and all."""
+    """Predict a few faces with no attribute detached, each alone, and all: those that this moves most."""
     import pandas as pd
 
     columns = ["row", "detached", "valence", "arousal"]
     if not model.attributes or not answers.crops:
         return pd.DataFrame(columns=columns)
-    shown = predictions.iloc[list(answers.crops)]
-    quadrant = 2 * (shown["valence"] > 0) + (shown["arousal"] > 0)
-    strong = (shown["valence"] ** 2 + shown["arousal"] ** 2).groupby(quadrant).idxmax()
-    chosen = list(dict.fromkeys([*strong, *shown.index]))[:_EXAMPLES]
-    crops = np.stack([answers.crops[int(i)] for i in chosen])
     strengths = {"none": {}, **{name: {name: 1.0} for name in model.attributes}}
     strengths["all"] = dict.fromkeys(model.attributes, 1.0)
-    given: dict[str, Any] = {} if vectors is None else {"retrieved": vectors[np.array(chosen)]}
+
+    def said(rows: Sequence[int], name: str) -> NDArray[Any]:
+        given: dict[str, Any] = {} if vectors is None else {"retrieved": vectors[np.array(rows)]}
+        crops = np.stack([answers.crops[row] for row in rows])
+        return model.predict(crops, strengths[name], **given).valence_arousal
+
+    shown = list(answers.crops)
+    moved = np.linalg.norm(said(shown, "all") - said(shown, "none"), axis=1)
+    chosen = [shown[k] for k in np.argsort(-moved, kind="stable")[:_EXAMPLES]]
     table = []
-    for name, strength in strengths.items():
-        values = model.predict(crops, strength, **given).valence_arousal
+    for name in strengths:
+        values = said(chosen, name)
         for row, (valence, arousal) in zip(predictions.loc[chosen, "row"], values, strict=True):
             table.append({"row": int(row), "detached": name, "valence": valence, "arousal": arousal})
     return pd.DataFrame(table, columns=columns)

@@ -137,9 +137,9 @@ def _effects(axis: Axes, rows: Rows, order: list[str]) -> None:
 
 def _legend(axis: Axes, handles: Any, columns: int) -> None:
     """Marks under an axis's two lines of text."""
-    from matplotlib.transforms import offset_copy
+    from matplotlib.transforms import ScaledTranslation
 
-    below = offset_copy(axis.transAxes, fig=axis.get_figure(), y=-52, units="points")
+    below = axis.transAxes + ScaledTranslation(0, -0.72, axis.figure.dpi_scale_trans)  # inches
     axis.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
         frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,

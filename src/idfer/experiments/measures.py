@@ -37,7 +37,7 @@ class Measure:
 
 
 def _leak(target: str, feature: str) -> Measure:
-    title = f"leak {target}" + (" (mean)" if feature == "mean" else "")
+    title = f"leak {target}" + ("" if feature == "sampled" else f" ({feature})")
     probe = "verification" if target == "identity" else "nonlinear"
     return Measure(title, False, {"measure": "leak", "of": target, "feature": feature, "probe": probe}, True)
 
@@ -62,6 +62,7 @@ MEASURES: Mapping[str, Measure] = {
     **{f"{split}_ccc": _ccc(split, "") for split in TESTS},
     **{f"leak_{name}": _leak(name, "sampled") for name in _LEAKING},
     **{f"leak_mean_{name}": _leak(name, "mean") for name in _LEAKING},
+    **{f"leak_prediction_{name}": _leak(name, "prediction") for name in _LEAKING},
     "rate": Measure("rate (nats)", False, {"measure": "rate"}),
     "drift": Measure("drift", False, {"measure": "drift"}),
     **{f"effect_{a}_{d}": _effect(a, d) for a in ("age", "gender", "skin") for d in DIMENSIONS},

@@ -6,14 +6,14 @@ of them in, "attached age" that one alone: these names are the `feature` of a sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.experiments.protocol import CROSS, TESTS
+from idfer.experiments.protocol import CROSS
 from idfer.experiments.scores import Score
 
 if TYPE_CHECKING:
@@ -101,7 +101,13 @@ def drift(said: Answers, changed: Answers, faces: Manifest, others: Manifest) ->
 
 
 def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
-    """Probes on the balanced faces; where nothing is sampled both features are one and probed once."""
+    """Probes of the feature and of the prediction; where nothing is sampled both features are one.
+
+    Args:
+        said: what the model says of the faces.
+        faces: of people whose labels are independent of them.
+        seed: of the probes.
+    """
     from idfer.evaluation.forward import EXPRESSION
     from idfer.evaluation.leakage import Target, leakage
     from idfer.synthetic.factors import PREFIX
@@ -112,29 +118,26 @@ def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
     features: dict[str, NDArray[np.float32]] = {"mean": said.mean}
     if said.rate is not None:
         features = {"sampled": said.feature(EXPRESSION), "mean": said.mean}
+    features["prediction"] = said.valence_arousal.astype(np.float32)
     scores = []
     for leak in leakage(features, targets, faces.subjects, seed=seed).to_dict("records"):
         verified = leak["kind"] == "verification"
         # identity: AUC of verification; both are put on the scale of the score
         chance = 2 * leak["chance"] - 1 if verified else leak["chance"]
-        for feature in [leak["features"]] if said.rate is not None else ["sampled", "mean"]:
+        alone = said.rate is None and leak["features"] == "mean"
+        for feature in ["sampled", "mean"] if alone else [leak["features"]]:
             where = {"of": leak["target"], "feature": feature, "probe": leak["kind"]}
             scores += [Score("leak", leak["score"], **where), Score("chance", chance, **where)]
     return scores
 
 
-def certificate(said: Answers, faces: Manifest, read: Reader, seed: int) -> list[Score]:
-    """What a draw of the feature carries, and what it is still good for.
+def certificate(said: Answers, faces: Manifest, seed: int) -> list[Score]:
+    """What a draw of the feature carries, in nats: the rate and the residual beyond the label.
 
-    The rate and the conditional residual in nats, and accuracy of the *sampled* prediction, so that leakage
-    and accuracy can be of the same feature. None where nothing is sampled.
+    None where nothing is sampled.
     """
     rate = None if said.rate is None else float(said.rate.mean())
-    return [
-        Score("rate", rate),
-        Score("residual", _residual(said, faces, seed)),
-        *_sampled(said, faces, read.checkpoint),
-    ]
+    return [Score("rate", rate), Score("residual", _residual(said, faces, seed))]
 
 
 def _residual(said: Answers, faces: Manifest, seed: int) -> float | None:
@@ -146,18 +149,23 @@ def _residual(said: Answers, faces: Manifest, seed: int) -> float | None:
     return float(residual_nats(said.mean, said.spread, faces.targets, faces.subjects, seed).mean())
 
 
-def _sampled(said: Answers, faces: Manifest, checkpoint: Checkpoint) -> list[Score]:
-    """Accuracy on `balanced` of one draw of the feature."""
+def sampled(said: Answers, faces: Manifest, checkpoint: Checkpoint) -> list[Score]:
+    """Accuracy of predictions from one draw of the feature, which the certificate speaks of."""
     from idfer.evaluation.forward import EXPRESSION
 
     if said.rate is None:
         return []
     drawn = checkpoint.read_out(said.feature(EXPRESSION))
-    return accuracy("balanced", replace(said, valence_arousal=drawn), faces, "sampled")
+    return accuracy(faces.splits[0], replace(said, valence_arousal=drawn), faces, "sampled")
 
 
-def invariance(shifted: Manifest, table: AttributeTable, read: Reader) -> list[Score]:
-    """Effects of attributes at fixed expression, and the person's and the interaction's share, on `cross`."""
+def invariance(
+    shifted: Manifest, table: AttributeTable, read: Reader, shortcuts: Sequence[str] = ()
+) -> list[Score]:
+    """Effects of attributes at fixed expression, and the person's and the interaction's share, on `cross`.
+
+    Of the named attributes, of some that nothing is retrieved for, and of other factors in `shortcuts`.
+    """
     from idfer.evaluation.anova import measure
 
     faces = shifted.select(CROSS)
@@ -165,7 +173,7 @@ def invariance(shifted: Manifest, table: AttributeTable, read: Reader) -> list[S
     for feature, strength in {DETACHED: None, **_attachments(read)}.items():
         # a trial's own interval is not reported: intervals are over seeds
         found = measure(faces.frame, read(faces, table, strength).valence_arousal, replicates=2)
-        shown = (*ATTRIBUTES, *UNNAMED) if feature == DETACHED else ATTRIBUTES
+        shown = (*ATTRIBUTES, *UNNAMED, *shortcuts) if feature == DETACHED else ATTRIBUTES
         scores += [
             Score("effect", effect.value, dimension, attribute, feature)
             for (attribute, dimension), effect in found.effects.items()
@@ -184,7 +192,7 @@ def attached(tests: Manifest, table: AttributeTable, read: Reader) -> list[Score
     scores: list[Score] = []
     for feature, strength in _attachments(read).items():
         said = read(tests, table, strength)
-        for name in TESTS:
+        for name in tests.splits:
             scores += accuracy(name, said.rows(split == name), tests.rows(split == name), feature)
     return scores
 

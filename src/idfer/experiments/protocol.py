@@ -1,4 +1,6 @@
-"""The shift protocol [ours]: unseen people with large attribute differences, on faces whose truth is known.
+"""Sizes and splits of shift protocols [ours]: unseen people with large attribute differences, truth known.
+
+Of the first of them, `correlation`:
 
 Trained where older faces show lower valence and more masculine faces higher arousal (ρ = 0.7), tested on
 unseen people where that still holds (`matched`), does not hold (`balanced`) or is turned round (`reversed`).
@@ -19,7 +21,9 @@ RHO = 0.7
 TESTS = {"matched": RHO, "balanced": 0.0, "reversed": -RHO}
 CHANGED = "changed"  # split: row by row the `balanced` expressions on other people's faces
 CROSS = "cross"  # split: every test person with every one of some expressions
-SHIFTED, ORACLE = "shifted", "oracle"  # folders of a world: with the shortcut, and the same people without
+PROBED = "probed"  # split of `correlation`: many unseen people, labels independent of them, for the probes
+SHIFTED, ORACLE = "shifted", "oracle"  # folders of a world: with the shift, and without
+CORRELATION = "correlation"  # the protocol of this file; `idfer.experiments.protocols` has it and others
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,15 @@ class Protocol:
         val: the same for held-out people of the training distribution (scored for the log only).
         test: the same for each test split.
         cross: people and expressions of the full cross.
+        probed: people and images per person that probes are trained and tested on.
         size: image side in pixels.
     """
 
     train: tuple[int, int] = (150, 40)
     val: tuple[int, int] = (30, 10)
     test: tuple[int, int] = (100, 10)
-    cross: tuple[int, int] = (100, 12)
+    cross: tuple[int, int] = (100, 20)
+    probed: tuple[int, int] = (500, 4)
     size: int = 64
 
 
@@ -47,7 +53,7 @@ def sized(size: str) -> tuple[Protocol, dict[str, Any]]:
     Held-out people are many, for they choose between settings.
     """
     if size == "tiny":
-        protocol = Protocol(train=(24, 8), val=(16, 5), test=(16, 5), cross=(12, 4), size=32)
+        protocol = Protocol(train=(24, 8), val=(16, 5), test=(16, 5), cross=(12, 4), probed=(24, 4), size=32)
         return protocol, {"epochs": 1, "batch_size": 32, "size": 32}
     return Protocol(val=(60, 20)), {}
 
@@ -58,7 +64,7 @@ def correlation(rho: float) -> str:
 
 
 def write(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> Manifest:
-    """Draw the protocol's faces into a folder with one manifest.
+    """Draw the faces of `correlation` into a folder with one manifest.
 
     Args:
         protocol: the sizes.
@@ -66,58 +72,51 @@ def write(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> Ma
         seed: training, validation and test people come from three different seeds made of this one.
         progress: show a progress bar.
     """
+    from idfer.experiments.protocols.design import load_design
     from idfer.synthetic.dataset import write_splits
 
-    parts = _learned(protocol, seed, RHO) | _tests(protocol, seed)
+    world = load_design(CORRELATION).draw(protocol, seed)
+    parts = {**vars(world.learned[SHIFTED]), **world.tests}
     return write_splits(parts, out, size=protocol.size, seed=seed, progress=progress)
 
 
-def write_world(protocol: Protocol, out: Path, seed: int, progress: bool = True) -> dict[str, Manifest]:
-    """Draw all that a benchmark needs of one seed, in two folders.
+def write_world(
+    protocol: Protocol, out: Path, seed: int, progress: bool = True, design: str = CORRELATION
+) -> dict[str, Manifest]:
+    """Draw all that a benchmark needs of one seed: a folder for each level of a protocol and the oracle.
 
-    OUT/shifted is `write`'s, with the splits `changed` for counterfactual drift and `cross`. OUT/oracle has
-    `train` and `val` without the shortcut: the same people and photographs, expressions drawn at ρ = 0.
+    Each holds `train` and `val`. That of the first level (OUT/shifted where there is one level) also has the
+    protocol's test splits, `changed` for counterfactual drift, and `cross`; of `correlation` also `probed`.
+    OUT/oracle is without the shift.
 
     Args:
         protocol: the sizes.
         out: a folder of its own.
-        seed: as for `write`, whose faces are the same.
+        seed: as for `write`, whose faces are those of `correlation`.
         progress: show progress bars.
+        design: name of the shift protocol.
 
     Returns:
         The manifests by folder name.
+
+    Raises:
+        UsageError: no such protocol.
     """
     from idfer.evaluation.counterfactual import other_people
+    from idfer.experiments.protocols.design import load_design
     from idfer.synthetic.cross import cross
     from idfer.synthetic.dataset import write_splits
+    from idfer.synthetic.factors import sample
 
-    tests = _tests(protocol, seed)
-    measured = {
-        CHANGED: other_people(tests["balanced"], seed),
-        CROSS: cross(*protocol.cross, seed=3 * seed + 2),
-    }
-    parts = {
-        SHIFTED: _learned(protocol, seed, RHO) | tests | measured,
-        ORACLE: _learned(protocol, seed, 0.0),
-    }
+    asked = load_design(design)
+    world = asked.draw(protocol, seed)
+    parts: dict[str, dict[str, Factors]] = {name: dict(vars(world.learned[name])) for name in asked.folders}
+    parts[asked.home] |= world.tests
+    parts[asked.home][CHANGED] = other_people(world.tests[asked.balanced], seed)
+    parts[asked.home][CROSS] = cross(*protocol.cross, seed=3 * seed + 2)
+    if design == CORRELATION:
+        parts[asked.home][PROBED] = sample(*protocol.probed, None, 3 * seed + 2)
     return {
         name: write_splits(splits, out / name, size=protocol.size, seed=seed, progress=progress)
         for name, splits in parts.items()
     }
-
-
-def _learned(protocol: Protocol, seed: int, rho: float) -> dict[str, Factors]:
-    """Faces to train on and held-out faces of the same distribution."""
-    from idfer.synthetic.factors import sample
-
-    return {
-        "train": sample(*protocol.train, correlation(rho), 3 * seed),
-        "val": sample(*protocol.val, correlation(rho), 3 * seed + 1),
-    }
-
-
-def _tests(protocol: Protocol, seed: int) -> dict[str, Factors]:
-    """The same unseen people under each correlation."""
-    from idfer.synthetic.factors import sample
-
-    return {name: sample(*protocol.test, correlation(rho), 3 * seed + 2) for name, rho in TESTS.items()}

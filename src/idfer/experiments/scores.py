@@ -22,7 +22,7 @@ class Score:
         value: None where it is not defined.
         split: of the faces it was measured on; of an effect the dimension that it moves.
         of: a dimension ("valence", "arousal", "mean"), an attribute ("age"), what leaks, or what took time.
-        feature: "sampled" or "mean" where it leaks; what was attached: "detached" (nothing), "attached" (all
+        feature: "sampled", "mean" or "prediction" where it leaks; what was attached: "detached" (nothing), "attached" (all
             attributes), "attached age"; of a CCC also "sampled", or "" for the prediction as it is.
         probe: that reads it: "linear", "nonlinear" or "verification".
     """
@@ -60,8 +60,11 @@ class Row:
 
     @classmethod
     def of(cls, name: str, seed: int, result: Mapping[str, Any]) -> Row:
-        """A row of what `trial` returned."""
-        return cls(name, seed, tuple(Score(**score) for score in result["scores"]))
+        """A row of what `trial` returned, or of what `to_dict` gave."""
+        scores = result["scores"]
+        if isinstance(scores, Mapping):
+            return cls(name, seed, tuple(_score(key, value) for key, value in scores.items()))
+        return cls(name, seed, tuple(Score(**score) for score in scores))
 
     @cached_property
     def _by_key(self) -> dict[tuple[str, ...], float]:
@@ -72,8 +75,14 @@ class Row:
         return self._by_key.get((measure, split, of, feature, probe), np.nan)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"name": self.name, "seed": self.seed, "scores": [score.to_dict() for score in self.scores]}
+        """As JSON: a line per score, named by its key, `ccc/reversed/mean`."""
+        scores = {"/".join(score.key).rstrip("/"): score.value for score in self.scores}
+        return {"name": self.name, "seed": self.seed, "scores": scores}
+
+
+def _score(key: str, value: float | None) -> Score:
+    measure, *rest = key.split("/")
+    return Score(measure, value, *rest)
 
 
 def names_of(rows: Sequence[Row]) -> list[str]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from idfer.experiments.jobs import Job, Workers, run_jobs
-from idfer.experiments.protocol import CHANGED, ORACLE, SHIFTED, TESTS, Protocol
+from idfer.experiments.protocol import CHANGED, CORRELATION, PROBED, Protocol
+from idfer.experiments.protocols.design import load_design
 from idfer.experiments.scores import Score
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from idfer.training.settings import Settings
 
 TRIAL, DRAW = "idfer.experiments.trial:trial", "idfer.experiments.trial:draw"
-Measured = Literal["all", "selection"]
+Measured = Literal["all", "selection", "effects"]
 _TABLE = "attributes.parquet"
 
 
@@ -39,6 +40,7 @@ def job(
     settings: Settings,
     device: str = "cpu",
     measure: Measured = "all",
+    design: str = CORRELATION,
 ) -> Job:
     """A trial as a job.
 
@@ -46,15 +48,22 @@ def job(
         name: for people.
         protocol: sizes of the splits.
         seed: of faces, weights and order; replaces that of the settings.
-        data: `shifted`, or `oracle` for training and held-out faces without the shortcut.
+        data: what is learned from: a level of the protocol (`shifted` where there is one), or `oracle` for
+            training and held-out faces without the shift.
         settings: of the run.
         device: where it is trained.
-        measure: "all", or "selection": what settings are chosen by, and accuracy on the tests; neither probes
-            nor the cross.
+        measure: "all"; "selection": what settings are chosen by, and accuracy on the tests; "effects": that,
+            drift and the cross, but no probes.
+        design: name of the shift protocol.
     """  # fmt: skip
     settings = replace(settings, seed=seed)
     arguments = {"protocol": protocol, "data": data, "settings": settings, "device": device}
-    return Job(name, TRIAL, arguments | {"measure": measure})
+    return Job(name, TRIAL, arguments | {"measure": measure} | _named(design))
+
+
+def _named(design: str) -> dict[str, str]:
+    """A protocol as an argument of a job: left out for the first, whose jobs are older than the others."""
+    return {} if design == CORRELATION else {"design": design}
 
 
 def run_trials(
@@ -63,49 +72,67 @@ def run_trials(
     """Draw the faces that jobs without a result need, then run those jobs; returns as `run_jobs`."""
     needed = {_faces_of(job) for job in jobs if job.result(out) is None}
     draws = [
-        Job(f"faces of seed {seed}", DRAW, {"protocol": protocol, "seed": seed})
-        for protocol, seed in sorted(needed, key=lambda world_of: world_of[1])
+        Job(f"faces of {design}, seed {seed}", DRAW, {"protocol": protocol, "seed": seed} | _named(design))
+        for protocol, seed, design in sorted(needed, key=lambda faces: faces[1:])
     ]
-    missing = [draw for draw in draws if not _drawn(world(out, **draw.arguments))]
+    missing = [draw for draw in draws if not _drawn(out, **draw.arguments)]
     for draw in missing:
         draw.file(out).unlink(missing_ok=True)  # its folder was deleted
     drawn = run_jobs(missing, out, workers, "drawing faces", progress)
-    problems = {d.arguments["seed"]: r for d, r in zip(missing, drawn, strict=True) if isinstance(r, str)}
-    possible = [job for job in jobs if _faces_of(job)[1] not in problems]
+    failed = {_world_of(d): r for d, r in zip(missing, drawn, strict=True) if isinstance(r, str)}
+    possible = [job for job in jobs if _faces_of(job)[1:] not in failed]
     results = dict(
         zip([job.key for job in possible], run_jobs(possible, out, workers, what, progress), strict=True)
     )
-    return [results.get(job.key) or f"no faces: {problems[_faces_of(job)[1]]}" for job in jobs]
+    return [results.get(job.key) or f"no faces: {failed[_faces_of(job)[1:]]}" for job in jobs]
 
 
-def _faces_of(job: Job) -> tuple[Protocol, int]:
-    return job.arguments["protocol"], job.arguments["settings"].seed
+def _faces_of(job: Job) -> tuple[Protocol, int, str]:
+    """Sizes, seed and protocol of a trial's faces."""
+    return job.arguments["protocol"], job.arguments["settings"].seed, _design_of(job)
 
 
-def world(out: Path, protocol: Protocol, seed: int) -> Path:
+def _world_of(draw: Job) -> tuple[int, str]:
+    return draw.arguments["seed"], _design_of(draw)
+
+
+def _design_of(job: Job) -> str:
+    return str(job.arguments.get("design", CORRELATION))
+
+
+def world(out: Path, protocol: Protocol, seed: int, design: str = CORRELATION) -> Path:
     """Folder of one seed's faces."""
     digest = hashlib.sha256(json.dumps(asdict(protocol), sort_keys=True).encode()).hexdigest()
-    return out / "faces" / f"{digest[:8]}-seed{seed}"
+    place = out / "faces" if design == CORRELATION else out / "faces" / design.replace(":", ".")
+    return place / f"{digest[:8]}-seed{seed}"
 
 
-def _drawn(folder: Path) -> bool:
-    return all((folder / name / _TABLE).is_file() for name in (SHIFTED, ORACLE))
+def _drawn(out: Path, protocol: Protocol, seed: int, design: str = CORRELATION) -> bool:
+    folder = world(out, protocol, seed, design)
+    return all((folder / name / _TABLE).is_file() for name in load_design(design).folders)
 
 
-def draw(out: Path, protocol: Protocol, seed: int) -> dict[str, Any]:
+def draw(out: Path, protocol: Protocol, seed: int, design: str = CORRELATION) -> dict[str, Any]:
     """Draw one seed's faces and retrieve their attributes, once for all methods."""
     from idfer.attributes.table import retrieve
     from idfer.experiments.protocol import write_world
 
-    folder = world(out, protocol, seed)
-    manifests = write_world(protocol, folder, seed, progress=False)
+    folder, misread = world(out, protocol, seed, design), load_design(design).misread
+    manifests = write_world(protocol, folder, seed, progress=False, design=design)
     for name, faces in manifests.items():
-        retrieve(faces, clip="builtin", out=folder / name / _TABLE, device="cpu", progress=False)
+        table = retrieve(faces, clip="builtin", device="cpu", progress=False)
+        (misread(table, faces, seed) if misread else table).write(folder / name / _TABLE)
     return {"faces": sum(len(faces) for faces in manifests.values())}
 
 
 def trial(
-    out: Path, protocol: Protocol, data: str, settings: Settings, device: str, measure: Measured = "all"
+    out: Path,
+    protocol: Protocol,
+    data: str,
+    settings: Settings,
+    device: str,
+    measure: Measured = "all",
+    design: str = CORRELATION,
 ) -> dict[str, Any]:
     """Train and measure.
 
@@ -116,47 +143,55 @@ def trial(
         settings: of the run.
         device: where it is trained.
         measure: see `job`.
+        design: see `job`.
 
     Returns:
         `scores`, a list of records (see `Score`), and always: on held-out people (`val`) of the training
         distribution their CCC, `selection` (the same under decorrelation weights, what settings are chosen
         by) and its `effective` sample as a share; CCC and RMSE per test split and dimension; `seconds`. With
-        "all" also leaks of the sampled feature and of its mean with their chance, `drift`, `rate`, and what
-        `measuring.certificate`, `measuring.invariance` and `measuring.attached` give.
+        "effects" and "all" also `drift` and what `measuring.invariance` gives; with "all" leaks of the
+        sampled feature and of its mean with their chance, and what `measuring.certificate` and
+        `measuring.attached` give.
 
     Raises:
+        UsageError: no such protocol, or the protocol has no such `data`.
         IdferError: training diverged, or faces are missing.
     """
     from idfer.experiments import measuring
     from idfer.training.checkpoint import load_checkpoint
     from idfer.training.fit import fit_settings
 
-    seed = settings.seed
-    run = out / "runs" / job("", protocol, seed, data, settings, device, measure).key
-    shifted, table = _faces(world(out, protocol, seed) / SHIFTED)
-    learned, learned_table = shifted, table
-    if data != SHIFTED:
-        learned, learned_table = _faces(world(out, protocol, seed) / data)
+    seed, asked = settings.seed, load_design(design)
+    asked.check_level(data)
+    run = out / "runs" / job("", protocol, seed, data, settings, device, measure, design).key
+    faces, table = _faces(world(out, protocol, seed, design) / asked.home)
+    learned, learned_table = faces, table
+    if data != asked.home:
+        learned, learned_table = _faces(world(out, protocol, seed, design) / data)
     start = time.monotonic()
     # without `val`: scoring it every epoch would cost a tenth of the time
     fit_settings(learned.select("train"), learned_table, settings, out=run, device=device, progress=False)
     trained = time.monotonic()
     checkpoint = load_checkpoint(run, device)
     read = measuring.Reader(checkpoint, seed)
-    val, tests = learned.select("val"), shifted.select(list(TESTS))
+    val, tests = learned.select("val"), faces.select(asked.tests)
     scores = measuring.selection(read(val, learned_table), val, learned_table, seed)
     said = read(tests, table)
-    splits = {name: tests.frame["split"].to_numpy() == name for name in TESTS}
+    splits = {name: tests.frame["split"].to_numpy() == name for name in asked.tests}
     for name, rows in splits.items():
         scores += measuring.accuracy(name, said.rows(rows), tests.rows(rows))
-    if measure == "all":
-        rows = splits["balanced"]
-        balanced, people = said.rows(rows), tests.rows(rows)
-        changed = shifted.select(CHANGED)
+    rows = splits[asked.balanced]
+    balanced, people = said.rows(rows), tests.rows(rows)
+    if measure != "selection":
+        changed = faces.select(CHANGED)
         scores += measuring.drift(balanced, read(changed, table), people, changed)
-        scores += measuring.leaks(balanced, people, seed)
-        scores += measuring.certificate(balanced, people, read, seed)
-        scores += measuring.invariance(shifted, table, read)
+        scores += measuring.invariance(faces, table, read, [factor for factor, _ in asked.shortcuts])
+    if measure == "all":
+        many = faces.select(PROBED if PROBED in faces.splits else asked.balanced)
+        probed = read(many, table)
+        scores += measuring.leaks(probed, many, seed)
+        scores += measuring.certificate(probed, many, seed)
+        scores += measuring.sampled(balanced, people, checkpoint)
         scores += measuring.attached(tests, table, read)
     scores.append(Score("seconds", trained - start, of="fit"))
     scores.append(Score("seconds", time.monotonic() - trained, of="measuring"))

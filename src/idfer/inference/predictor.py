@@ -76,10 +76,11 @@ class Predictor:
 
         Args:
             inputs: image files and folders.
-            detach: attributes whose identity feature is subtracted: names, or a mapping (or "age=0.5,gender")
-                of names to strengths, any real number; None is all of the model's at strength 1, [] none.
-            swap: an image whose largest face lends its identity features: for what is detached they are
-                attached in place of the face's own.
+            detach: attributes to detach: names, or a mapping (or "age=0.5,gender") of names to strengths, any
+                real number; None is all of the model's at strength 1, [] none. What an attached attribute
+                says of the label in the training data moves the prediction; see docs/method.md.
+            swap: an image whose largest face lends its identity: for what is detached its evidence (or its
+                identity features) is attached in place of the face's own.
             detector: as for `idfer.data.faces.load_detector`; None places faces as in the model's training.
                 Which one it is moves predictions.
             attributes: also infer identity attributes of each face, a column `ATTRIBUTE/LEVEL` per level with
@@ -189,7 +190,8 @@ def predict(
         inputs: image files and folders (a folder stands for its images at any depth, linked folders too).
         model: a run folder of `idfer fit`, or a model that comes with idfer.
         detach: identity attributes to remove from the prediction, e.g. age or age,gender; all of the model's
-            unless given; "none" removes none. A strength may follow a name: age=0.5 removes half of it.
+            unless given; "none" removes none: the prediction then leans towards what raters of the training
+            data said of faces like this. A strength may follow a name: age=0.5 removes half of it.
         out: output file ending in .csv, .jsonl or .parquet; CSV on stdout unless given.
         detector: auto (YuNet if at hand or downloadable, else Haar), yunet, haar, none (each image is one
             whole face), or the path of a YuNet .onnx file; unless given, what placed the faces in the model's
@@ -198,8 +200,8 @@ def predict(
             sensitive, so off by default. Needs --clip.
         clip: the CLIP that infers them, as for `idfer retrieve`, e.g. ViT-B-16/openai; builtin knows drawn
             faces only.
-        swap: an image whose largest face lends its identity features: they take the place of each face's own
-            in what is detached.
+        swap: an image whose largest face lends its identity: it takes the place of each face's own in what
+            is detached.
         batch_size: faces per pass through the network.
         device: auto, cpu, cuda, cuda:N or mps.
         progress: show a progress bar.

@@ -15,10 +15,10 @@ and their weights are ours [ours], chosen on development people (docs/method.md)
 
 - L_VA reads the mean feature: the noise belongs to the certificate, and a correlation of noisy predictions
   would pay for it twice.
-- identity in p(y | id) is what CLIP retrieved and, with `person`, averaged over the person's faces, beside the
-  labels of the others. `prior_power` > 1 sharpens it: a margin, for a face of an unseen person is read less well
-  than those trained on, and what is read less well leans on what goes with it. With it the information is no
-  bound any more: an anti-shortcut can earn a little.
+- identity in p(y | id) is what CLIP retrieved and, with `person`, averaged over the person's faces, beside
+  the labels of the others. `prior_power` > 1 sharpens it: a margin, for a face of an unseen person is read
+  less well than those trained on, and what is read less well leans on what goes with it. With it the
+  information is no bound any more: the opposite of a shortcut may earn a little.
 - w = ŵ^τ(t), ŵ the decorrelation weights. τ rises over [ramp_from, ramp_to] of the steps: features form
   from all faces first, for weights cost most of the effective sample (deferral: Cao et al. 2019,
   arXiv:1906.07413).

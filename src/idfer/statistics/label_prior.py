@@ -2,8 +2,8 @@ r"""p(y | identity): what is known of a face's label from who it shows, before i
 
 Labels are made Gaussian by ranks, g = Φ⁻¹(F(y)). A linear-Gaussian regression predicts g from the retrieved
 posteriors (and their squares), averaged over the person's faces since retrieval errs per image and the person
-stays, and, where there are several, from the mean g of the *other* faces of that person, shrunk towards 0 where
-they are few:
+stays, and, where there are several, from the mean g of the *other* faces of that person, shrunk towards 0
+where they are few:
 
     g | identity ~ N(m(c, ḡ_others), s²)        p(y_b | identity) ∝ p(y_b) N(g_b; m, s²) / N(g_b; 0, 1)
 

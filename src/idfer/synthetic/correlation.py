@@ -8,14 +8,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from idfer.errors import UsageError, unknown
+from idfer.synthetic.population import OWN
 
-FACTORS = ("gender", "age", "skin")
+FACTORS = OWN
 LABELS = ("valence", "arousal")
 Correlation = dict[tuple[str, str], float]
 
 _HELP = (
     "write it as FACTOR:LABEL=RHO joined by commas, e.g. age:valence=-0.7,gender:arousal=0.7, "
-    f"with FACTOR one of {', '.join(FACTORS)}, LABEL one of {', '.join(LABELS)}, RHO in [-1, 1]."
+    "with FACTOR gender, age, skin or another identity factor with a draw of its own (glasses, hair_colour, "
+    f"mouth_curve, ...), LABEL one of {', '.join(LABELS)}, RHO in [-1, 1]."
 )
 
 
@@ -26,7 +28,8 @@ def parse(correlation: str | Mapping[tuple[str, str], float] | None) -> Correlat
         correlation: the text form, a mapping {(factor, label): rho}, or None / "" for independence.
 
     Returns:
-        {(factor, label): rho}, rho being the correlation of the two Gaussian scores.
+        {(factor, label): rho}, rho being the correlation of the two Gaussian scores. A factor that others
+        shape too (glasses with age, hair_colour with skin) is itself correlated less than its score.
 
     Raises:
         UsageError: malformed text, an unknown factor or label, a pair named twice, rho outside [-1, 1], or

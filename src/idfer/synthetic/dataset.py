@@ -55,7 +55,8 @@ def synth(
         per_identity: images per person.
         size: image side in pixels, 16 to 1024.
         correlation: label-attribute correlation, e.g. age:valence=-0.7,gender:arousal=0.7; empty for none.
-            Factors: gender, age, skin; labels: valence, arousal.
+            Factors: gender, age, skin, or another that is drawn for itself, e.g. glasses, hair_colour,
+            hair_volume, mouth_curve; labels: valence, arousal.
         seed: another seed draws other people; the same seed draws the same people whatever the correlation.
         split: name of the split in the manifest; `train` by default, `cross` for a cross.
         cross: a full cross of people and expressions, whose labels are independent of people (see

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREFIX = "factor."
+Table: TypeAlias = dict[str, np.ndarray]
+Alter: TypeAlias = Callable[[Table, Table], Table]
 SEED_MOST = PEOPLE_MOST = 2**24 - 1  # the largest whole numbers that a float32 factor holds exactly
 _BYTES_PER_FACE = 3600  # measured at the peak, with its rows of the manifest and its caption
 _FACES_UNASKED = 100_000  # fit everywhere (340 MiB), so that nobody asks the machine each time
@@ -201,6 +203,7 @@ def sample(
     per_identity: int,
     correlation: str | Mapping[tuple[str, str], float] | None = None,
     seed: int = 0,
+    alter: Alter | None = None,
 ) -> Factors:
     """Draw people, the expressions they show and the photographs taken of them.
 
@@ -212,6 +215,8 @@ def sample(
         per_identity: images per person.
         correlation: label-attribute correlation, as `idfer.synthetic.correlation.parse` reads it.
         seed: 0 to 2^24 - 1; another seed draws other people.
+        alter: (factors, scores) of people -> what is changed of their factors before they express anything;
+            both as `population.identities` returns them.
 
     Returns:
         identities * per_identity faces, person by person.
@@ -224,6 +229,8 @@ def sample(
     check_seed(seed, "seed", most=SEED_MOST)
     rhos = correlations.parse(correlation)
     people, scores = population.identities(identities, seed)
+    if alter is not None:
+        people = people | alter(people, scores)
     count = identities * per_identity
     owner = np.repeat(np.arange(identities), per_identity)
     values = {name: value[owner] for name, value in people.items()}

@@ -35,6 +35,13 @@ def _spread(uniform: np.ndarray, levels: int, gap: float) -> np.ndarray:
     return moved
 
 
+OWN = (
+    "gender", "age", "skin", "hair_colour", "hair_volume", "fringe", "parting", "beard_shape", "glasses",
+    "frame_tone", "lipstick", "iris", "freckles", "expressivity", "asymmetry", *SHAPES,
+)  # fmt: skip
+"""Factors with one draw of their own, which they rise with: what a label can be correlated with."""
+
+
 def identities(count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Draw people.
 
@@ -43,7 +50,8 @@ def identities(count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, 
         seed: any integer >= 0; person i of a seed is always the same.
 
     Returns:
-        factors name -> (N,), and the standard normal scores of gender, age and skin, name -> (N,).
+        factors name -> (N,), and the standard normal scores of those in `OWN`, name -> (N,): the draw that
+        the factor comes from, alone or (hair colour and skin, glasses and age) with others.
     """
     from idfer.synthetic.correlation import normal_cdf
 
@@ -51,7 +59,14 @@ def identities(count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, 
     draws = rng.standard_normal((count, 24 + len(SHAPES)))
     normal = iter(draws.T[:24])
     uniform = map(normal_cdf, normal)
-    scores = {name: next(normal) for name in ("gender", "age", "skin")}
+    scores: dict[str, np.ndarray] = {}
+
+    def own(name: str) -> np.ndarray:  # the next draw, kept as this factor's score
+        scores[name] = next(normal)
+        return scores[name]
+
+    for name in ("gender", "age", "skin"):
+        own(name)
     gender = 1 / (1 + np.exp(-8.0 * scores["gender"]))  # logit-normal: most faces clear, some in between
     # Like gender presentation, age is sparse near the level borders: most people are clearly of a level.
     age = _spread(normal_cdf(scores["age"]), 3, 0.9)
@@ -61,24 +76,29 @@ def identities(count: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, 
     style = _pick(next(uniform), (1 - gender)[:, None] * _STYLE_FEMININE + gender[:, None] * _STYLE_MASCULINE)
     # Lighter skin comes with every natural hair colour, darker skin mostly with black and dark brown.
     light = np.clip((6.5 - skin) / 4.5, 0.08, 1)
-    colour = np.clip(4.3 * light * next(uniform) ** (1.6 - 0.8 * light), 0, 4)
+    colour = np.clip(4.3 * light * normal_cdf(own("hair_colour")) ** (1.6 - 0.8 * light), 0, 4)
     grey = np.clip((age - 0.42 + 0.08 * next(normal)) / 0.36, 0, 1)
     recession = np.clip(gender * (0.15 + 0.9 * (age - 0.2)) + 0.25 * next(normal) * gender, 0, 1)
     beard = np.where(next(uniform) < 0.58 * np.clip(2 * gender - 0.9, 0, 1), 0.25 + 0.75 * next(uniform), 0.0)
     makeup = np.clip((1.15 - 1.6 * gender) * next(uniform) * (next(uniform) < 0.8), 0, 1)
-    iris = np.clip(4.2 * np.clip((6.0 - skin) / 4, 0.1, 1) * next(uniform) ** 1.2, 0, 4)
-    glasses = _pick(next(uniform), np.stack([0.86 - 0.22 * age, 0.07 + 0.11 * age, 0.07 + 0.11 * age], -1))
+    iris = np.clip(4.2 * np.clip((6.0 - skin) / 4, 0.1, 1) * normal_cdf(own("iris")) ** 1.2, 0, 4)
+    worn = normal_cdf(own("glasses"))
+    glasses = _pick(worn, np.stack([0.86 - 0.22 * age, 0.07 + 0.11 * age, 0.07 + 0.11 * age], -1))
     factors = {
         "gender": gender, "age": age, "skin": skin,
         "hair_style": style, "hair_colour": colour, "hair_grey": grey, "hairline": recession,
-        "hair_volume": next(normal).clip(-2, 2), "fringe": np.clip(next(uniform) * 2.2 - 1.2, 0, 1),
-        "parting": next(normal).clip(-2, 2), "facial_hair": beard, "beard_shape": next(uniform),
-        "glasses": glasses, "frame_tone": next(uniform), "makeup": makeup, "lipstick": next(uniform),
-        "iris": iris, "freckles": np.clip(next(uniform) * 4 - 3, 0, 1) * np.clip((5 - skin) / 3, 0, 1),
-        "expressivity": np.clip(np.exp(0.16 * next(normal)), 0.65, 1.4),
-        "asymmetry": (0.12 * next(normal)).clip(-0.3, 0.3),
+        "hair_volume": own("hair_volume").clip(-2, 2),
+        "fringe": np.clip(normal_cdf(own("fringe")) * 2.2 - 1.2, 0, 1),
+        "parting": own("parting").clip(-2, 2), "facial_hair": beard,
+        "beard_shape": normal_cdf(own("beard_shape")), "glasses": glasses,
+        "frame_tone": normal_cdf(own("frame_tone")), "makeup": makeup,
+        "lipstick": normal_cdf(own("lipstick")), "iris": iris,
+        "freckles": np.clip(normal_cdf(own("freckles")) * 4 - 3, 0, 1) * np.clip((5 - skin) / 3, 0, 1),
+        "expressivity": np.clip(np.exp(0.16 * own("expressivity")), 0.65, 1.4),
+        "asymmetry": (0.12 * own("asymmetry")).clip(-0.3, 0.3),
     }  # fmt: skip
-    factors |= {name: draws[:, 24 + k].clip(-2.2, 2.2) for k, name in enumerate(SHAPES)}
+    scores |= {name: draws[:, 24 + k] for k, name in enumerate(SHAPES)}
+    factors |= {name: scores[name].clip(-2.2, 2.2) for name in SHAPES}
     return factors, scores
 
 

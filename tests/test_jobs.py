@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from threadpoolctl import threadpool_info
 
 from idfer.errors import IdferError, UsageError
 from idfer.experiments import jobs
@@ -103,10 +105,37 @@ def test_a_damaged_result_is_named(tmp_path: Path) -> None:
         run_jobs([job(1)], tmp_path, Workers(1), progress=False)
 
 
-def test_workers_default_to_the_cores_and_share_their_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def threads(out: Path, number: int) -> dict[str, object]:
+    """A job that says on how many threads torch and BLAS compute in it, and a sum whose digits tell."""
+    blas = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    values = torch.randn(200_000, generator=torch.Generator().manual_seed(number))
+    return {"torch": torch.get_num_threads(), "blas": sorted(blas), "sum": float((values**3).sum())}
+
+
+def test_a_job_computes_on_one_thread_wherever_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a trial's result hangs on how many cores and workers there were."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # what a worker would start with
+        monkeypatch.setenv(name, "2")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        asked = [Job(f"threads {n}", "test_jobs:threads", {"number": n}) for n in (1, 2)]
+        here = run_jobs(asked, tmp_path / "here", Workers(1), progress=False)
+        there = run_jobs(asked, tmp_path / "there", Workers(2), progress=False)
+        assert torch.get_num_threads() == 2  # the caller's setting is left as it was
+    finally:
+        torch.set_num_threads(before)
+    assert here == there
+    assert all(result["torch"] == 1 and result["blas"] == [1] for result in here)
+    kept = json.loads(asked[0].file(tmp_path / "there").read_text())["machine"]
+    assert kept["threads"] == 1 and kept["cpu"] and kept["torch"] == torch.__version__
+
+
+def test_workers_default_to_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "cores", lambda: 8)
     assert Workers.of(None, False) == Workers(8)
-    assert [Workers(n).threads for n in (1, 3, 8, 20)] == [8, 2, 1, 1]
     with pytest.raises(UsageError, match="--workers is 0"):
         Workers.of(0, False)
 

@@ -12,6 +12,7 @@ import torch
 
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.mi import benchmark_mi
+from idfer.experiments.mi.shipped import AMOUNTS, faces, truth
 from idfer.objectives.budget import rate, sample
 from idfer.objectives.discrete import discrete_information, joint_table
 
@@ -117,7 +118,10 @@ def test_the_mean_rate_certifies_the_information(gain: float, noise: float) -> N
         assert certified == pytest.approx(information, abs=0.005)
 
 
-OPTIONS = {"dims": "1,2", "mi": [0.0, 1.0], "transforms": "none,spiral", "steps": 20, "progress": False}
+OPTIONS = {
+    "dims": "1,2", "mi": [0.0, 1.0], "transforms": "none,spiral", "steps": 20, "progress": False,
+    "shipped": False,
+}  # fmt: skip
 
 
 def test_benchmark_writes_what_it_measured_and_names_its_command(tmp_path: Path) -> None:
@@ -131,7 +135,7 @@ def test_benchmark_writes_what_it_measured_and_names_its_command(tmp_path: Path)
     assert all(r["error"] == pytest.approx(r["estimate"] - r["mi"], abs=1e-3) for r in rows)
     command = (
         f"idfer benchmark mi --out {tmp_path} --estimators club,infonce --dims 1,2 --mi 0,1 "
-        "--transforms none,spiral --steps 20"
+        "--transforms none,spiral --steps 20 --shipped false"
     )
     assert content["command"] == command
     markdown = (tmp_path / "mi.md").read_text()
@@ -181,9 +185,60 @@ def test_benchmark_is_the_same_twice(tmp_path: Path) -> None:
     assert [r["estimate"] for r in runs[0]] == [r["estimate"] for r in runs[1]]
 
 
+def test_what_a_level_tells_is_known_for_features_as_shipped() -> None:
+    """The task's truth by another road: the mutual information of level, label and feature, sampled."""
+    draw = torch.Generator().manual_seed(0)
+    one = faces(200_000, 1, 8, draw, torch.device("cpu"))
+    turn = torch.linalg.qr(torch.randn(8, 8, generator=torch.Generator().manual_seed(8)))[0]
+    sign, u = 2.0 * one.level - 1, one.y[:, 0] / 0.35
+
+    def told_by(mean: torch.Tensor, value: torch.Tensor) -> float:
+        """I(k; value) where value ~ N(mean_k, 1) per column."""
+        gap = (value + mean).square().sum(1) - (value - mean).square().sum(1)
+        return math.log(2) - float(torch.nn.functional.softplus(-0.5 * sign * gap).mean())
+
+    means = []
+    for i, amount in enumerate(AMOUNTS):
+        x = (one.x[:, i] - 0.3) / 1.5 @ turn.T
+        mean = (sign[:, None] * x).mean(0)
+        torch.testing.assert_close((x - sign[:, None] * mean).std(0), torch.ones(8), atol=0.02, rtol=0)
+        assert told_by(mean, x) == pytest.approx(amount, abs=0.01)
+        means.append(mean)
+    of_label = told_by((sign * u).mean(), u[:, None])
+    assert of_label == pytest.approx(0.1, abs=0.01)
+    for amount, left in zip(AMOUNTS, truth("conditional_club"), strict=True):
+        assert left == pytest.approx(max(0.0, amount - of_label), abs=0.01)
+
+
+def test_few_people_are_memorised_and_others_tell(tmp_path: Path) -> None:
+    """As shipped: with few people a bound on them says more than there is; fresh people give the truth."""
+    options = OPTIONS | {"steps": 150, "shipped": True, "dims": [1], "mi": [0.0], "transforms": "none"}
+    text = benchmark_mi(tmp_path, estimators="nwj,hsic", **options)  # type: ignore[arg-type]
+    rows = json.loads((tmp_path / "mi.json").read_text())["shipped"]
+    found = {(r["estimator"], r["width"], r["people"], r["mi"]): r for r in rows}
+    assert len(found) == len(rows) == 2 * 2 * 2 * len(AMOUNTS)
+    assert found["nwj", 128, 150, 0.0]["seen"] > 0.2 > found["nwj", 128, 150, 0.0]["unseen"] + 0.1
+    for width in (8, 128):
+        values = [found["nwj", width, 0, amount]["unseen"] for amount in AMOUNTS]
+        assert values == sorted(values)
+        assert all(value < amount + 0.05 for value, amount in zip(values, AMOUNTS, strict=True))
+        dependence = [found["hsic", width, 150, amount]["unseen"] for amount in AMOUNTS]
+        assert dependence == sorted(dependence)
+    assert "| hsic | no unit | 8 |" in text
+    assert {r["estimator"] for r in json.loads((tmp_path / "mi.json").read_text())["rows"]} == {"nwj"}
+    assert "as shipped" in (tmp_path / "mi.md").read_text().lower()
+    before = (tmp_path / "mi.json").stat().st_mtime_ns
+    benchmark_mi(tmp_path, estimators="hsic", **options)  # type: ignore[arg-type]
+    after = json.loads((tmp_path / "mi.json").read_text())
+    assert before != (tmp_path / "mi.json").stat().st_mtime_ns
+    assert {r["estimator"] for r in after["other_shipped"]} == {"nwj"}
+    assert after["shipped"] == [r for r in rows if r["estimator"] == "hsic"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"estimators": "hsic,adversary"}, "measured as shipped only"),
         ({"estimators": "clubb"}, "unknown estimator 'clubb'. Did you mean 'club'"),
         ({"transforms": "cubik"}, "unknown transform 'cubik'. Did you mean 'cubic'"),
         ({"mi": [-1.0]}, "from 0 to 100 nats"),

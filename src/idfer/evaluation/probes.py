@@ -54,7 +54,12 @@ def fit_probes(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run on one thread: probes are many small operations, which waiting threads slow tenfold."""
+    """Run torch, numpy and scipy on one thread.
+
+    Probes are many small operations, which waiting threads slow tenfold; and sums in another order round
+    differently.
+    """
+    import scipy.linalg  # noqa: F401  (has a BLAS of its own, which is limited only once it is loaded)
     import torch
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
@@ -74,7 +75,8 @@ class Workers:
         count: processes; 1 runs them in this one.
         ray: run on Ray instead, `count` jobs at a time.
 
-    A worker has its share of the cores, so another count may change the last digits of a result.
+    A worker computes on one thread, whatever the machine: sums of other lengths round differently, and 24
+    epochs of training make of the last digit a difference in the second.
     """
 
     count: int = 1
@@ -98,11 +100,6 @@ class Workers:
                     "processes on this machine."
                 ) from error
         return cls(count or cores(), ray)
-
-    @property
-    def threads(self) -> int:
-        """Threads of one worker."""
-        return max(1, cores() // self.count)
 
 
 def cores() -> int:
@@ -151,24 +148,18 @@ def fail(problems: Sequence[str]) -> None:
 
 
 def _here(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Job, str]]:
-    import torch
+    from idfer.evaluation.probes import one_thread
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(workers.threads)
-    try:
+    with one_thread():
         for job in jobs:
             yield job, execute(job, out)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _in_pool(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Job, str]]:
     """A process per worker, started afresh ("spawn": torch's threads do not survive a fork)."""
     from multiprocessing import get_context
 
-    pool = ProcessPoolExecutor(
-        min(workers.count, len(jobs)), get_context("spawn"), initializer=_start, initargs=(workers.threads,)
-    )
+    pool = ProcessPoolExecutor(min(workers.count, len(jobs)), get_context("spawn"), initializer=_start)
     try:
         waiting = list(jobs)
         running: dict[Future[str], Job] = {}
@@ -187,13 +178,16 @@ def _in_pool(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(threads: int) -> None:
-    """Prepare a worker: its share of the cores, and an end when its parent is killed."""
+_held = ExitStack()  # of a worker, as long as its process lives
+
+
+def _start() -> None:
+    """Prepare a worker: one thread, and an end when its parent is killed."""
     import multiprocessing
 
-    import torch
+    from idfer.evaluation.probes import one_thread
 
-    torch.set_num_threads(threads)
+    _held.enter_context(one_thread())
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -217,17 +211,17 @@ def _on_ray(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[
     while waiting or running:
         while waiting and len(running) < workers.count:
             job = waiting.pop(0)
-            running[remote.remote(job, out.resolve(), workers.threads)] = job
+            running[remote.remote(job, out.resolve())] = job
         done, _ = ray.wait(list(running), num_returns=1)
         for reference in done:
             yield running.pop(reference), ray.get(reference)
 
 
-def _ray_task(job: Job, out: Path, threads: int) -> str:
-    import torch
+def _ray_task(job: Job, out: Path) -> str:
+    from idfer.evaluation.probes import one_thread
 
-    torch.set_num_threads(threads)
-    return execute(job, out)
+    with one_thread():
+        return execute(job, out)
 
 
 def execute(job: Job, out: Path) -> str:
@@ -249,6 +243,7 @@ def execute(job: Job, out: Path) -> str:
         "arguments": dict(job.arguments),
         "seconds": round(time.monotonic() - start, 2),
         "source": source(),
+        "machine": machine(),
         "result": result,
     }
     with atomic(job.file(out)) as temporary:
@@ -287,6 +282,14 @@ def source() -> str:
         for file in sorted((root / room).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def machine() -> dict[str, Any]:
+    """What else the last digits hang on: threads, the processor's instructions, and torch."""
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"threads": torch.get_num_threads(), "cpu": capability, "torch": torch.__version__}
 
 
 def sources(jobs: Sequence[Job], out: Path) -> list[str]:

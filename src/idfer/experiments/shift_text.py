@@ -101,7 +101,7 @@ def _shown(method: str) -> str:
 
 def leakage_table(rows: Rows) -> list[list[str]]:
     """Scores of both probes on both features, a row per method; the last is chance."""
-    heads = [f"{name}: linear, MLP" for name in ATTRIBUTES]
+    heads = [f"{name}: linear, nonlinear" for name in ATTRIBUTES]
     table = [["method", "feature", *heads, "identity"]]
     for method in names_of(rows):
         of_method = rows_of(rows, method)
@@ -121,7 +121,7 @@ def _leak_cells(rows: Rows, measure: str, feature: str) -> list[str]:
         scores = [row.value(measure, of=target, feature=feature, probe=probe) for row in rows]
         return "-" if np.isnan(scores).any() else f"{np.mean(scores):.2f}"
 
-    cells = [f"{mean(name, 'linear')}, {mean(name, 'mlp')}" for name in ATTRIBUTES]
+    cells = [f"{mean(name, 'linear')}, {mean(name, 'nonlinear')}" for name in ATTRIBUTES]
     return [*cells, mean("identity", "verification")]
 
 

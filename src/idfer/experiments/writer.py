@@ -32,9 +32,11 @@ def write_results(out: Path, name: str, content: Mapping[str, Any], text: str, f
     return "\n".join(f"{what:<9}{out / f'{name}.{end}'}" for what, end in files.items())
 
 
-def write_pages(out: Path, name: str, text: str, figure: Figure) -> None:
-    """Write NAME.md and NAME.png, each whole or not at all."""
+def write_pages(out: Path, name: str, text: str, figure: Figure | None) -> None:
+    """Write NAME.md and, where there is a figure, NAME.png, each whole or not at all."""
     with atomic(out / f"{name}.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
+    if figure is None:
+        return
     with atomic(out / f"{name}.png") as temporary:
         figure.savefig(temporary, dpi=150, format="png")

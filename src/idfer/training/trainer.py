@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ from idfer.types import Batch, Method
 def fabric_for(settings: Settings, device: str) -> Fabric:
     """Device and precision of a run."""
     where = resolve_device(device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision of every run
     return Fabric(
         accelerator=where.type,
         devices=[where.index or 0] if where.type == "cuda" else 1,

@@ -87,15 +87,19 @@ def _comparisons(design: Design, levels: Levels) -> list[dict[str, Any]]:
 def verdict(compared: Mapping[str, Any], p: str = "p") -> str:
     """`first`, `tied` or `behind`; `not tested` where there is no p value (one seed).
 
+    A correction makes every claim harder, so it holds for `first` alone: applied to `behind` it would turn
+    what is worse into what is tied.
+
     Args:
         compared: idfer against a baseline, as in `comparisons`.
-        p: which of its p values counts.
+        p: which of its p values `first` goes by; `behind` goes by the one that is not corrected.
     """
-    if np.isnan(compared[p]):
+    if np.isnan(compared["p"]):
         return "not tested"
-    if compared[p] >= 1 - LEVEL:
+    ahead = compared["difference"] > 0
+    if compared[p if ahead else "p"] >= 1 - LEVEL:
         return "tied"
-    return "first" if compared["difference"] > 0 else "behind"
+    return "first" if ahead else "behind"
 
 
 def headline(design: Design, lengths: Mapping[int, Levels]) -> str:
@@ -293,8 +297,8 @@ def overview(found: Mapping[str, Found], command: str, out: Path) -> str:
     decided = [line["verdict"] for line in lines if line["measure"] == WORST]
     count = f"First or tied in {sum(v in ('first', 'tied') for v in decided)} of {len(decided)} protocols."
     text = [
-        "# Shift protocols", "", f"`{command}`", "", f"**{count}** {RULE} p values corrected for the number "
-        "of protocols (Holm).", "", f"![figure]({OVERVIEW}.png)", "", "## Worst-cell CCC", "",
+        "# Shift protocols", "", f"`{command}`", "", f"**{count}** {RULE} For `first`, p is corrected for the "
+        "number of protocols (Holm); for `behind` it is not, which would make losses ties.", "", f"![figure]({OVERVIEW}.png)", "", "## Worst-cell CCC", "",
         *pipes(table), "", "## Mean CCC over cells", "",
         *pipes(_overview_table(found, [line for line in lines if line["measure"] == MEAN])),
     ]  # fmt: skip

@@ -268,13 +268,15 @@ def _compared(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return pipes(table) if lines else ["idfer or every baseline is missing from this run."]
 
 
-def overview(found: Mapping[str, Found], command: str, out: Path) -> str:
+def overview(found: Mapping[str, Found], command: str, out: Path, kind: str, note: str = "") -> str:
     """Write shift-protocols.json, .md and .png: a verdict per protocol, corrected for how many they are.
 
     Args:
-        found: per protocol `results`.
+        found: per protocol `results`, and as `ledger` the name of its report where it is one.
         command: that gives the numbers.
         out: folder.
+        kind: whether this is a report, and if not, what it is.
+        note: what a reader of the count must know.
 
     Returns:
         The table, and where the files are.
@@ -296,16 +298,23 @@ def overview(found: Mapping[str, Found], command: str, out: Path) -> str:
     table = _overview_table(found, [line for line in lines if line["measure"] == WORST])
     decided = [line["verdict"] for line in lines if line["measure"] == WORST]
     count = f"First or tied in {sum(v in ('first', 'tied') for v in decided)} of {len(decided)} protocols."
+    reports = [of["ledger"] for of in found.values() if of.get("ledger")]
+    standing = f"Reports {', '.join(reports)} of [history.md](history.md)." if reports else f"**{kind}**."
     text = [
-        "# Shift protocols", "", f"`{command}`", "", f"**{count}** {RULE} For `first`, p is corrected for the "
-        "number of protocols (Holm); for `behind` it is not, which would make losses ties.", "", f"![figure]({OVERVIEW}.png)", "", "## Worst-cell CCC", "",
-        *pipes(table), "", "## Mean CCC over cells", "",
+        "# Shift protocols", "", f"`{command}`", "", standing, "",
+        f"**{count}** {RULE} For `first`, p is corrected for the number of protocols (Holm); for `behind` it "
+        "is not: that would make ties of losses.", "", *([note, ""] if note else []),
+        f"![figure]({OVERVIEW}.png)", "", "## Worst-cell CCC", "", *pipes(table), "",
+        "## Mean CCC over cells", "",
         *pipes(_overview_table(found, [line for line in lines if line["measure"] == MEAN])),
     ]  # fmt: skip
     whole = {
+        "kind": kind,
+        "ledger": reports,
         "command": command,
         "rule": RULE,
         "count": count,
+        "note": note,
         "verdicts": lines,
         "summary": {name: of["summary"] for name, of in found.items()},
     }

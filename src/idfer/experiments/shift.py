@@ -192,10 +192,9 @@ def check_no_report(path: Path) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if isinstance(found, dict) and found.get("ledger"):
-        raise UsageError(
-            f"{path} is a report ({found['ledger']}) and this run is none; choose another -o for it."
-        )
+    if isinstance(found, dict) and (named := found.get("ledger")):
+        name = named if isinstance(named, str) else ", ".join(named)  # an overview is of several reports
+        raise UsageError(f"{path} is a report ({name}) and this run is none; choose another -o for it.")
 
 
 def command_of(**options: Any) -> str:

@@ -23,8 +23,8 @@ def interval_text(estimated: Estimate, digits: int = 3, sign: str = "") -> str:
 
 
 def settings_text(given: Mapping[str, Any]) -> str:
-    """`lr: 0.1, terms: {alpha: 0.0}`: settings as they stand in a YAML file, without the outer braces."""
-    return json.dumps(given)[1:-1].replace('"', "")
+    """`lr: 0.1, terms: {alpha: 0.0}`: settings as they stand in a YAML file, no outer braces; `defaults` for none."""
+    return json.dumps(given)[1:-1].replace('"', "") or "defaults"
 
 
 def flat(compared: Paired) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def job(
             training and held-out faces without the shift.
         settings: of the run.
         device: where it is trained.
-        measure: "all"; "selection": what settings are chosen by, and accuracy on the tests; "effects": that,
-            drift and the cross, but no probes.
+        measure: "selection": what settings are chosen by, and accuracy on the tests; "effects": that, drift
+            and the cross, but no probes; "all": of `correlation` alone, which has people to probe.
         design: name of the shift protocol.
     """  # fmt: skip
     settings = replace(settings, seed=seed)
@@ -154,7 +154,7 @@ def trial(
         `measuring.attached` give.
 
     Raises:
-        UsageError: no such protocol, or the protocol has no such `data`.
+        UsageError: no such protocol, or the protocol has no such `data` or no people to probe.
         IdferError: training diverged, or faces are missing.
     """
     from idfer.experiments import measuring
@@ -168,6 +168,7 @@ def trial(
     learned, learned_table = faces, table
     if data != asked.home:
         learned, learned_table = _faces(world(out, protocol, seed, design) / data)
+    many = faces.select(PROBED) if measure == "all" else faces
     start = time.monotonic()
     # without `val`: scoring it every epoch would cost a tenth of the time
     fit_settings(learned.select("train"), learned_table, settings, out=run, device=device, progress=False)
@@ -187,7 +188,6 @@ def trial(
         scores += measuring.drift(balanced, read(changed, table), people, changed)
         scores += measuring.invariance(faces, table, read, [factor for factor, _ in asked.shortcuts])
     if measure == "all":
-        many = faces.select(PROBED if PROBED in faces.splits else asked.balanced)
         probed = read(many, table)
         scores += measuring.leaks(probed, many, seed)
         scores += measuring.certificate(probed, many, seed)

@@ -255,12 +255,13 @@ def test_settings_that_change_nothing_are_called_defaults() -> None:
 def test_the_page_names_the_people_that_are_probed_and_how_many_they_are() -> None:
     rows, content = (
         scored({"erm": 0.3, "idfer": 0.6}),
-        {"targets": [], "regret": {}, "tuning": {}, "source": ["a"]},
+        {"targets": [], "regret": {}, "tuning": {}, "source_of": {"trials": ["a"]}},
     )
     content |= {"kind": "report", "ledger": "shift-9", "command": "c", "rule": "r", "budget": {}}
     content |= {"protocol": sized("full")[0], "seeds": [1], "tune_seeds": [2], "epochs": [8]}
     page = markdown(content | {"comparisons": comparisons(rows)}, {8: rows})
     assert "cross 100 people × 20, probed 500 people × 4; 64 px" in page
+    assert page.endswith("Source: a.\n")
     assert "disjoint people of the split `probed`" in page
     assert "Of a sampled feature, on the people of `probed`" in page
 

@@ -28,7 +28,7 @@ from idfer.experiments.protocol_measures import (
 from idfer.experiments.protocols.design import Design
 from idfer.experiments.scores import rows_of
 from idfer.experiments.statistics import LEVEL, holm
-from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes
+from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes, source_text
 from idfer.experiments.writer import write_results
 
 Found = Mapping[str, Any]
@@ -124,7 +124,7 @@ def write(name: str, design: Design, content: Found, lengths: Mapping[int, Level
         name: of the protocol.
         design: the protocol.
         content: `kind, ledger, command, settings_from, settings, budget, protocol, seeds, epochs, missing,
-            source`.
+            source, source_of`.
         lengths: rows by level, by number of epochs, ascending.
         out: folder.
 
@@ -231,7 +231,7 @@ def _markdown(
         lines += [f"**Verdict{of_length}: {found[epochs]['verdict']}.** {RULE}", "", *_compared(compared), ""]
         lines += [f"## Invariance{of_length}", "", _INVARIANCE, ""]
         lines += [*pipes(invariance_table(design, levels)), ""]
-    lines.append(f"Source of the trials: {', '.join(whole['source'])}.")
+    lines.append(f"Source: {source_text(whole['source_of'])}.")
     return "\n".join(lines) + "\n"
 
 

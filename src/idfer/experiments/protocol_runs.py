@@ -15,7 +15,7 @@ from typing import Any
 from idfer.catalogue import PROTOCOLS
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.grid import contenders, trained_as
-from idfer.experiments.jobs import Job, Workers, fail, sources
+from idfer.experiments.jobs import Job, Workers, fail
 from idfer.experiments.ledger import Ledger
 from idfer.experiments.protocol import CORRELATION, ORACLE, SHIFTED, sized
 from idfer.experiments.protocol_measures import Levels
@@ -268,14 +268,20 @@ def _one(
     """Run and write one protocol; returns what to print, and its results and report at the first length."""
     from idfer.experiments.protocol_report import file_of, headline, results, write
     from idfer.experiments.shift import REPORT
+    from idfer.experiments.tables import source_text
+    from idfer.experiments.trial import provenance
 
     lengths, jobs = campaign.trials(name, design)
-    entry = None
+    entry, origin = None, provenance({"trials": jobs}, campaign.runs)
     if campaign.kind == REPORT:
         tuned_on = campaign.tuned.content.get("tune_seeds", ())
         ledger = Ledger.beside(campaign.out)  # others were entered since
         said = headline(design, lengths)
-        entry = ledger.enter(file_of(name), command, campaign.seeds, tuned_on, said, campaign.again)
+        summary = {epochs: results(design, levels)["summary"] for epochs, levels in lengths.items()}
+        entry = ledger.enter(
+            file_of(name), command, campaign.seeds, tuned_on, said, campaign.again, summary,
+            source_text(origin["source_of"]),
+        )  # fmt: skip
     content = {
         "kind": campaign.kind,
         "ledger": entry and entry.name,
@@ -287,7 +293,7 @@ def _one(
         "seeds": list(campaign.seeds),
         "epochs": list(campaign.epochs),
         "missing": list(campaign.missing),
-        "source": sources(jobs, campaign.runs),
+        **origin,
     }
     text = write(name, design, content, lengths, campaign.out)
     return text, {"ledger": content["ledger"], **results(design, lengths[campaign.epochs[0]])}

@@ -14,7 +14,15 @@ from idfer.experiments.measures import CCCS, DIMENSIONS, MEASURES, Rows, estimat
 from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED, UNNAMED
 from idfer.experiments.protocol import PROBED, TESTS
 from idfer.experiments.scores import names_of, rows_of
-from idfer.experiments.tables import bracket, interval_text, p_text, pipes, settings_text, verdict
+from idfer.experiments.tables import (
+    bracket,
+    interval_text,
+    p_text,
+    pipes,
+    settings_text,
+    source_text,
+    verdict,
+)
 from idfer.experiments.targets import Target, effect
 from idfer.experiments.tuning import Tried, chosen_of
 
@@ -306,11 +314,7 @@ def _choices(whole: Mapping[str, Any]) -> list[str]:
 
 
 def _source(whole: Mapping[str, Any]) -> list[str]:
-    several = len(whole["source"]) > 1
-    return [
-        f"Source of the trials: {', '.join(whole['source'])}."
-        + (" More than one: not all trials were run by the same code." if several else "")
-    ]
+    return [f"Source: {source_text(whole['source_of'])}."]
 
 
 def _runner_up(comparison: Mapping[str, Any], with_note: bool) -> list[str]:

@@ -199,6 +199,8 @@ def test_a_plan_with_unequal_searches_or_an_unknown_term_is_refused(tmp_path: Pa
         read({"grid": {"erm": [{}], "idfer": [{}, {"lr": 0.1}]}}).check_equal(["erm", "idfer"])
     with pytest.raises(UsageError, match="plan, idfer, setting 1: unknown term 'beat'"):
         read({"grid": {"idfer": [{"terms": {"beat": 1.0}}]}}).settings("idfer")
+    with pytest.raises(UsageError, match=r"plan\.yaml: grid: unknown method 'idfr'\. Did you mean 'idfer'"):
+        read({"grid": {"oracle": [{}], "idfr": [{"lr": 0.1}]}})  # else idfer would be searched by default
     with pytest.raises(UsageError, match="is no plan"):
         read({"grid": {"idfer": 3}})
     for count in (0, "9", True):

@@ -241,7 +241,8 @@ def _targets(found: Sequence[Target]) -> list[str]:
     return [
         "## Targets", "",
         f"Set before the run. {count} of {len(found)} met. Compared are means over seeds; intervals stand "
-        "below.",
+        "below. An effect is held to its goal by the size of its mean over seeds, which errors either way "
+        "leave near 0; the mean of its sizes per seed stands beside it.",
         "", *pipes(table), "",
     ]  # fmt: skip
 

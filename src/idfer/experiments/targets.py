@@ -174,7 +174,8 @@ def _attached(rows: Rows) -> list[Line]:
         most = float(np.abs(moved).max())  # nan where one was not measured
         goal = (
             f"{attribute} attached alone: its effect on {dimension} {ATTACHED_EFFECT} of ERM's or more, "
-            f"every other of {', '.join(ATTRIBUTES)} on {' and '.join(DIMENSIONS)} moved by {OTHERS_MOVE} or less"
+            f"every other of {', '.join(ATTRIBUTES)} on {' and '.join(DIMENSIONS)} moved by {OTHERS_MOVE} or "
+            "less"
         )
         met = alone * np.sign(of_erm) >= ATTACHED_EFFECT * abs(of_erm) and most <= OTHERS_MOVE
         said = f"{alone:+.3f}; ERM {of_erm:+.3f}; moved most {most:.3f}"

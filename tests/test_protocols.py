@@ -13,10 +13,12 @@ from idfer.attributes.table import AttributeTable
 from idfer.catalogue import PROTOCOLS
 from idfer.data.manifest import Manifest
 from idfer.errors import UsageError
+from idfer.evaluation.anova import measure
 from idfer.evaluation.counterfactual import check_pairs
 from idfer.experiments.protocol import CHANGED, CROSS, ORACLE, SHIFTED, Protocol, write_world
 from idfer.experiments.protocols import extrapolation, raters, retrieval_noise
 from idfer.experiments.protocols.design import Design, World, load_design
+from idfer.synthetic.cross import cross
 from idfer.synthetic.factors import EXPRESSION, IDENTITY, NUISANCE, Factors, sample
 
 SIZES = Protocol(train=(60, 4), val=(20, 3), test=(40, 4), cross=(4, 3), size=32)
@@ -156,6 +158,23 @@ def test_older_people_show_less_in_training_and_more_where_it_is_reversed() -> N
     assert turned.au12[old].mean() > 1.3 * turned.au12[young].mean()
     same_people = world.learned[ORACLE].train
     assert torch.equal(same_people.valence, world.learned[SHIFTED].train.valence)
+
+
+def test_a_gain_that_goes_with_age_is_in_the_interaction_and_not_in_the_effect_of_age() -> None:
+    rng = np.random.default_rng(0)
+    faces = cross(100, 20, seed=5)
+    half = rng.uniform(-1, 1, (10, 2))
+    shown = np.tile(np.concatenate([half, -half]), (100, 1))  # as often up as down
+    age = ((faces.age - faces.age.mean()) / faces.age.std()).numpy()[:, None]
+    by_gain = measure(faces, shown * (1 + 0.3 * age), replicates=2)
+    by_shift = measure(faces, shown + 0.3 * age, replicates=2)
+    assert (
+        abs(by_gain.effects["age", "valence"].value) < 0.02 < 0.2 < by_shift.effects["age", "valence"].value
+    )
+    assert by_gain.interaction_ratio.value > 0.2 > 0.02 > by_shift.interaction_ratio.value
+    design = load_design("expressivity")
+    assert design.shortcuts == ()
+    assert "interaction of person and expression" in design.about
 
 
 def test_people_are_misread_the_more_often_the_darker_and_always_alike() -> None:

@@ -205,7 +205,7 @@ def _certificate(
     return certificate(
         answers.rate, part.subjects, predictions["split"].to_numpy(), replicates=replicates, seed=seed,
         attributes={name: target.values for name, target in targets.items()},
-        residuals=_residuals(answers, part, seed),
+        residuals=_residuals(answers, part, seed), labels=part.targets,
     )  # fmt: skip
 
 

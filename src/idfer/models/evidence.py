@@ -1,7 +1,7 @@
 r"""Identity as evidence of the label: what attaching an attribute adds to a prediction [ours].
 
 Training makes f(z_exp) blind to what identity says of the label (`conditional_information`, decorrelation
-weights), so N(f, s_f²) is what the face shows to one who knows nobody's identity, s_f its error on weighted
+weights), so N(f, s_f²) is what the face shows to one who does not look at identity, s_f its error on weighted
 training faces. Attaching attributes multiplies in what they say, detaching leaves it out:
 
     p(y | face, attached) ∝ N(y; f, s_f²) p(y | attached) / p(y)
@@ -10,8 +10,8 @@ training faces. Attaching attributes multiplies in what they say, detaching leav
     p(y | attached) = N(m + Σ_a w_a g_a, τ²),   τ² = s_J² + Σ_a (1 - w_a) v_a,   w_a = 1 - m[a]
     ŷ = ( f / s_f² + (m + Σ_a w_a g_a) / τ² - m / s² ) / ( 1 / s_f² + 1 / τ² - 1 / s² )
 
-(`statistics/label_evidence.py`). All detached, ŷ is f. With the form `distilled` r[a] is read from the image, so
-that no CLIP is needed at run time. Strengths outside [0, 1] extrapolate.
+(`statistics/label_evidence.py`). All detached, ŷ is f. With the form `distilled` r[a] is read from the image,
+so that no CLIP is needed at run time. Strengths outside [0, 1] extrapolate.
 """
 
 from __future__ import annotations

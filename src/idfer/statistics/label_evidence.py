@@ -1,9 +1,9 @@
-r"""What each attribute says of the label: a linear-Gaussian regression on the levels of all attributes [ours].
+r"""What each attribute says of the label: a linear-Gaussian regression on all attributes' levels [ours].
 
     y ~ N(m, s²)        y | c ~ N( m + Σ_a g_a, s_J² )        g_a = B_a (c[a] - mean c[a])        (per label)
 
-v_a is the variance that attribute a explains, Σ_a v_a = s² - s_J². Attributes of which only some are known, a to
-the degree w_a, are the same regression with the rest averaged out:
+v_a is the variance that attribute a explains, Σ_a v_a = s² - s_J². Attributes of which only some are known, a
+to the degree w_a, are the same regression with the rest averaged out:
 
     y | known ~ N( m + Σ_a w_a g_a, s_J² + Σ_a (1 - w_a) v_a )
 

@@ -1,4 +1,4 @@
-"""Another face's identity, to attach in place of a face's own: its features, or what they say of the label."""
+"""Another face's identity, to attach in place of one's own: its features, or what they say of the label."""
 
 from __future__ import annotations
 

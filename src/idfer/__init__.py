@@ -15,6 +15,7 @@ _PUBLIC = {
     "AttributeTable": "idfer.attributes.table",
     "Vocabulary": "idfer.attributes.vocabulary",
     "synth": "idfer.synthetic.dataset",
+    "manifest": "idfer.data.readers.reading",
     "retrieve": "idfer.attributes.table",
     "fit": "idfer.training.fit",
     "evaluate": "idfer.reporting.report",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable, retrieve
     from idfer.attributes.vocabulary import Vocabulary
     from idfer.data.manifest import Manifest
+    from idfer.data.readers.reading import manifest
     from idfer.errors import IdferError, UsageError
     from idfer.experiments.ablate import ablate
     from idfer.experiments.demo import demo

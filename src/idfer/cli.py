@@ -38,6 +38,10 @@ VERBS = {
         "idfer.synthetic.dataset", ("out",), (),
         "draw embedded faces with known identity and expression",
     ),
+    "manifest": Verb(
+        "idfer.data.readers.reading", ("name", "root"), ("out",),
+        "make a manifest of a data set on the disk, or of any table",
+    ),
     "retrieve": Verb(
         "idfer.attributes.table", ("manifest",), ("out",),
         "retrieve each face's identity attributes with CLIP",

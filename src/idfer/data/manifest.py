@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,8 @@ class Manifest:
 
     Columns: `path` (relative to `root`), `frame` (always -1, a still: frames of videos are refused until they
     can be read; 0 of an image file, as `idfer predict` writes it, is a still too), `subject` (person, or
-    the video where the person is not known), `source`, `split`, `valence`, `arousal` (both in [-1, 1]),
+    the video where the person is not known), optionally `subject_kind` (what `subject` names: person, actor,
+    or video, a stand-in), `source`, `split`, `valence`, `arousal` (both in [-1, 1]),
     `label_source`; `detector` (what placed the face: "none" says that the image is itself the face, "" that
     nobody said); optionally `x`, `y`, `width`, `height` (the face box in pixels of the upright image, NaN
     where there is none; a column `box` of lists or texts becomes these), `landmarks` and any number of
@@ -97,7 +98,7 @@ class Manifest:
                 table[column] = value
         for column in LABELS:
             _check_label(table, column, name)
-        for column in _TEXTS:
+        for column in [*_TEXTS, *({"subject_kind"} & set(table.columns))]:
             table[column] = table[column].astype(object).where(table[column].notna(), "").astype(str)
         if (empty := np.flatnonzero(table["path"].to_numpy() == "")).size:
             raise IdferError(f"{name}: row {empty[0]}: path is empty; name an image file or drop the row.")
@@ -169,6 +170,12 @@ class Manifest:
     def subjects(self) -> np.ndarray:
         """(N,) subject names; a row without one is its own subject (its path)."""
         return np.where(self.frame["subject"] == "", self.frame["path"], self.frame["subject"]).astype(str)
+
+    @property
+    def subject_kinds(self) -> list[str]:
+        """What `subject` names, where the manifest says it: "person", "actor", "video" (a stand-in)."""
+        kinds: Any = self.frame["subject_kind"] if "subject_kind" in self.frame.columns else []
+        return sorted(set(kinds) - {""})
 
     @property
     def drawn(self) -> bool:

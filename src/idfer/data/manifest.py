@@ -58,29 +58,7 @@ class Manifest:
                 in [-1, 1], its face box is none, or its frame is one of a video; the message names the first
                 bad row.
         """
-        import pandas as pd
-
-        if not str(path):
-            raise IdferError("the manifest's name is empty; give the path of a manifest.parquet or a CSV.")
-        file = Path(path)
-        try:
-            file = file / "manifest.parquet" if file.is_dir() else file
-            there = file.is_file()
-        except OSError as error:  # a name that is too long for the system
-            raise IdferError(f"{str(file)[:200]}: cannot be opened ({error.strerror}).") from error
-        if not there:
-            raise IdferError(
-                f"{file}: no such manifest. Make one with `idfer synth`, or give the path of a "
-                "manifest.parquet or a CSV with columns path, valence, arousal."
-            )
-        try:
-            # as text: 007 and 7 are two people, and 1 stays 1 where another cell is empty
-            names = dict.fromkeys(_TEXTS, "str")
-            csv = file.suffix.lower() == ".csv"
-            table = pd.read_csv(file, dtype=names) if csv else pd.read_parquet(file)
-        except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise IdferError(f"{file}: cannot be read as a manifest ({reason}). Write it again.") from error
+        table, file = read_table(path)
         return cls.from_frame(table, file.parent, name=str(file))
 
     @classmethod
@@ -131,6 +109,16 @@ class Manifest:
         with atomic(target) as temporary:
             self.frame.to_parquet(temporary, index=False)
         return target
+
+    def seen_from(self, folder: str | Path) -> Manifest:
+        """The same faces with `folder` as root: paths are relative where it holds them, else absolute."""
+        here, there = Path(folder).resolve(), self.root.resolve()
+        if here == there:
+            return replace(self, root=Path(folder))
+        prefix = there.relative_to(here) if there.is_relative_to(here) else there
+        paths = self.frame["path"]
+        moved = (f"{prefix.as_posix()}/" + paths).where(~paths.str.startswith("/"), paths)
+        return replace(self, frame=self.frame.assign(path=moved), root=Path(folder))
 
     def select(self, split: str | Sequence[str]) -> Manifest:
         """The rows of one split, or of several.
@@ -207,6 +195,38 @@ class Manifest:
         splits = ", ".join(name for name in self.splits if name)
         named = f" (splits: {splits})" if splits else ""
         return f"{len(self)} faces of {people} people in {self.root}{named}"
+
+
+def read_table(path: str | Path) -> tuple[pd.DataFrame, Path]:
+    """The table of a manifest as it stands, unchecked, and the file that it was read from.
+
+    Raises:
+        IdferError: the file is missing or unreadable.
+    """
+    import pandas as pd
+
+    if not str(path):
+        raise IdferError("the manifest's name is empty; give the path of a manifest.parquet or a CSV.")
+    file = Path(path)
+    try:
+        file = file / "manifest.parquet" if file.is_dir() else file
+        there = file.is_file()
+    except OSError as error:  # a name that is too long for the system
+        raise IdferError(f"{str(file)[:200]}: cannot be opened ({error.strerror}).") from error
+    if not there:
+        raise IdferError(
+            f"{file}: no such manifest. Make one with `idfer manifest` or `idfer synth`, or give "
+            "the path of a manifest.parquet or a CSV with columns path, valence, arousal."
+        )
+    try:
+        # as text: 007 and 7 are two people, and 1 stays 1 where another cell is empty
+        names = dict.fromkeys(_TEXTS, "str")
+        csv = file.suffix.lower() == ".csv"
+        table = pd.read_csv(file, dtype=names) if csv else pd.read_parquet(file)
+    except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise IdferError(f"{file}: cannot be read as a manifest ({reason}). Write it again.") from error
+    return table, file
 
 
 def _check_label(table: pd.DataFrame, column: str, name: str) -> None:

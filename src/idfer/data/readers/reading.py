@@ -149,7 +149,7 @@ def manifest(
     found = _checked(table, base, name)
     if out is not None:
         target = Path(out)
-        found = _rooted(found, target.parent)
+        found = found.seen_from(target.parent)
         found.write(target)
     return Reading(name, found, dict(tally.counts), tally.first, None if out is None else Path(out))
 
@@ -186,16 +186,6 @@ def _checked(table: pd.DataFrame, root: Path, name: str) -> Manifest:
     stills = Manifest.from_frame(table.drop(columns="frame"), root, f"{name} at {root}")
     frame = stills.frame.assign(frame=table["frame"].to_numpy(np.int64))
     return replace(stills, frame=frame[[*DEFAULTS, *(c for c in frame.columns if c not in DEFAULTS)]])
-
-
-def _rooted(found: Manifest, folder: Path) -> Manifest:
-    """The manifest seen from `folder`: paths are relative where the images are below it, else absolute."""
-    here, there = folder.resolve(), found.root.resolve()
-    if here == there:
-        return replace(found, root=folder)
-    prefix = there.relative_to(here) if there.is_relative_to(here) else there
-    frame = found.frame.assign(path=f"{prefix.as_posix()}/" + found.frame["path"])
-    return replace(found, frame=frame, root=folder)
 
 
 def _mapping(columns: Mapping[str, str] | str) -> dict[str, str]:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 ASSOCIATED = 0.05
 _STRETCH = 256  # files read between two steps of the progress bar
 _THREADS = 8
+_LARGEST = 1000  # rows with one picture that are compared with one another
 
 
 @dataclass(frozen=True)
@@ -384,12 +385,14 @@ def _same_pictures(faces: Manifest, rows: NDArray[np.intp], split: NDArray[np.st
     keys = image_keys(faces.rows(rows))
     order = np.lexsort((split[rows], keys))
     ends = np.flatnonzero(np.r_[keys[order][1:] != keys[order][:-1], True]) + 1
-    pairs = []
+    files, pairs = faces.files, []
     for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
         group = rows[order[start:end]]
         if len(group) < 2 or split[group[0]] == split[group[-1]]:
             continue
-        contents = {row: _content(faces.files[row]) for row in group.tolist()} if len(group) < 1000 else {}
+        if len(group) > _LARGEST:  # one blank picture, thousands of times: its ends tell enough
+            group = np.r_[group[: _LARGEST // 2], group[-_LARGEST // 2 :]]
+        contents = {row: _content(files[row]) for row in group.tolist()}
         for i, row in enumerate(group.tolist()):
             other = next(
                 (

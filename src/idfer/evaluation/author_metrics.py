@@ -10,7 +10,8 @@ kdhht2334, emonet of face-analysis). Where they differ from `idfer.evaluation.me
 | `emonet` | of all rows | as ours | right where both are 0 | clipped to [-1, 1] |
 
 The mean of batches' RMSE is never above the RMSE of all rows, and it depends on the order of the rows, here
-that of the manifest; the mixed divisors make CCC and PCC N / (N - 1) times too large, so a perfect PCC is above 1.
+that of the manifest; the mixed divisors make CCC and PCC N / (N - 1) times too large, so a perfect PCC
+is above 1.
 """
 
 from __future__ import annotations

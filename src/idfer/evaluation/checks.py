@@ -12,8 +12,8 @@ of the report and in metrics.json. Each threshold has its reason beside it.
     IDF106 warning  the certificate excludes nothing (note: no attribute)
     IDF107 warning  faces were found otherwise than in training
     IDF108 warning  attributes of photographs come from the builtin CLIP, which has only seen drawn faces
-    IDF113 note     videos stand in for people, so intervals are over videos
     IDF109 warning  many rows could not be read (error: most; note: some)
+    IDF113 note     videos stand in for people, so intervals are over videos
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def parse(
 
     notes = notes_of(function)
     parameters = signature(function).parameters
-    files, rest = _config_files(_with_underscores(arguments, parameters))
+    files, rest = _config_files(_with_values(_with_underscores(arguments, parameters)))
     parser = ArgumentParser(
         prog=f"idfer {name}", description=notes.pop(""), exit_on_error=False, allow_abbrev=False
     )  # no abbreviations: `--conf FILE` would be read by jsonargparse, without the bounds of ours
@@ -79,6 +79,18 @@ def _with_underscores(arguments: Sequence[str], known: Iterable[str]) -> list[st
         for old, new in zip(arguments, spelled, strict=False)
     ]
     return [*options, *arguments[end:]]
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """`--range -10,10` as `--range=-10,10`: argparse takes numbers with a comma for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        numbers = re.fullmatch(r"-[\d.]+(,-?[\d.]+)+", argument)
+        if numbers and joined and re.fullmatch(r"--\w+", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def underscored(argument: str) -> str:

@@ -50,9 +50,9 @@ class Plot:
         figure = Figure(figsize=(9, 4.5), layout="constrained")
         axes = figure.subplots(2, 1, sharex=True)
         for axis, name, which in zip(axes, ("valence", "arousal"), (1, 2), strict=True):
-            for face in sorted(most):
+            for place, face in enumerate(sorted(most)):
                 times, values = _broken(np.array(self._series[face][0]), np.array(self._series[face][which]))
-                colour = tuple(part / 255 for part in COLOURS[face % _LINES])
+                colour = tuple(part / 255 for part in COLOURS[place])
                 axis.plot(times, values, color=colour, linewidth=1.2, label=f"face {face}")
             axis.axhline(0, color="#d5d9de", linewidth=0.8, zorder=0)
             axis.set(ylim=(-1.02, 1.02), ylabel=f"perceived {name}")

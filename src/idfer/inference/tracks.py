@@ -20,7 +20,11 @@ _SIDE, _SEARCH = 32, 56  # pixels of a face's small picture, and of the surround
 _COAST = 0.5  # seconds for which the last velocity is believed
 _REACH, _DRIFT, _FARTHEST = 0.75, 1.5, 2.5  # face sizes that a centre may be off; per second of loss; at most
 _GROWTH = 0.7  # |log| of a face's change of size
-_UNLIKE, _ALIKE = 0.75, 0.3  # 1 - correlation: another face; the same even where it was not expected
+_UNLIKE, _ALIKE, _TWIN = (
+    0.75,
+    0.2,
+    0.08,
+)  # 1 - correlation: another face; the same off its path; in another shot
 _CUT_LEVELS, _CUT_LIKE = 20.0, 0.75  # mean change of grey levels and correlation that make a cut
 _FOLLOWED = 0.6  # correlation at which a face counts as found again
 
@@ -36,6 +40,7 @@ class Track:
         time: when it was seen last, seconds.
         look: (32, 32) its small grey picture then, as of the last detection.
         mean: (32, 32) running mean of its pictures, zero mean and unit norm.
+        shot: how many cuts came before it was seen last: place and motion do not carry over a cut.
         velocity: (2,) heights per second.
     """
 
@@ -45,6 +50,7 @@ class Track:
     time: float
     look: np.ndarray
     mean: np.ndarray
+    shot: int
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     def expected(self, time: float) -> np.ndarray:
@@ -64,6 +70,7 @@ class Tracker:
         self._tracks: list[Track] = []
         self._next = 0
         self._scene: np.ndarray | None = None
+        self._shot = 0
         self._time = -math.inf
 
     def update(self, faces: Sequence[Face], image: np.ndarray, time: float) -> list[int]:
@@ -77,19 +84,19 @@ class Tracker:
         Returns:
             The number of each face, in the order of `faces`.
         """
-        cut = self._is_cut(image)
+        self._shot += self._is_cut(image)
         self._tracks = [track for track in self._tracks if time - track.time <= self.survive]
         found = [_seen(face.box, image) for face in faces]
-        pairs = self._pairs(found, time, cut)
+        pairs = self._pairs(found, time)
         numbers = []
         for index, (centre, size, look) in enumerate(found):
             track = pairs.get(index)
             if track is None:
-                track = Track(self._next, centre, size, time, look, _normal(look))
+                track = Track(self._next, centre, size, time, look, _normal(look), self._shot)
                 self._tracks.append(track)
                 self._next += 1
             else:
-                _move(track, centre, size, look, time, cut)
+                _move(track, centre, size, look, time, self._shot)
             numbers.append(track.face_id)
         self._time = time
         return numbers
@@ -98,16 +105,16 @@ class Tracker:
         self, boxes: Sequence[tuple[int, int, int, int]], ids: Sequence[int], image: np.ndarray, time: float
     ) -> None:
         """Take a frame whose faces have their numbers already, as from the rows of an earlier run."""
-        cut = self._is_cut(image)
+        self._shot += self._is_cut(image)
         self._tracks = [track for track in self._tracks if time - track.time <= self.survive]
         known = {track.face_id: track for track in self._tracks}
         for box, number in zip(boxes, ids, strict=True):
             centre, size, look = _seen(box, image)
             if (track := known.get(number)) is None:
-                self._tracks.append(Track(number, centre, size, time, look, _normal(look)))
+                self._tracks.append(Track(number, centre, size, time, look, _normal(look), self._shot))
                 self._next = max(self._next, number + 1)
             else:
-                _move(track, centre, size, look, time, cut)
+                _move(track, centre, size, look, time, self._shot)
         self._time = time
 
     def follow(self, image: np.ndarray, time: float) -> list[tuple[int, Face]] | None:
@@ -125,7 +132,7 @@ class Tracker:
             return None
         moved: list[tuple[Track, np.ndarray, float]] = []
         for track in self._tracks:
-            if track.time < self._time:
+            if track.time < self._time or track.shot != self._shot:
                 continue  # lost before; the next key frame looks for it
             wide = track.size * _SEARCH / _SIDE
             around = _patch(image, track.expected(time), wide, _SEARCH)
@@ -160,7 +167,7 @@ class Tracker:
         return changed and float((_normal(small) * _normal(before)).sum()) < _CUT_LIKE
 
     def _pairs(
-        self, found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], time: float, cut: bool
+        self, found: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], time: float
     ) -> dict[int, Track]:
         """Which track each face continues, by the face's index."""
         from scipy.optimize import linear_sum_assignment
@@ -171,13 +178,13 @@ class Tracker:
         cost = np.full((len(self._tracks), len(found)), refused)
         for i, track in enumerate(self._tracks):
             for j, (centre, size, look) in enumerate(found):
-                cost[i, j] = min(_cost(track, centre, size, look, time, cut), refused)
+                cost[i, j] = min(_cost(track, centre, size, look, time, self._shot), refused)
         rows, columns = linear_sum_assignment(cost)
         return {int(j): self._tracks[i] for i, j in zip(rows, columns, strict=True) if cost[i, j] < refused}
 
 
 def _cost(
-    track: Track, centre: np.ndarray, size: np.ndarray, look: np.ndarray, time: float, cut: bool
+    track: Track, centre: np.ndarray, size: np.ndarray, look: np.ndarray, time: float, shot: int
 ) -> float:
     """How badly a face continues a track; infinity where it cannot."""
     side, before = float(np.sqrt(size.prod())), float(np.sqrt(track.size.prod()))
@@ -186,18 +193,20 @@ def _cost(
     seen = _normal(look)
     unlike = 1 - max(float((seen * track.mean).sum()), float((seen * _normal(track.look)).sum()))
     reach = min(_REACH + _DRIFT * max(time - track.time, 0.0), _FARTHEST)
-    near = away <= reach and growth <= _GROWTH and unlike <= _UNLIKE and not cut
+    if track.shot != shot:
+        return 1 + 2 * unlike if unlike <= _TWIN and growth <= 2 * _GROWTH else math.inf
+    near = away <= reach and growth <= _GROWTH and unlike <= _UNLIKE
     same = unlike <= _ALIKE and away <= 2 * _FARTHEST and growth <= 2 * _GROWTH
     return away / reach + growth / _GROWTH + 2 * unlike if near or same else math.inf
 
 
 def _move(
-    track: Track, centre: np.ndarray, size: np.ndarray, look: np.ndarray, time: float, cut: bool
+    track: Track, centre: np.ndarray, size: np.ndarray, look: np.ndarray, time: float, shot: int
 ) -> None:
     """Put a track where its face was found."""
-    if cut:
+    if track.shot != shot:
         track.velocity = np.zeros(2)
-        track.centre, track.time = centre, time
+        track.centre, track.time, track.shot = centre, time, shot
     else:
         _shift(track, centre, time)
     track.size, track.look = size, look

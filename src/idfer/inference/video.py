@@ -176,9 +176,10 @@ class Footage:
                         yield from shot.flush()
                 yield from shot.flush()
             except KeyboardInterrupt:
-                yield from shot.made()
                 if not frames.live:
+                    yield from shot.made()
                     raise
+                yield from shot.flush()
             except Exception:
                 yield from shot.made()
                 raise

@@ -24,7 +24,11 @@ def frames(path: Path) -> list[Frame]:
 
 def test_times_are_the_files_own_where_the_rate_varies(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.1, 0.5, 0.52, 2.0]
-    found = frames(film(tmp_path / "a.mp4", [picture((0, 9 * i, 9)) for i in range(6)], times))
+    with VideoFile(film(tmp_path / "a.mp4", [picture((0, 9 * i, 9)) for i in range(6)], times)) as video:
+        found = list(video)
+        assert (
+            "gap(s) of more than 3 frames in its times, the longest of 1.48 s at 0.52 s" in video.notes()[0]
+        )
     assert [frame.number for frame in found] == list(range(6))
     assert [frame.time for frame in found] == pytest.approx(times, abs=1e-6)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _RATE = 25.0  # frames a second where a file does not say
+_GAP = 3  # frames; a longer time between two is told
 _LATE = 0.25  # seconds that a whole file may end before the time its header claims
 # FFmpeg's readers of files that hold their own pictures: a playlist would name other files and addresses.
 _FORMATS = (
@@ -115,7 +116,9 @@ class VideoFile:
         self._av = pyav()
         self._limit = budget.max_pixels()
         self._stream_of_bytes = open_regular(path)
-        self._filled = self._backwards = 0
+        self._filled = self._backwards = self._marked = self._gaps = 0
+        self._early = 0.0  # seconds between the last frame's end and the end that the header claims
+        self._widest = (0.0, 0.0)  # seconds of the longest gap, and where it begins
         try:
             if not self._stream_of_bytes.peek(1):
                 raise IdferError(f"{path}: is empty (0 bytes); copy or download it again.")
@@ -127,6 +130,8 @@ class VideoFile:
         average = self._stream.average_rate or self._stream.guessed_rate
         self.rate = float(average) if average else _RATE
         seconds = self._claimed_end()
+        if seconds is None and self._container.duration:
+            seconds = self._container.duration / self._av.time_base
         self.expected = self._stream.frames or (
             None if seconds is None else max(1, round(seconds * self.rate))
         )
@@ -157,6 +162,16 @@ class VideoFile:
                 f"{self.name}: {self._backwards} frame(s) have a timestamp before the frame they follow; "
                 "times are as the file says."
             )
+        if self._gaps:
+            long, at = self._widest
+            told.append(
+                f"{self.name}: {self._gaps} gap(s) of more than {_GAP} frames in its times, the longest of "
+                f"{long:.3g} s at {at:.2f} s: nothing was filmed there, or the file has lost it."
+            )
+        if self._early:
+            told.append(f"{self.name}: ends {self._early:.2f} s before its header says; the end may be lost.")
+        if self._marked:
+            told.append(f"{self.name}: {self._marked} packet(s) are marked as damaged by the file's reader.")
         return told
 
     def __iter__(self) -> Iterator[Frame]:
@@ -173,10 +188,14 @@ class VideoFile:
             if packet is None:
                 break
             packets += packet.size > 0
+            self._marked += packet.is_corrupt
             for image, stamp, why in self._decoded(packet):
                 at = last + 1 / self.rate if stamp is None and number else (stamp or 0.0)
                 self._filled += stamp is None
                 self._backwards += at < last
+                if number and at - last > _GAP / self.rate:
+                    self._gaps += 1
+                    self._widest = max(self._widest, (at - last, last))
                 last, end = at, max(end, at)
                 yield Frame(number, at, image, why)
                 number += 1
@@ -275,9 +294,12 @@ class VideoFile:
         claimed = self._claimed_end()
         if self._stream.frames > packets > 0:
             return f"it has {packets} of the {self._stream.frames} frames it claims"
-        counted = self._stream.frames > 0
-        if not counted and claimed is not None and end + 2 / self.rate + _LATE < claimed:
+        if self._stream.frames or claimed is None:
+            return ""
+        early = claimed - end - 1 / self.rate
+        if early > 1 / self.rate + _LATE:
             return f"it ends at {end:.2f} s and claims {claimed:.2f} s"
+        self._early = early if early > 1.5 / self.rate else 0.0  # one long last frame, or a few lost
         return ""
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from idfer.data.frames import Frame, pyav
 from idfer.errors import IdferError
 from idfer.files import atomic
+from idfer.inference.notices import say
 
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
 """RGB of faces 0, 1, 2, ... (Okabe and Ito's colours, in turn)."""
@@ -64,6 +65,10 @@ def draw(image: np.ndarray, rows: Sequence[dict[str, Any]]) -> np.ndarray:
     return drawn
 
 
+class _NothingDrawn(Exception):
+    """Ends `atomic` without a file."""
+
+
 class Annotator:
     """Writes frames as a video with the timestamps they came with; its size is the first frame's."""
 
@@ -84,15 +89,20 @@ class Annotator:
             rate: frames a second, about.
 
         Raises:
-            IdferError: it cannot be written, or no frame came.
+            IdferError: it cannot be written.
         """
-        with atomic(target) as temporary:
-            annotator = cls(temporary, rate)
-            try:
-                yield annotator
-                annotator._flush(Path(target))
-            finally:
-                annotator._container.close()
+        try:
+            with atomic(target) as temporary:
+                annotator = cls(temporary, rate)
+                try:
+                    yield annotator
+                    if annotator._stream is None:
+                        raise _NothingDrawn
+                    annotator._mux(None)
+                finally:
+                    annotator._container.close()
+        except _NothingDrawn:
+            say(f"{target}: is not written, since there was no frame to draw on.")
 
     def add(self, frame: Frame, rows: Sequence[dict[str, Any]]) -> None:
         """Draw the rows of a frame on it and append it."""
@@ -139,8 +149,3 @@ class Annotator:
             if isinstance(error, OSError) and error.errno in (28, 122):  # the disk is full: `atomic` says so
                 raise OSError(error.errno, error.strerror) from error
             raise IdferError(f"the annotated video cannot be encoded ({error.strerror}).") from error
-
-    def _flush(self, target: Path) -> None:
-        if self._stream is None:
-            raise IdferError(f"{target}: is not written, since there was no frame to draw on.")
-        self._mux(None)

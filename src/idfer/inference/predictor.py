@@ -267,7 +267,9 @@ def _asked(
     """What to predict on, and which videos in folders are left out."""
     if camera is None:
         if not inputs:
-            raise UsageError("no inputs: name image files, videos or folders, or give --camera 0.")
+            raise UsageError(
+                "nothing to predict on (no inputs): name image files, videos or folders, or give --camera 0."
+            )
         listing = list_images(inputs)
         return listing.sources, listing.videos
     if inputs or resume:

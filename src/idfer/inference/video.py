@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from idfer.data.frames import Frame, Frames, VideoFile, is_video
 from idfer.errors import IdferError, UsageError
+from idfer.files import check_writable
 from idfer.inference.ahead import ahead
 from idfer.inference.failure import Tally, naming
 from idfer.inference.notices import say
@@ -81,6 +82,7 @@ class VideoOptions:
         Raises:
             UsageError: an option that takes one video and something else is given, or the video itself would
                 be written over.
+            IdferError: a file to draw cannot be written.
         """
         videos = [source.path for source in sources if is_video(source.path)]
         one = len(sources) == len(videos) == 1
@@ -93,6 +95,12 @@ class VideoOptions:
             raise UsageError("--smooth and --detect-every are for videos, and no input is one.")
         if self.annotate is not None and videos and Path(self.annotate).resolve() == videos[0].resolve():
             raise UsageError(f"--annotate {self.annotate}: is the input itself; give another name.")
+        for option, file in (("--annotate", self.annotate), ("--plot", self.plot)):
+            if file is not None:
+                try:
+                    check_writable(Path(file).absolute().parent)
+                except (OSError, ValueError) as error:
+                    raise IdferError(f"{option} {file}: cannot be written ({error}).") from error
 
 
 class _Seen(NamedTuple):

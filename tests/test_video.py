@@ -78,7 +78,7 @@ def test_batch_size_does_not_change_the_table(
 
 
 def test_photographs_and_videos_keep_the_order_given(
-    model: Predictor, bright: Bright, tmp_path: Path
+    model: Predictor, untrained: Path, bright: Bright, tmp_path: Path
 ) -> None:
     still = save(tmp_path / "s.png", picture((0, 40, 30)))
     one, two = walk(tmp_path / "a.mp4", 3), walk(tmp_path / "b.mkv", 2)
@@ -89,6 +89,19 @@ def test_photographs_and_videos_keep_the_order_given(
     assert frame["time"].notna().tolist() == [False, *[True] * 3, False, *[True] * 2]
     assert frame["valence_smooth"].notna().tolist() == frame["time"].notna().tolist()
     assert frame["face_id"].tolist() == [0] * 7
+    out = tmp_path / "out.parquet"  # whose columns are those of the first rows, a photograph's
+    predict([str(still), str(one)], str(untrained), out=str(out), smooth=0.5, progress=False)
+    assert read(out)["valence_smooth"].notna().tolist() == [False, *[True] * 3]
+
+
+def test_without_pyav_a_video_is_refused_before_any_work(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = walk(tmp_path / "a.mp4", 2), tmp_path / "out.csv"
+    monkeypatch.setitem(sys.modules, "av", None)  # as where it is not installed
+    with pytest.raises(IdferError, match=r"pip install idfer\[video\]"):
+        predict([str(path)], str(untrained), out=str(out), detector="none", progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
 def test_the_command_streams_draws_plots_and_smooths(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import struct
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -162,14 +162,7 @@ def test_a_video_beyond_the_limit_of_pixels_is_refused(
 
 def test_without_pyav_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = walk(tmp_path / "a.mp4", 2)
-    real = builtins.__import__
-
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "av":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(IdferError, match=r"pip install idfer\[video\]"):
         VideoFile(path)
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from idfer.data.frames import Frame, Frames, VideoFile, is_video
+from idfer.data.frames import Frame, Frames, VideoFile, is_video, pyav
 from idfer.errors import IdferError, UsageError
 from idfer.files import check_writable
 from idfer.inference.ahead import ahead
@@ -82,9 +82,11 @@ class VideoOptions:
         Raises:
             UsageError: an option that takes one video and something else is given, or the video itself would
                 be written over.
-            IdferError: a file to draw cannot be written.
+            IdferError: a file to draw cannot be written, or a video is given and PyAV not installed.
         """
         videos = [source.path for source in sources if is_video(source.path)]
+        if videos:
+            pyav()
         one = len(sources) == len(videos) == 1
         for option, given in (("--annotate", self.annotate), ("--plot", self.plot), ("--resume", resume)):
             if given and not one:

@@ -51,7 +51,8 @@ def parse(
     }
     parser.set_defaults({k: v for k, v in configured.items() if k not in positional})
     for argument in positional:
-        parser.add_argument(argument, type=str, help=notes[argument], **_count(argument, configured))
+        count = _count(parameters[argument], configured)
+        parser.add_argument(argument, type=str, help=notes[argument], **count)
     try:
         parsed = parser.parse_args(rest)
     except Exception as error:
@@ -61,11 +62,13 @@ def parse(
     return {k: v for k, v in values.items() if not (k in paths and v is None)}
 
 
-def _count(argument: str, configured: Mapping[str, Any]) -> dict[str, Any]:
-    """How often a positional argument is given: not at all where a configuration file gives it."""
-    many = argument == "inputs"
-    if argument in configured:
-        return {"nargs": "*" if many else "?", "default": configured[argument]}
+def _count(parameter: Parameter, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """How often a positional argument is given: not at all where a file or the function has a default."""
+    many = parameter.name == "inputs"
+    if parameter.name in configured:
+        return {"nargs": "*" if many else "?", "default": configured[parameter.name]}
+    if parameter.default is not Parameter.empty:
+        return {"nargs": "*" if many else "?", "default": parameter.default}
     return {"nargs": "+" if many else None}
 
 

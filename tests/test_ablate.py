@@ -137,7 +137,7 @@ def test_the_report_says_what_the_numbers_say() -> None:
     ]
     content = {
         "command": "idfer ablate g.yaml", "seeds": [1, 2, 3], "variants": variants, "rows": rows,
-        "comparisons": differences, "source": ["abc"],
+        "comparisons": differences, "source_of": {"trials": ["abc"]},
     }  # fmt: skip
     text = markdown(content, "ablation")
     assert "`idfer ablate g.yaml`" in text

@@ -11,8 +11,11 @@ import torch
 from threadpoolctl import threadpool_info
 
 from idfer.errors import IdferError, UsageError
-from idfer.experiments import jobs
+from idfer.experiments import jobs, trial
 from idfer.experiments.jobs import Job, Workers, fail, run_jobs
+from idfer.experiments.protocol import Protocol
+from idfer.experiments.tables import source_text
+from idfer.training.settings import Settings
 
 
 def double(out: Path, number: int) -> dict[str, int]:
@@ -64,6 +67,63 @@ def test_results_come_in_order_and_nothing_runs_twice(tmp_path: Path) -> None:
     assert kept["arguments"] == {"number": 3}
     assert kept["name"] == "double 3"
     assert jobs.sources(asked, tmp_path) == [jobs.source()]
+
+
+def test_the_source_is_that_of_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is edited while a job runs was not what ran."""
+    told = iter(["before", "after"])
+    monkeypatch.setattr(jobs, "source", lambda: next(told))
+    run_jobs([Job("ask", "test_jobs:ask", {})], tmp_path, Workers(1), progress=False)
+    assert jobs.sources([Job("", "test_jobs:ask", {}), job(99)], tmp_path) == ["before"]  # 99 has no result
+
+
+def ask(out: Path) -> str:
+    """A job in which a file changes, if the source were read only now."""
+    return jobs.source()
+
+
+def test_the_source_is_of_all_that_computes_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path(jobs.__file__).parent.parent
+    for part in jobs._MATTERS:
+        assert (real / part).exists()  # else it would be left out in silence
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        if part.endswith(".py"):
+            (tmp_path / part).touch()
+    monkeypatch.setattr(jobs, "__file__", str(tmp_path / "experiments" / "jobs.py"))
+    seen = {jobs.source.__wrapped__()}
+    for name in (
+        "trial",
+        "measuring",
+        "protocols/minority",
+        "../evaluation/anova",
+        "../search",
+        "../catalogue",
+    ):
+        file = tmp_path / "experiments" / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name)
+        seen.add(jobs.source.__wrapped__())
+    (tmp_path / "experiments" / "shift_text.py").write_text("words, no numbers")
+    assert jobs.source.__wrapped__() in seen
+    assert len(seen) == 7
+
+
+def test_a_report_tells_its_sources_and_says_where_they_are_several(tmp_path: Path) -> None:
+    trials = [trial.job(str(seed), Protocol(), seed, "shifted", Settings.of(method="erm")) for seed in (1, 2)]
+    faces = trial._draws(trials)
+    assert len(faces) == 2
+    for each, source in zip([*trials, *faces], ("a", "b", "a", "a"), strict=True):
+        file = each.file(tmp_path)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"source": source}))
+    found = trial.provenance({"tuning": trials[:1], "trials": trials}, tmp_path)
+    assert found["source"] == ["a", "b"]
+    assert found["source_of"] == {"tuning": ["a"], "trials": ["a", "b"], "faces": ["a"]}
+    said = source_text(found["source_of"])
+    assert said.startswith(
+        "tuning a; trials a, b; faces a. More than one: not all of it was computed by the same"
+    )
+    assert source_text({"trials": ["a"], "faces": ["a"]}) == "a"
 
 
 def test_failures_are_named_and_the_others_are_kept(tmp_path: Path) -> None:

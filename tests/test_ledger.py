@@ -53,6 +53,32 @@ def test_the_same_report_is_entered_once_and_another_one_needs_a_reason(tmp_path
     assert (tmp_path / LEDGER).read_text().startswith(before.rstrip())
 
 
+def test_a_report_is_the_same_only_where_every_number_is(tmp_path: Path) -> None:
+    def again(drift: float, why: str = "") -> str:
+        numbers = {8: {"idfer": {"reversed_ccc": 0.7, "drift": drift}}}
+        ledger = Ledger.beside(tmp_path)
+        return ledger.enter("shift", "c", [11], [201], "CCC 0.7", why, numbers, "trials abc").name
+
+    assert again(0.25) == again(0.25 + 1e-9) == "shift-1"
+    with pytest.raises(UsageError, match="the headline is the same, others behind it are not"):
+        again(0.26)
+    assert again(0.26, "drift was wrong") == "shift-2"
+    first, second = Ledger.beside(tmp_path).entries
+    assert first.digest != second.digest and len(first.digest) == 12
+    assert first.source == "trials abc"
+
+
+def test_seeds_that_were_reported_are_not_tuned_on(tmp_path: Path) -> None:
+    Ledger.beside(tmp_path).enter("shift-minority", "c", [11, 12], [201], "h", "")
+    ledger = Ledger.beside(tmp_path)
+    with pytest.raises(UsageError, match=r"seed 12 was reported before \(shift-minority-1 .* --tune_seeds"):
+        ledger.check_fresh("shift", [21], "another command", "", [12, 202])
+    ledger.check_fresh(
+        "shift", [21], "another command", "", [201]
+    )  # tuning on the same again shows nothing new
+    ledger.check_fresh("shift", [21], "another command", "a reason", [12])
+
+
 def test_seeds_that_were_looked_at_are_not_fresh(tmp_path: Path) -> None:
     enter(tmp_path)
     ledger = Ledger.beside(tmp_path)
@@ -86,6 +112,9 @@ def test_every_reported_result_of_this_repository_stands_in_the_ledger() -> None
     assert results
     for path in results:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content["ledger"], list):  # an overview of several reports
+            assert content["ledger"] and {*content["ledger"]} <= set(entries)
+            continue
         entry = entries[content["ledger"]]
         assert entry.benchmark == path.stem
         assert list(entry.seeds) == content["seeds"]
@@ -156,6 +185,7 @@ def test_a_report_is_entered_once_and_its_files_name_the_entry(tmp_path: Path, r
     assert entry.seeds == (11, 12)
     assert entry.tuned_on == (201, 202, 203)
     assert "CCC reversed idfer 0.712" in entry.headline
+    assert entry.digest and entry.source == "not known"  # made up: no trial has a result
     assert "Report shift-1 of" in (tmp_path / "shift.md").read_text()
     assert run()["ledger"] == "shift-1"  # the same command and numbers: the same report
     assert len(Ledger.beside(tmp_path).entries) == 1
@@ -163,6 +193,8 @@ def test_a_report_is_entered_once_and_its_files_name_the_entry(tmp_path: Path, r
         run(reversed_ccc=0.8)
     with pytest.raises(UsageError, match="seed 12 was reported before"):
         run(seeds="12,13")
+    with pytest.raises(UsageError, match=r"seed 12 was reported before .* its tests were seen"):
+        run(seeds="21,22", tune_seeds="12,201,202")
     again = run(reversed_ccc=0.8, again="the probe was wrong")
     assert again["ledger"] == "shift-2"
     assert again["command"] == content["command"]

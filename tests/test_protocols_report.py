@@ -12,6 +12,7 @@ import pytest
 
 from idfer import cli
 from idfer.errors import IdferError, UsageError
+from idfer.experiments.jobs import Workers
 from idfer.experiments.protocol import CORRELATION
 from idfer.experiments.protocol_measures import (
     MEAN,
@@ -24,9 +25,10 @@ from idfer.experiments.protocol_measures import (
     values,
 )
 from idfer.experiments.protocol_report import overview, results, verdict
-from idfer.experiments.protocol_runs import CONTENDERS, Tuned
+from idfer.experiments.protocol_runs import CONTENDERS, Campaign, Tuned, _of_correlation
 from idfer.experiments.protocols.design import load_design
 from idfer.experiments.scores import Row, Score
+from idfer.experiments.shift import TINY
 
 MINORITY = load_design("minority")
 BUDGET = {"backbone": "conv4", "size": 64, "epochs": 8, "batch_size": 64, "dim": 128, "lr": 0.0025}
@@ -117,6 +119,11 @@ def test_a_verdict_needs_evidence() -> None:
     assert verdict(line(float("nan"), 0.1)) == "not tested"
 
 
+def test_a_correction_makes_nothing_that_is_worse_a_tie() -> None:
+    assert verdict(line(0.02, 0.1) | {"p_holm": 0.2}, "p_holm") == "tied"
+    assert verdict(line(0.02, -0.1) | {"p_holm": 0.2}, "p_holm") == "behind"
+
+
 def test_the_overview_corrects_for_the_number_of_protocols(tmp_path: Path) -> None:
     correlation = load_design(CORRELATION)
 
@@ -129,18 +136,28 @@ def test_the_overview_corrects_for_the_number_of_protocols(tmp_path: Path) -> No
         ]
         return results(correlation, {"shifted": rows})
 
-    text = overview({"one": found(0.1), "two": found(0.026), "three": found(-0.01)}, "a command", tmp_path)
+    of = {"one": found(0.1), "two": found(0.026), "three": found(-0.026)}
+    text = overview(of, "a command", tmp_path, "development, not a report", "A note.")
     said = json.loads((tmp_path / "shift-protocols.json").read_text())
     lines = [line for line in said["verdicts"] if line["measure"] == WORST]
     raw = [line["p"] for line in lines]
-    assert max(raw[:2]) < 0.05 < raw[2]
+    assert max(raw) < 0.05
     corrected = [line["p_holm"] for line in lines]
-    assert corrected == pytest.approx([3 * raw[0], 2 * raw[1], raw[2]])
-    assert [line["verdict"] for line in lines] == ["first", "tied", "tied"]
-    assert said["count"] == "First or tied in 3 of 3 protocols."
+    assert corrected == pytest.approx([3 * raw[0], 2 * raw[1], 2 * raw[2]], rel=1e-6)
+    assert min(corrected[1:]) > 0.05
+    assert [line["verdict"] for line in lines] == ["first", "tied", "behind"]
+    assert said["count"] == "First or tied in 2 of 3 protocols."
     assert said["count"] in text
     page = (tmp_path / "shift-protocols.md").read_text()
-    assert "| three | 0.500 | cdann 0.600 | 0.590 | - |" in page
+    assert "**development, not a report**." in page and "A note." in page
+    assert (said["kind"], said["ledger"]) == ("development, not a report", [])
+    reported = {name: {"ledger": f"shift-{name}-1", **each} for name, each in of.items()}
+    overview(reported, "a command", tmp_path, "report")
+    assert json.loads((tmp_path / "shift-protocols.json").read_text())["ledger"][0] == "shift-one-1"
+    assert (
+        "Reports shift-one-1, shift-two-1, shift-three-1 of" in (tmp_path / "shift-protocols.md").read_text()
+    )
+    assert "| three | 0.500 | cdann 0.600 | 0.574 | - |" in page
     assert (tmp_path / "shift-protocols.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -167,6 +184,54 @@ def test_settings_are_those_chosen_under_correlation_over_its_budget(tmp_path: P
         Tuned.read(tuned(tmp_path, chosen={"erm": {"learning": 1}})).settings("erm", {})
     with pytest.raises(IdferError, match="says nothing of a budget"):
         Tuned.read(tuned(tmp_path, budget=None))
+
+
+def campaign(path: Path, **changes: Any) -> Campaign:
+    """Two methods on seeds 1 and 2, at the length and with the settings of a shift.json."""
+    given: dict[str, Any] = {
+        "tuned": Tuned.read(path), "settings": dict.fromkeys(("erm", "idfer")), "missing": [], "size": "full",
+        "seeds": [1, 2], "epochs": [8], "kind": "report", "again": "", "out": path.parent,
+        "runs": path.parent, "workers": Workers(), "device": "cpu", "progress": False,
+    }  # fmt: skip
+    return Campaign(**(given | changes))
+
+
+def test_the_row_of_correlation_is_of_the_same_length_methods_and_seeds(tmp_path: Path) -> None:
+    def lines(ccc: float) -> list[dict[str, Any]]:
+        return [
+            Row(name, seed, [Score("ccc", ccc, "reversed", "mean")]).to_dict()
+            for name in ("erm", "cdann", "idfer")
+            for seed in (1, 2, 3)
+        ]
+
+    lengths = {"24": {"rows": lines(0.6)}}
+    path = tuned(tmp_path, kind="report", epochs=[8, 24], rows=lines(0.5), lengths=lengths)
+    for epochs, ccc in ((8, 0.5), (24, 0.6)):
+        rows, note = _of_correlation(campaign(path, epochs=[epochs]))
+        assert {(row.name, row.seed) for row in rows} == {(m, s) for m in ("erm", "idfer") for s in (1, 2)}
+        assert {row.value("ccc", "reversed", "mean") for row in rows} == {ccc}
+        assert note == ""
+    rows, note = _of_correlation(campaign(path, epochs=[16]))
+    assert rows == [] and "left out: shift.json has no rows of it at 16 epochs" in note
+    rows, note = _of_correlation(campaign(path, seeds=[4]))
+    assert rows == [] and "shares no method and seed" in note
+    rows, note = _of_correlation(campaign(path, seeds=[3, 4]))
+    assert {row.seed for row in rows} == {3}
+    assert note == "The row of `correlation` is without seed 4."
+    rows, note = _of_correlation(campaign(path, kind=TINY))
+    assert rows == [] and "left out" in note
+
+
+@pytest.mark.parametrize("options", [["--size", "tiny"], ["--size", "full", "--development", "true"]])
+def test_an_overview_of_reports_is_not_overwritten_by_what_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    tuned(tmp_path)
+    (tmp_path / "shift-protocols.json").write_text('{"ledger": ["shift-4", "shift-minority-1"]}')
+    places = ["-o", str(tmp_path), "--runs", str(tmp_path / "runs"), "--seeds", "1", "--protocol", "all"]
+    assert cli.main(["benchmark", "shift", *places, *options]) == 2
+    assert "shift-protocols.json is a report (shift-4, shift-minority-1)" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,21 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from benchmark_rows import rows_of_measures
 from idfer import cli
 from idfer.catalogue import METHODS, MethodEntry
+from idfer.data.manifest import Manifest
 from idfer.errors import UsageError
+from idfer.experiments import trial as trials
 from idfer.experiments.grid import Plan, contenders
 from idfer.experiments.measures import MEASURES
+from idfer.experiments.protocol import sized
 from idfer.experiments.scores import Row
 from idfer.experiments.seeds import numbers
 from idfer.experiments.shift import PLAN
 from idfer.experiments.shift_report import comparisons, headline, summary
-from idfer.experiments.shift_text import accuracy_table
-from idfer.experiments.tables import verdict
+from idfer.experiments.shift_text import accuracy_table, markdown
+from idfer.experiments.tables import settings_text, verdict
+from idfer.training.settings import Settings
 
 ARGUMENTS = [
     "--size", "tiny", "--methods", "erm,oracle,idfer", "--tune-seeds", "101", "--workers", "2",
@@ -194,6 +199,8 @@ def test_a_plan_with_unequal_searches_or_an_unknown_term_is_refused(tmp_path: Pa
         read({"grid": {"erm": [{}], "idfer": [{}, {"lr": 0.1}]}}).check_equal(["erm", "idfer"])
     with pytest.raises(UsageError, match="plan, idfer, setting 1: unknown term 'beat'"):
         read({"grid": {"idfer": [{"terms": {"beat": 1.0}}]}}).settings("idfer")
+    with pytest.raises(UsageError, match=r"plan\.yaml: grid: unknown method 'idfr'\. Did you mean 'idfer'"):
+        read({"grid": {"oracle": [{}], "idfr": [{"lr": 0.1}]}})  # else idfer would be searched by default
     with pytest.raises(UsageError, match="is no plan"):
         read({"grid": {"idfer": 3}})
     for count in (0, "9", True):
@@ -240,6 +247,35 @@ def test_verdicts_go_by_p_corrected_for_how_many_measures_there_are() -> None:
     assert verdict(line, higher_is_better=True, p="p_holm") == "not told apart"
     assert verdict(line | {"p_holm": 0.04}, higher_is_better=True, p="p_holm") == "better"
     assert verdict(line | {"p_holm": float("nan")}, higher_is_better=True, p="p_holm") == "not told apart"
+
+
+def test_settings_that_change_nothing_are_called_defaults() -> None:
+    assert settings_text({}) == "defaults"
+    assert settings_text({"lr": 0.1, "terms": {"alpha": 0.0}}) == "lr: 0.1, terms: {alpha: 0.0}"
+
+
+def test_the_page_names_the_people_that_are_probed_and_how_many_they_are() -> None:
+    rows, content = (
+        scored({"erm": 0.3, "idfer": 0.6}),
+        {"targets": [], "regret": {}, "tuning": {}, "source_of": {"trials": ["a"]}},
+    )
+    content |= {"kind": "report", "ledger": "shift-9", "command": "c", "rule": "r", "budget": {}}
+    content |= {"protocol": sized("full")[0], "seeds": [1], "tune_seeds": [2], "epochs": [8]}
+    page = markdown(content | {"comparisons": comparisons(rows)}, {8: rows})
+    assert "cross 100 people × 20, probed 500 people × 4; 64 px" in page
+    assert page.endswith("Source: a.\n")
+    assert "disjoint people of the split `probed`" in page
+    assert "Of a sampled feature, on the people of `probed`" in page
+
+
+def test_a_trial_without_people_to_probe_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pd.DataFrame({"path": ["a.png"], "split": ["train"], "valence": [0.0], "arousal": [0.0]})
+    faces = Manifest(frame, tmp_path)
+    monkeypatch.setattr(trials, "_faces", lambda folder: (faces, None))
+    with pytest.raises(UsageError, match="unknown split 'probed'"):
+        trials.trial(tmp_path, sized("tiny")[0], "shifted", Settings.of(method="erm"), "cpu", design="raters")
 
 
 def test_an_effect_is_compared_by_its_size_and_reported_with_its_sign() -> None:

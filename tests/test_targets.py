@@ -28,17 +28,24 @@ GOOD: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-def rows(attached: float = 0.7, moves: float = 0.01, **idfer: float) -> list[Row]:
-    """The good numbers, with some of idfer's replaced; attached alone, effects reach a share of ERM's."""
+def rows(
+    attached: float = 0.7, moves: float = 0.01, moved: tuple[str, str] | None = None, **idfer: float
+) -> list[Row]:
+    """The good numbers, with some of idfer's replaced; attached alone, effects reach a share of ERM's.
+
+    Every other effect moves: by `moves` where it is the one that `moved` names, or where that names none.
+    """
     found = rows_of_measures(GOOD | {"idfer": GOOD["idfer"] | idfer})
-    effects = {"age": ("valence", -0.2, 0.01), "gender": ("arousal", 0.2, -0.02)}
-    alone = [
-        Score(
-            "effect", attached * erm if name == one else detached + moves, dimension, name, f"attached {one}"
-        )
-        for one in effects
-        for name, (dimension, erm, detached) in effects.items()
-    ]
+    erm = {("age", "valence"): -0.2, ("gender", "arousal"): 0.2}
+    pairs = [(name, dimension) for name in ("gender", "age", "skin") for dimension in ("valence", "arousal")]
+
+    def after(one: str, pair: tuple[str, str]) -> float:
+        if pair[0] == one and pair in erm:
+            return attached * erm[pair]
+        before = GOOD["idfer"].get(f"effect_{pair[0]}_{pair[1]}", 0.5)
+        return before + (moves if moved in (None, pair) else 0.01)
+
+    alone = [Score("effect", after(a, (b, d)), d, b, f"attached {a}") for a, _ in erm for b, d in pairs]
     return [Row(row.name, row.seed, [*row.scores, *(alone if row.name == "idfer" else [])]) for row in found]
 
 
@@ -68,6 +75,9 @@ def test_good_numbers_meet_every_target() -> None:
         ({"attached": 0.59}, ["age attached alone", "gender attached alone"]),
         ({"attached": -0.7}, ["age attached alone", "gender attached alone"]),  # the wrong way
         ({"moves": 0.031}, ["age attached alone", "gender attached alone"]),
+        ({"moves": 0.05, "moved": ("skin", "valence")}, ["age attached alone", "gender attached alone"]),
+        ({"moves": -0.05, "moved": ("age", "arousal")}, ["age attached alone", "gender attached alone"]),
+        ({"moves": 0.05, "moved": ("age", "valence")}, ["gender attached alone"]),
     ],
 )
 def test_each_target_can_be_missed_alone(changed: dict[str, Any], words: list[str]) -> None:
@@ -75,6 +85,19 @@ def test_each_target_can_be_missed_alone(changed: dict[str, Any], words: list[st
     assert len(missed) == len(words)
     for goal, start in zip(missed, words, strict=True):
         assert goal.startswith(start)
+
+
+def test_an_effect_is_held_to_its_mean_and_shows_what_seeds_hide_from_each_other() -> None:
+    key = ("effect", "valence", "age", "detached")
+    scattered = [
+        Row(row.name, row.seed, [s for s in row.scores if s.key[:4] != key]
+            + [Score("effect", value, "valence", "age", "detached")]) if row.name == "idfer" else row
+        for row, value in zip(rows(), [0.0] * 6 + [-0.1, 0.0, 0.1], strict=True)
+    ]  # fmt: skip
+    target = next(t for t in found_at(8, scattered) if t.goal.startswith("effect of age on valence"))
+    assert target.goal == "effect of age on valence: |mean| at most 0.03 and 0.15 of ERM's, detached"
+    assert target.found == "+0.000 [-0.248, +0.248], mean size per seed 0.067; ERM -0.200"
+    assert target.met
 
 
 def test_gains_are_held_to_less_at_convergence_and_only_there() -> None:

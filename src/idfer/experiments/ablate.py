@@ -43,11 +43,11 @@ def ablate(
     """
     from idfer.experiments.ablate_report import write
     from idfer.experiments.grid import Grid
-    from idfer.experiments.jobs import Workers, fail, sources
+    from idfer.experiments.jobs import Workers, fail
     from idfer.experiments.protocol import SHIFTED, sized
     from idfer.experiments.scores import Row
     from idfer.experiments.seeds import numbers
-    from idfer.experiments.trial import job, run_trials
+    from idfer.experiments.trial import job, provenance, run_trials
 
     protocol, changes = sized(size)
     asked = Grid.read(grid, changes)
@@ -72,7 +72,7 @@ def ablate(
         "command": shlex.join(words),
         "protocol": protocol,
         "seeds": chosen_seeds,
-        "source": sources(jobs, Path(runs)),
+        **provenance({"trials": jobs}, Path(runs)),
         "variants": asked.variants,
         "rows": rows,
     }

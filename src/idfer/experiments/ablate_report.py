@@ -17,6 +17,7 @@ from idfer.experiments.tables import (
     p_text,
     pipes,
     settings_text,
+    source_text,
     verdict,
 )
 from idfer.experiments.writer import write_results
@@ -28,7 +29,7 @@ def write(content: Mapping[str, Any], name: str, out: Path) -> str:
     """Write NAME.json, NAME.md and NAME.png; returns the table of results and where the files are.
 
     Args:
-        content: `command, protocol, seeds, source, variants` and `rows`, one per variant and seed.
+        content: `command, protocol, seeds, source, source_of, variants` and `rows`, one per variant and seed.
         name: of the files.
         out: folder.
 
@@ -93,7 +94,7 @@ def markdown(whole: Mapping[str, Any], name: str) -> str:
                 cells = [_difference(against[m], MEASURES[m].higher) for m in (*CCCS, "drift")]
                 table.append([variant.name, settings_text(variant.given), *cells])
         lines += [f"## {group}: difference to the base", "", *pipes(table), ""]
-    lines.append(f"Source of the trials: {', '.join(whole['source'])}.")
+    lines.append(f"Source: {source_text(whole['source_of'])}.")
     return "\n".join(lines) + "\n"
 
 

@@ -55,7 +55,7 @@ class Plan:
 
         Raises:
             IdferError: it cannot be read.
-            UsageError: it is no plan.
+            UsageError: it is no plan, or lists settings of a method that does not exist.
         """
         content = read_yaml(path)
         for key in content:
@@ -70,6 +70,11 @@ class Plan:
             raise UsageError(
                 f"{path}: is no plan; `budget` maps settings, `grid` methods to lists of settings."
             )
+        for method in grid:
+            try:
+                method_entry(trained_as(str(method)))
+            except IdferError as error:
+                raise type(error)(f"{path}: grid: {error}") from error
         count = content.get("settings", SETTINGS)
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise UsageError(f"{path}: settings is {count!r}; give a whole number of settings, at least 1.")

@@ -188,6 +188,7 @@ def _start() -> None:
     from idfer.evaluation.probes import one_thread
 
     _held.enter_context(one_thread())
+    source()  # of the code this process is about to import; files may change while it works
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -228,7 +229,7 @@ def execute(job: Job, out: Path) -> str:
     """Run one job and keep its result; returns "" or one line that says why it failed."""
     module, _, name = job.function.partition(":")
     failure = job.file(out).with_suffix(".failed.txt")
-    start = time.monotonic()
+    start, code = time.monotonic(), source()  # before anything is imported, not when the job has ended
     try:
         result = getattr(import_module(module), name)(out=out, **job.arguments)
     except Exception as error:  # whatever it is, the other jobs go on
@@ -242,7 +243,7 @@ def execute(job: Job, out: Path) -> str:
         "function": job.function,
         "arguments": dict(job.arguments),
         "seconds": round(time.monotonic() - start, 2),
-        "source": source(),
+        "source": code,
         "machine": machine(),
         "result": result,
     }
@@ -258,28 +259,26 @@ def _plain(record: Any) -> Any:
 
 
 _MATTERS = (
-    "attributes",
-    "data",
-    "evaluation",
-    "methods",
-    "models",
-    "objectives",
-    "statistics",
-    "synthetic",
-    "training",
-)
+    "attributes", "capacity.py", "catalogue.py", "data", "device.py", "evaluation",
+    "experiments/measuring.py", "experiments/protocol.py", "experiments/protocols", "experiments/scores.py",
+    "experiments/trial.py", "methods", "models", "names.py", "objectives", "options.py", "ranges.py",
+    "search.py", "statistics", "synthetic", "training", "types.py",
+)  # fmt: skip
 
 
 @cache
 def source() -> str:
     """Hash of the source that results come from, kept beside each result so that a mixture can be seen.
 
-    It is no part of a job's hash: a changed comment must not throw a night's work away.
+    Of all that computes a trial's numbers, not of what chooses between them or writes pages. A process asks
+    before it starts to work and keeps the answer. It is no part of a job's hash: a changed comment must not
+    throw a night's work away.
     """
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent
-    for room in _MATTERS:
-        for file in sorted((root / room).rglob("*.py")):
+    for part in _MATTERS:
+        place = root / part
+        for file in [place] if place.suffix else sorted(place.rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -293,5 +292,6 @@ def machine() -> dict[str, Any]:
 
 
 def sources(jobs: Sequence[Job], out: Path) -> list[str]:
-    """The distinct `source` values behind these jobs' results."""
-    return sorted({json.loads(job.file(out).read_text(encoding="utf-8"))["source"] for job in jobs})
+    """The distinct `source` values behind these jobs' results, of those that have one."""
+    files = [file for job in jobs if (file := job.file(out)).is_file()]
+    return sorted({json.loads(file.read_text(encoding="utf-8"))["source"] for file in files})

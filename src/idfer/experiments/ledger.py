@@ -7,11 +7,14 @@ report, oldest first, `## shift-2`, with lines `- key: value`; text between them
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
@@ -19,7 +22,8 @@ from idfer.version import __version__
 
 LEDGER = "history.md"
 TITLE = "# Reported runs"
-_KEYS = ("date", "commit", "command", "seeds", "tuned on", "headline", "changed since")
+_KEYS = ("date", "commit", "command", "seeds", "tuned on", "headline", "changed since", "source", "digest")
+_NEWER = ("source", "digest")
 _NEEDED = ("command", "seeds")
 
 
@@ -36,6 +40,8 @@ class Entry:
         tuned_on: seeds that settings were chosen on.
         headline: the main numbers.
         changed: what changed since the report before, and why a seed is reported again where one is.
+        source: hashes of the source that its parts were computed by; "" in entries older than this line.
+        digest: of every number of the report; "" likewise.
     """
 
     name: str
@@ -46,6 +52,8 @@ class Entry:
     tuned_on: tuple[int, ...]
     headline: str
     changed: str
+    source: str = ""
+    digest: str = ""
 
     @property
     def benchmark(self) -> str:
@@ -55,8 +63,12 @@ class Entry:
     def text(self) -> str:
         """Its section."""
         seeds, tuned = (", ".join(map(str, numbers)) for numbers in (self.seeds, self.tuned_on))
-        values = self.date, self.commit, f"`{self.command}`", seeds, tuned, self.headline, self.changed
-        lines = [f"- {key}: {' '.join(value.split())}" for key, value in zip(_KEYS, values, strict=True)]
+        values = (
+            self.date, self.commit, f"`{self.command}`", seeds, tuned, self.headline, self.changed,
+            self.source, self.digest,
+        )  # fmt: skip
+        of = {key: " ".join(value.split()) for key, value in zip(_KEYS, values, strict=True)}
+        lines = [f"- {key}: {value}" for key, value in of.items() if value or key not in _NEWER]
         return "\n".join([f"## {self.name}", "", *lines]) + "\n"
 
 
@@ -93,8 +105,12 @@ class Ledger:
         """Reports of one benchmark, oldest first."""
         return [entry for entry in self.entries if entry.benchmark == benchmark]
 
-    def check_fresh(self, benchmark: str, seeds: Sequence[int], command: str, again: str) -> None:
-        """Refuse seeds that this benchmark has reported before, unless it is told why.
+    def check_fresh(
+        self, benchmark: str, seeds: Sequence[int], command: str, again: str, tuned: Sequence[int] = ()
+    ) -> None:
+        """Refuse seeds that this benchmark has reported or tuned on before, unless it is told why.
+
+        And refuse to tune on seeds that any benchmark has reported: their shifted tests were seen.
 
         The very command of the last report may run again: `enter` finds out whether it says the same.
 
@@ -108,10 +124,16 @@ class Ledger:
                 if used := sorted(set(seeds) & set(looked_at)):
                     raise UsageError(
                         f"seed {used[0]} was {what} before ({entry.name} in {self.path}), so this would be "
-                        "no "
-                        'fresh evidence: choose other --seeds, say why with --again "reason", or look at it '
-                        "as --development true."
+                        'no fresh evidence: choose other --seeds, say why with --again "reason", or look at '
+                        "it as --development true."
                     )
+        for entry in reversed(self.entries):
+            if used := sorted(set(tuned) & set(entry.seeds)):
+                raise UsageError(
+                    f"seed {used[0]} was reported before ({entry.name} in {self.path}), so its tests were "
+                    'seen: choose other --tune_seeds, say why with --again "reason", or look at it as '
+                    "--development true."
+                )
 
     def enter(
         self,
@@ -121,26 +143,41 @@ class Ledger:
         tuned_on: Sequence[int],
         headline: str,
         again: str,
+        numbers: Mapping[Any, Any] | None = None,
+        source: str = "",
     ) -> Entry:
         """Write a report down; one that the ledger's last is already (command and numbers) is not repeated.
+
+        Args:
+            benchmark: its results' name.
+            command: that gives the numbers.
+            seeds: reported.
+            tuned_on: seeds that settings were chosen on.
+            headline: the main numbers, for people.
+            again: why it is reported again; "" for no reason.
+            numbers: all of them, as JSON takes them: two reports are the same where every one is.
+            source: hashes of the source behind them, in words.
 
         Raises:
             UsageError: the last report's command gave other numbers and nobody said why.
             IdferError: the file cannot be written.
         """
         before = self.of(benchmark)
-        if before and (before[-1].command, before[-1].headline) == (command, headline):
+        digest = digest_of(numbers) if numbers is not None else ""
+        same = before and (before[-1].command, before[-1].headline) == (command, headline)
+        if same and before[-1].digest in ("", digest):
             return before[-1]
         if before and before[-1].command == command and not again:
+            said = "the headline is the same, others behind it are not" if same else headline
             raise UsageError(
-                f"the command of {before[-1].name} ({self.path}) gives other numbers now: {headline}. "
-                "Nothing "
+                f"the command of {before[-1].name} ({self.path}) gives other numbers now: {said}. Nothing "
                 'was written and every trial is kept; to report them, say what changed with --again "reason".'
             )
         since = changes_since(before[-1] if before else None)
         entry = Entry(
             f"{benchmark}-{len(before) + 1}", today(), commit_of_code(), command, tuple(seeds),
             tuple(tuned_on), headline, f"reported again: {again}; {since}" if again else since,
+            source, digest,
         )  # fmt: skip
         text = self.path.read_text(encoding="utf-8").rstrip() if self.path.is_file() else TITLE
         with atomic(self.path) as temporary:
@@ -151,6 +188,17 @@ class Ledger:
 def today() -> str:
     """YYYY-MM-DD, UTC."""
     return datetime.now(UTC).date().isoformat()
+
+
+def digest_of(numbers: Mapping[Any, Any]) -> str:
+    """12 hex digits that stand for all numbers of a report, to six digits after the point."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(of) for key, of in value.items()}
+        return f"{round(value, 6) + 0.0:.6f}" if isinstance(value, float) else value
+
+    return hashlib.sha256(json.dumps(plain(numbers), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def commit_of_code() -> str:
@@ -203,6 +251,8 @@ def _read(path: Path, section: str) -> Entry:
         _seeds(path, name, values.get("tuned on", "")),
         values.get("headline", ""),
         values.get("changed since", ""),
+        values.get("source", ""),
+        values.get("digest", ""),
     )
 
 

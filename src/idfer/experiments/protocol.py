@@ -32,7 +32,7 @@ class Protocol:
 
     Attributes:
         train: people and images per person to train on.
-        val: the same for held-out people of the training distribution (scored for the log only).
+        val: the same for held-out people of the training distribution, which every setting is chosen by.
         test: the same for each test split.
         cross: people and expressions of the full cross.
         probed: people and images per person that probes are trained and tested on.

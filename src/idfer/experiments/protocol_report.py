@@ -28,7 +28,7 @@ from idfer.experiments.protocol_measures import (
 from idfer.experiments.protocols.design import Design
 from idfer.experiments.scores import rows_of
 from idfer.experiments.statistics import LEVEL, holm
-from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes
+from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes, source_text
 from idfer.experiments.writer import write_results
 
 Found = Mapping[str, Any]
@@ -87,15 +87,19 @@ def _comparisons(design: Design, levels: Levels) -> list[dict[str, Any]]:
 def verdict(compared: Mapping[str, Any], p: str = "p") -> str:
     """`first`, `tied` or `behind`; `not tested` where there is no p value (one seed).
 
+    A correction makes every claim harder, so it holds for `first` alone: applied to `behind` it would turn
+    what is worse into what is tied.
+
     Args:
         compared: idfer against a baseline, as in `comparisons`.
-        p: which of its p values counts.
+        p: which of its p values `first` goes by; `behind` goes by the one that is not corrected.
     """
-    if np.isnan(compared[p]):
+    if np.isnan(compared["p"]):
         return "not tested"
-    if compared[p] >= 1 - LEVEL:
+    ahead = compared["difference"] > 0
+    if compared[p if ahead else "p"] >= 1 - LEVEL:
         return "tied"
-    return "first" if compared["difference"] > 0 else "behind"
+    return "first" if ahead else "behind"
 
 
 def headline(design: Design, lengths: Mapping[int, Levels]) -> str:
@@ -120,7 +124,7 @@ def write(name: str, design: Design, content: Found, lengths: Mapping[int, Level
         name: of the protocol.
         design: the protocol.
         content: `kind, ledger, command, settings_from, settings, budget, protocol, seeds, epochs, missing,
-            source`.
+            source, source_of`.
         lengths: rows by level, by number of epochs, ascending.
         out: folder.
 
@@ -227,7 +231,7 @@ def _markdown(
         lines += [f"**Verdict{of_length}: {found[epochs]['verdict']}.** {RULE}", "", *_compared(compared), ""]
         lines += [f"## Invariance{of_length}", "", _INVARIANCE, ""]
         lines += [*pipes(invariance_table(design, levels)), ""]
-    lines.append(f"Source of the trials: {', '.join(whole['source'])}.")
+    lines.append(f"Source: {source_text(whole['source_of'])}.")
     return "\n".join(lines) + "\n"
 
 
@@ -264,13 +268,15 @@ def _compared(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return pipes(table) if lines else ["idfer or every baseline is missing from this run."]
 
 
-def overview(found: Mapping[str, Found], command: str, out: Path) -> str:
+def overview(found: Mapping[str, Found], command: str, out: Path, kind: str, note: str = "") -> str:
     """Write shift-protocols.json, .md and .png: a verdict per protocol, corrected for how many they are.
 
     Args:
-        found: per protocol `results`.
+        found: per protocol `results`, and as `ledger` the name of its report where it is one.
         command: that gives the numbers.
         out: folder.
+        kind: whether this is a report, and if not, what it is.
+        note: what a reader of the count must know.
 
     Returns:
         The table, and where the files are.
@@ -292,16 +298,23 @@ def overview(found: Mapping[str, Found], command: str, out: Path) -> str:
     table = _overview_table(found, [line for line in lines if line["measure"] == WORST])
     decided = [line["verdict"] for line in lines if line["measure"] == WORST]
     count = f"First or tied in {sum(v in ('first', 'tied') for v in decided)} of {len(decided)} protocols."
+    reports = [of["ledger"] for of in found.values() if of.get("ledger")]
+    standing = f"Reports {', '.join(reports)} of [history.md](history.md)." if reports else f"**{kind}**."
     text = [
-        "# Shift protocols", "", f"`{command}`", "", f"**{count}** {RULE} p values corrected for the number "
-        "of protocols (Holm).", "", f"![figure]({OVERVIEW}.png)", "", "## Worst-cell CCC", "",
-        *pipes(table), "", "## Mean CCC over cells", "",
+        "# Shift protocols", "", f"`{command}`", "", standing, "",
+        f"**{count}** {RULE} For `first`, p is corrected for the number of protocols (Holm); for `behind` it "
+        "is not: that would make ties of losses.", "", *([note, ""] if note else []),
+        f"![figure]({OVERVIEW}.png)", "", "## Worst-cell CCC", "", *pipes(table), "",
+        "## Mean CCC over cells", "",
         *pipes(_overview_table(found, [line for line in lines if line["measure"] == MEAN])),
     ]  # fmt: skip
     whole = {
+        "kind": kind,
+        "ledger": reports,
         "command": command,
         "rule": RULE,
         "count": count,
+        "note": note,
         "verdicts": lines,
         "summary": {name: of["summary"] for name, of in found.items()},
     }

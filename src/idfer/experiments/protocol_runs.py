@@ -15,7 +15,7 @@ from typing import Any
 from idfer.catalogue import PROTOCOLS
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.grid import contenders, trained_as
-from idfer.experiments.jobs import Job, Workers, fail, sources
+from idfer.experiments.jobs import Job, Workers, fail
 from idfer.experiments.ledger import Ledger
 from idfer.experiments.protocol import CORRELATION, ORACLE, SHIFTED, sized
 from idfer.experiments.protocol_measures import Levels
@@ -192,11 +192,12 @@ def run_protocols(
         The tables, and where the files are.
 
     Raises:
-        UsageError: no such protocol or method, a method without settings, a seed that was tuned on, or a
-            report with settings of what is none.
+        UsageError: no such protocol or method, a method without settings, a seed that was tuned on, a
+            report with settings of what is none, or one about to be overwritten by what is none.
         IdferError: no settings, or jobs failed; each is named and the others are kept.
     """
-    from idfer.experiments.shift import REPORT
+    from idfer.experiments.protocol_report import OVERVIEW
+    from idfer.experiments.shift import REPORT, check_no_report
 
     names = _names(protocol)
     designs = {name: load_design(name) for name in names}
@@ -224,6 +225,8 @@ def run_protocols(
         "development": kind != REPORT and size == "full", "size": size, "device": device,
     }  # fmt: skip
     ready = {name: _prepare(campaign, name, asked) for name in names}  # refuses before anything is trained
+    if protocol == ALL and kind != REPORT:
+        check_no_report(out / f"{OVERVIEW}.json")
     said, found = [], {}
     for name, design in designs.items():
         text, found[name] = _one(campaign, name, design, *ready[name])
@@ -262,17 +265,23 @@ def _prepare(campaign: Campaign, name: str, asked: Mapping[str, Any]) -> tuple[s
 def _one(
     campaign: Campaign, name: str, design: Design, command: str, ledger: Ledger
 ) -> tuple[str, dict[str, Any]]:
-    """Run and write one protocol; returns what to print, and its results at the first length."""
+    """Run and write one protocol; returns what to print, and its results and report at the first length."""
     from idfer.experiments.protocol_report import file_of, headline, results, write
     from idfer.experiments.shift import REPORT
+    from idfer.experiments.tables import source_text
+    from idfer.experiments.trial import provenance
 
     lengths, jobs = campaign.trials(name, design)
-    entry = None
+    entry, origin = None, provenance({"trials": jobs}, campaign.runs)
     if campaign.kind == REPORT:
         tuned_on = campaign.tuned.content.get("tune_seeds", ())
         ledger = Ledger.beside(campaign.out)  # others were entered since
         said = headline(design, lengths)
-        entry = ledger.enter(file_of(name), command, campaign.seeds, tuned_on, said, campaign.again)
+        summary = {epochs: results(design, levels)["summary"] for epochs, levels in lengths.items()}
+        entry = ledger.enter(
+            file_of(name), command, campaign.seeds, tuned_on, said, campaign.again, summary,
+            source_text(origin["source_of"]),
+        )  # fmt: skip
     content = {
         "kind": campaign.kind,
         "ledger": entry and entry.name,
@@ -284,16 +293,43 @@ def _one(
         "seeds": list(campaign.seeds),
         "epochs": list(campaign.epochs),
         "missing": list(campaign.missing),
-        "source": sources(jobs, campaign.runs),
+        **origin,
     }
     text = write(name, design, content, lengths, campaign.out)
-    return text, results(design, lengths[campaign.epochs[0]])
+    return text, {"ledger": content["ledger"], **results(design, lengths[campaign.epochs[0]])}
 
 
 def _overview(campaign: Campaign, found: Mapping[str, dict[str, Any]], asked: Mapping[str, Any]) -> str:
     from idfer.experiments.protocol_report import overview, results
-    from idfer.experiments.shift import command_of
+    from idfer.experiments.shift import REPORT, command_of
 
-    rows = [Row.of(row["name"], row["seed"], row) for row in campaign.tuned.content.get("rows", ())]
+    rows, note = _of_correlation(campaign)
     first = {CORRELATION: results(load_design(CORRELATION), {SHIFTED: rows})} if rows else {}
-    return overview(first | dict(found), command_of(protocol=ALL, **asked), campaign.out)
+    if first and campaign.kind == REPORT:
+        first[CORRELATION]["ledger"] = campaign.tuned.content.get("ledger")
+    command = command_of(protocol=ALL, **asked)
+    return overview(first | dict(found), command, campaign.out, campaign.kind, note)
+
+
+def _of_correlation(campaign: Campaign) -> tuple[list[Row], str]:
+    """Rows of `correlation` that the others' stand beside, and in words what differs or why there are none.
+
+    They are of the same length of training, methods and seeds, for else the row would tell of something else.
+    """
+    from idfer.experiments.shift import TINY
+
+    content, file, epochs = campaign.tuned.content, campaign.tuned.path.name, campaign.epochs[0]
+    left_out = f"`{CORRELATION}` is left out: {file}"
+    first = (content.get("epochs") or [content["budget"].get("epochs", Settings.epochs)])[0]
+    longer = content.get("lengths", {}).get(str(epochs), {})
+    lines = content.get("rows", ()) if epochs == first else longer.get("rows", ())
+    if not lines or (content.get("kind") == TINY) != (campaign.kind == TINY):
+        return [], f"{left_out} has no rows of it at {epochs} epochs and this size."
+    rows = [Row.of(line["name"], line["seed"], line) for line in lines]
+    rows = [row for row in rows if row.name in campaign.settings and row.seed in campaign.seeds]
+    if not rows:
+        return [], f"{left_out} shares no method and seed with the others."
+    seeds, methods = {row.seed for row in rows}, {row.name for row in rows}
+    lacking = [f"seed {seed}" for seed in campaign.seeds if seed not in seeds]
+    lacking += [method for method in campaign.settings if method not in methods]
+    return rows, f"The row of `{CORRELATION}` is without {', '.join(lacking)}." if lacking else ""

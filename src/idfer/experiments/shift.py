@@ -55,7 +55,8 @@ def benchmark_shift(
     Args:
         protocol: what is shifted: {protocols}; several joined by commas, all but the first as `all`, or
             module:NAME of your own.
-        out: folder of the results.
+        out: folder of the results and of their ledger; another folder has a ledger of its own, which does not
+            know what this one reports.
         runs: folder of faces, trained runs and trials.
         methods: which of {methods} and oracle, or module:Class of your own; all by default. ERM and oracle
             are the scale of "gap closed".
@@ -123,19 +124,27 @@ def benchmark_shift(
     ledger = Ledger.beside(Path(out))
     if kind == REPORT:
         _check_report(shown, wanted, tuned)
-        ledger.check_fresh("shift", reported, command, again)
+        ledger.check_fresh("shift", reported, command, again, tuned)
     else:
         check_no_report(Path(out) / "shift.json")
 
-    from idfer.experiments.jobs import Workers, sources
-    from idfer.experiments.shift_report import headline, write
+    from idfer.experiments.jobs import Workers
+    from idfer.experiments.shift_report import headline, summary, write
     from idfer.experiments.study import Study
+    from idfer.experiments.tables import source_text
+    from idfer.experiments.trial import provenance
     from idfer.experiments.tuning import RULE
 
     study = Study(shown, sizes, Path(runs), Workers.of(workers, ray), device, progress)
     tuning, problems = study.tune(wanted, tuned)
     rows, jobs = study.report(tuning, reported, lengths, problems)
-    entry = ledger.enter("shift", command, reported, tuned, headline(rows), again) if kind == REPORT else None
+    origin = provenance({"tuning": study.tuning_jobs(wanted, tuned), "trials": jobs}, Path(runs))
+    entry = None
+    if kind == REPORT:
+        found = {epochs: summary(of_length) for epochs, of_length in rows.items()}
+        entry = ledger.enter(
+            "shift", command, reported, tuned, headline(rows), again, found, source_text(origin["source_of"])
+        )
     content = {
         "kind": kind,
         "ledger": entry and entry.name,
@@ -146,7 +155,7 @@ def benchmark_shift(
         "seeds": reported,
         "tune_seeds": tuned,
         "epochs": lengths,
-        "source": sources(jobs, Path(runs)),
+        **origin,
         "tuning": tuning,
     }
     return write(content, rows, Path(out))
@@ -192,10 +201,9 @@ def check_no_report(path: Path) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return
-    if isinstance(found, dict) and found.get("ledger"):
-        raise UsageError(
-            f"{path} is a report ({found['ledger']}) and this run is none; choose another -o for it."
-        )
+    if isinstance(found, dict) and (named := found.get("ledger")):
+        name = named if isinstance(named, str) else ", ".join(named)  # an overview is of several reports
+        raise UsageError(f"{path} is a report ({name}) and this run is none; choose another -o for it.")
 
 
 def command_of(**options: Any) -> str:

@@ -34,7 +34,8 @@ def write(content: Mapping[str, Any], lengths: Mapping[int, Rows], out: Path) ->
     """Write shift.json, shift.md and shift.png; returns the main table and where the files are.
 
     Args:
-        content: `kind, ledger, command, rule, budget, protocol, seeds, tune_seeds, epochs, source, tuning`.
+        content: `kind, ledger, command, rule, budget, protocol, seeds, tune_seeds, epochs, source,
+            source_of, tuning`.
         lengths: rows, one per method and seed with the numbers of a trial, by number of epochs, ascending.
         out: folder.
 

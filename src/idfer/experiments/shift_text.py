@@ -12,9 +12,17 @@ from idfer.catalogue import method_entry
 from idfer.experiments.grid import trained_as
 from idfer.experiments.measures import CCCS, DIMENSIONS, MEASURES, Rows, estimate, gap_closed
 from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED, UNNAMED
-from idfer.experiments.protocol import TESTS
+from idfer.experiments.protocol import PROBED, TESTS
 from idfer.experiments.scores import names_of, rows_of
-from idfer.experiments.tables import bracket, interval_text, p_text, pipes, settings_text, verdict
+from idfer.experiments.tables import (
+    bracket,
+    interval_text,
+    p_text,
+    pipes,
+    settings_text,
+    source_text,
+    verdict,
+)
 from idfer.experiments.targets import Target, effect
 from idfer.experiments.tuning import Tried, chosen_of
 
@@ -176,10 +184,11 @@ def markdown(whole: Mapping[str, Any], lengths: Mapping[int, Rows]) -> str:
         "Hair, glasses and mouth shape, for which nothing is retrieved, at equal gender presentation, age "
         "and skin tone:", "", *pipes(unnamed_table(rows)), "",
         "## Leakage from the expression feature", "",
-        "Probes trained and tested on disjoint people of `balanced`: R² of age, gender presentation and "
-        "skin tone (continuous ground truth), 2 AUC - 1 of telling unseen people apart. 0 is chance (a poor "
-        "probe falls below), 1 is read perfectly. A method with an information budget has two features: the "
-        "sample, which the budget speaks of, and its mean, which the predictions of this page come from.",
+        f"Probes trained and tested on disjoint people of the split `{PROBED}`, whose labels are independent "
+        "of them: R² of age, gender presentation and skin tone (continuous ground truth), 2 AUC - 1 of "
+        "telling unseen people apart. 0 is chance (a poor probe falls below), 1 is read perfectly. A method "
+        "with an information budget has two features: the sample, which the budget speaks of, and its mean, "
+        "which the predictions of this page come from.",
         "", *pipes(leakage_table(rows)), "", *_certificate(lengths), *_attach(lengths),
         "## By dimension", "", *pipes(dimension_table(rows)), "",
         "## Every method against idfer", "", *_against(whole["comparisons"]), "",
@@ -194,8 +203,8 @@ def markdown(whole: Mapping[str, Any], lengths: Mapping[int, Rows]) -> str:
 def _setting(whole: Mapping[str, Any]) -> list[str]:
     """Protocol, seeds, budget and search in words."""
     protocol, budget = whole["protocol"], whole["budget"]
-    parts = {"train": protocol.train, "val": protocol.val, "test": protocol.test, "cross": protocol.cross}
-    sizes = ", ".join(f"{name} {people} people × {images}" for name, (people, images) in parts.items())
+    parts = ("train", "val", "test", "cross", PROBED)
+    sizes = ", ".join("{} {} people × {}".format(name, *getattr(protocol, name)) for name in parts)
     seeds, tuned = (", ".join(map(str, whole[name])) for name in ("seeds", "tune_seeds"))
     trials = max((len(t) for t in whole["tuning"].values()), default=0)
     given = ", ".join(f"{name} {value}" for name, value in budget.items())
@@ -232,7 +241,8 @@ def _targets(found: Sequence[Target]) -> list[str]:
     return [
         "## Targets", "",
         f"Set before the run. {count} of {len(found)} met. Compared are means over seeds; intervals stand "
-        "below.",
+        "below. An effect is held to its goal by the size of its mean over seeds, which errors either way "
+        "leave near 0; the mean of its sizes per seed stands beside it.",
         "", *pipes(table), "",
     ]  # fmt: skip
 
@@ -262,11 +272,12 @@ def _certificate(lengths: Mapping[int, Rows]) -> list[str]:
         return []
     lines = [
         "## Certificate", "",
-        "Of a sampled feature. Rate: nats that one draw tells about the image in all. Residual: nats that it "
-        "tells beyond what the label says, under a density of the feature given the label fitted on other "
-        "people; an upper bound, on average over faces, of what it tells of identity given the label (for "
-        "scale: telling one of two equally frequent groups takes ln 2 = 0.69). Draws and images of a person "
-        "add up, and the mean feature is not covered. So accuracy of a sampled prediction stands beside it.",
+        f"Of a sampled feature, on the people of `{PROBED}`. Rate: nats that one draw tells about the image "
+        "in all. Residual: nats that it tells beyond what the label says, under a density of the feature "
+        "given the label fitted on other people; an upper bound, on average over faces, of what it tells of "
+        "identity given the label (for scale: telling one of two equally frequent groups takes ln 2 = 0.69). "
+        "Draws and images of a person add up, and the mean feature is not covered. So accuracy of a sampled "
+        "prediction stands beside it.",
         "",
     ]  # fmt: skip
     return lines + [
@@ -293,7 +304,7 @@ def _choices(whole: Mapping[str, Any]) -> list[str]:
             _number(whole["regret"][method][f"{split}_ccc"], "", 3) for split in ("balanced", "reversed")
         ]
         chosen = chosen_of(tried)
-        table.append([_shown(method), _given(chosen), *cells, ", ".join(chosen.edges)])
+        table.append([_shown(method), settings_text(chosen.given), *cells, ", ".join(chosen.edges)])
     return [
         "## What the rule chose", "",
         "Regret: CCC of the best setting in hindsight minus that of the chosen one, mean over the tuning "
@@ -304,15 +315,7 @@ def _choices(whole: Mapping[str, Any]) -> list[str]:
 
 
 def _source(whole: Mapping[str, Any]) -> list[str]:
-    several = len(whole["source"]) > 1
-    return [
-        f"Source of the trials: {', '.join(whole['source'])}."
-        + (" More than one: not all trials were run by the same code." if several else "")
-    ]
-
-
-def _given(tried: Tried) -> str:
-    return settings_text(tried.given) or "defaults"
+    return [f"Source: {source_text(whole['source_of'])}."]
 
 
 def _runner_up(comparison: Mapping[str, Any], with_note: bool) -> list[str]:
@@ -380,7 +383,9 @@ def _tuning(tuning: Mapping[str, Sequence[Tried]]) -> list[str]:
                 f"{tried.val_effective:.2f}",
             ]
             tests = ", ".join(_number(score, "", 3) for score in tried.tests.values())
-            table.append([_shown(method), _given(tried), *scores, tests, "chosen" if tried.chosen else ""])
+            table.append(
+                [_shown(method), settings_text(tried.given), *scores, tests, "chosen" if tried.chosen else ""]
+            )
     return pipes(table)
 
 

@@ -40,6 +40,15 @@ class Study:
         data = ORACLE if method == ORACLE else SHIFTED
         return job(f"{name}, seed {seed}", self.protocol, seed, data, settings, self.device, measure)
 
+    def tuning_jobs(self, methods: Sequence[str], seeds: Sequence[int]) -> list[Job]:
+        """The trials of `tune`: by method, setting and seed."""
+        return [
+            self._job(f"{method}, setting {number}", method, seed, setting, "selection")
+            for method in methods
+            for number, setting in enumerate(self.plan.settings(method), start=1)
+            for seed in seeds
+        ]
+
     def tune(self, methods: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, list[Tried]], list[str]]:
         """Per method all that was tried, with what is chosen; and what failed.
 
@@ -47,9 +56,7 @@ class Study:
         """
         settings = {method: self.plan.settings(method) for method in methods}
         places = [(m, k, seed) for m in methods for k in range(len(settings[m])) for seed in seeds]
-        jobs = [
-            self._job(f"{m}, setting {k + 1}", m, seed, settings[m][k], "selection") for m, k, seed in places
-        ]
+        jobs = self.tuning_jobs(methods, seeds)
         results = run_trials(jobs, self.runs, self.workers, "tuning", self.progress)
         by_place = dict(zip(places, results, strict=True))
         problems = [f"{j.name}: {r}" for j, r in zip(jobs, results, strict=True) if isinstance(r, str)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,17 @@ def interval_text(estimated: Estimate, digits: int = 3, sign: str = "") -> str:
 
 
 def settings_text(given: Mapping[str, Any]) -> str:
-    """`lr: 0.1, terms: {alpha: 0.0}`: settings as they stand in a YAML file, without the outer braces."""
-    return json.dumps(given)[1:-1].replace('"', "")
+    """`lr: 0.1, terms: {alpha: 0.0}`: settings as in a YAML file, no outer braces; `defaults` for none."""
+    return json.dumps(given)[1:-1].replace('"', "") or "defaults"
+
+
+def source_text(of: Mapping[str, Sequence[str]]) -> str:
+    """Which source a report's parts were computed by, and plainly where it is more than one."""
+    every = sorted({source for sources in of.values() for source in sources})
+    if len(every) < 2:
+        return ", ".join(every) or "not known"
+    parts = "; ".join(f"{name} {', '.join(sources)}" for name, sources in of.items() if sources)
+    return f"{parts}. More than one: not all of it was computed by the same code"
 
 
 def flat(compared: Paired) -> dict[str, Any]:

@@ -10,18 +10,21 @@ import numpy as np
 
 from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.experiments.measures import (
+    DIMENSIONS,
     LEAKS,
     MEASURES,
     SHORTCUT_EFFECTS,
     SHORTCUTS,
     Rows,
+    compared,
     estimate,
     gap_closed,
 )
-from idfer.experiments.measuring import ATTACHED, DETACHED
+from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.scores import names_of, rows_of
 from idfer.experiments.statistics import LEVEL
+from idfer.experiments.tables import interval_text
 
 CONVERGED = 16  # epochs from which a longer training is held to the goals at convergence
 GAINS = {"reversed_ccc": (0.15, 0.10), "balanced_ccc": (0.05, 0.03)}  # relative; first length, convergence
@@ -111,12 +114,18 @@ def _gap(rows: Rows) -> Line:
 
 
 def _effects(rows: Rows) -> list[Line]:
+    """Held to the goal is the size of the mean: a bias that seeds share.
+
+    The sizes per seed, beside it, do not cancel where seeds err either way, and hold what chance adds too.
+    """
     lines = []
     for measure in SHORTCUT_EFFECTS:
-        ours, erm = _mean(rows, OURS, measure), _mean(rows, "erm", measure)
-        goal = f"{MEASURES[measure].title}: at most {EFFECT} and {EFFECT_SHARE} of ERM's, detached"
-        met = abs(ours) <= EFFECT and abs(ours) <= EFFECT_SHARE * abs(erm)
-        lines.append(_line(goal, f"{ours:+.3f}; ERM {erm:+.3f}", met, ours, erm))
+        mean, erm = estimate(rows, OURS, measure), _mean(rows, "erm", measure)
+        size = float(compared(rows, OURS, measure).mean())
+        goal = f"{MEASURES[measure].title}: |mean| at most {EFFECT} and {EFFECT_SHARE} of ERM's, detached"
+        met = abs(mean.value) <= EFFECT and abs(mean.value) <= EFFECT_SHARE * abs(erm)
+        said = f"{interval_text(mean, 3, '+')}, mean size per seed {size:.3f}; ERM {erm:+.3f}"
+        lines.append(_line(goal, said, met, mean.value, erm))
     return lines
 
 
@@ -156,17 +165,19 @@ def _attached(rows: Rows) -> list[Line]:
         alone = effect(rows, OURS, attribute, dimension, f"{ATTACHED} {attribute}")
         of_erm = effect(rows, "erm", attribute, dimension, DETACHED)
         moved = [
-            effect(rows, OURS, other, its, f"{ATTACHED} {attribute}")
-            - effect(rows, OURS, other, its, DETACHED)
-            for other, its in SHORTCUTS.items()
-            if other != attribute
+            effect(rows, OURS, other, moves, f"{ATTACHED} {attribute}")
+            - effect(rows, OURS, other, moves, DETACHED)
+            for other in ATTRIBUTES
+            for moves in DIMENSIONS
+            if (other, moves) != (attribute, dimension)
         ]
-        most = max(map(abs, moved))
+        most = float(np.abs(moved).max())  # nan where one was not measured
         goal = (
-            f"{attribute} attached alone: its effect {ATTACHED_EFFECT} of ERM's or more, the other's moved "
-            f"by {OTHERS_MOVE} or less"
+            f"{attribute} attached alone: its effect on {dimension} {ATTACHED_EFFECT} of ERM's or more, "
+            f"every other of {', '.join(ATTRIBUTES)} on {' and '.join(DIMENSIONS)} moved by {OTHERS_MOVE} or "
+            "less"
         )
         met = alone * np.sign(of_erm) >= ATTACHED_EFFECT * abs(of_erm) and most <= OTHERS_MOVE
-        said = f"{alone:+.3f}; ERM {of_erm:+.3f}; moved {most:.3f}"
+        said = f"{alone:+.3f}; ERM {of_erm:+.3f}; moved most {most:.3f}"
         lines.append(_line(goal, said, met, alone, of_erm, most))
     return lines

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from idfer.experiments.jobs import Job, Workers, run_jobs
+from idfer.experiments.jobs import Job, Workers, run_jobs, sources
 from idfer.experiments.protocol import CHANGED, CORRELATION, PROBED, Protocol
 from idfer.experiments.protocols.design import load_design
 from idfer.experiments.scores import Score
@@ -52,8 +53,8 @@ def job(
             training and held-out faces without the shift.
         settings: of the run.
         device: where it is trained.
-        measure: "all"; "selection": what settings are chosen by, and accuracy on the tests; "effects": that,
-            drift and the cross, but no probes.
+        measure: "selection": what settings are chosen by, and accuracy on the tests; "effects": that, drift
+            and the cross, but no probes; "all": of `correlation` alone, which has people to probe.
         design: name of the shift protocol.
     """  # fmt: skip
     settings = replace(settings, seed=seed)
@@ -70,11 +71,7 @@ def run_trials(
     jobs: Sequence[Job], out: Path, workers: Workers, what: str, progress: bool = True
 ) -> list[dict[str, Any] | str]:
     """Draw the faces that jobs without a result need, then run those jobs; returns as `run_jobs`."""
-    needed = {_faces_of(job) for job in jobs if job.result(out) is None}
-    draws = [
-        Job(f"faces of {design}, seed {seed}", DRAW, {"protocol": protocol, "seed": seed} | _named(design))
-        for protocol, seed, design in sorted(needed, key=lambda faces: faces[1:])
-    ]
+    draws = _draws([job for job in jobs if job.result(out) is None])
     missing = [draw for draw in draws if not _drawn(out, **draw.arguments)]
     for draw in missing:
         draw.file(out).unlink(missing_ok=True)  # its folder was deleted
@@ -85,6 +82,27 @@ def run_trials(
         zip([job.key for job in possible], run_jobs(possible, out, workers, what, progress), strict=True)
     )
     return [results.get(job.key) or f"no faces: {failed[_faces_of(job)[1:]]}" for job in jobs]
+
+
+def _draws(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that draw the faces of these trials."""
+    needed = {_faces_of(job) for job in jobs}
+    return [
+        Job(f"faces of {design}, seed {seed}", DRAW, {"protocol": protocol, "seed": seed} | _named(design))
+        for protocol, seed, design in sorted(needed, key=lambda faces: faces[1:])
+    ]
+
+
+def provenance(parts: Mapping[str, Sequence[Job]], out: Path) -> dict[str, Any]:
+    """Hashes of the source (see `jobs.source`) that a report comes from: `source`, `source_of` each part.
+
+    Args:
+        parts: trials by what they are for; `faces`, those that they learn and are tested on, is added.
+        out: folder of their results.
+    """
+    every = [job for jobs in parts.values() for job in jobs]
+    of = {name: sources(jobs, out) for name, jobs in {**parts, "faces": _draws(every)}.items()}
+    return {"source": sorted({*chain(*of.values())}), "source_of": of}
 
 
 def _faces_of(job: Job) -> tuple[Protocol, int, str]:
@@ -154,7 +172,7 @@ def trial(
         `measuring.attached` give.
 
     Raises:
-        UsageError: no such protocol, or the protocol has no such `data`.
+        UsageError: no such protocol, or the protocol has no such `data` or no people to probe.
         IdferError: training diverged, or faces are missing.
     """
     from idfer.experiments import measuring
@@ -168,6 +186,7 @@ def trial(
     learned, learned_table = faces, table
     if data != asked.home:
         learned, learned_table = _faces(world(out, protocol, seed, design) / data)
+    many = faces.select(PROBED) if measure == "all" else faces
     start = time.monotonic()
     # without `val`: scoring it every epoch would cost a tenth of the time
     fit_settings(learned.select("train"), learned_table, settings, out=run, device=device, progress=False)
@@ -187,7 +206,6 @@ def trial(
         scores += measuring.drift(balanced, read(changed, table), people, changed)
         scores += measuring.invariance(faces, table, read, [factor for factor, _ in asked.shortcuts])
     if measure == "all":
-        many = faces.select(PROBED if PROBED in faces.splits else asked.balanced)
         probed = read(many, table)
         scores += measuring.leaks(probed, many, seed)
         scores += measuring.certificate(probed, many, seed)

@@ -125,15 +125,35 @@ def test_a_certificate_carries_what_it_must_be_compared_with():
     assert found["splits"]["matched"]["people"] == 10 and found["splits"]["balanced"]["rows"] == 40
     share = np.array([np.mean(levels[10:][levels[10:] != ""] == name) for name in "ab"])
     assert found["attribute_entropy"]["hat"] == pytest.approx(-(share * np.log(share)).sum())
-    assert found["attribute_entropy"]["age"] == pytest.approx(math.log(4), abs=1e-3)
+    assert found["attribute_entropy"]["age"] == pytest.approx(math.log(2), abs=1e-3)
     assert found["attribute_entropy"]["none"] is None and "none" not in found["reading"]
     assert certificate(np.full(ROWS, 0.5), WHO, splits)["attribute_entropy"] == {}
 
 
-def test_entropy_counts_levels_and_quarters():
+@pytest.mark.parametrize(("residual", "below"), [(0.1, True), (0.5, False)])
+def test_a_residual_is_compared_with_what_labels_leave_of_an_attribute(residual, below):
+    """Gender is told by the sign of valence in nine of ten faces: of ln 2 = .69 nats about .33 are left."""
+    rng = np.random.default_rng(0)
+    gender = rng.integers(0, 2, 4000)
+    wrong = rng.random(4000) < 0.1
+    labels = rng.uniform(0, 1, (4000, 2))
+    labels[:, 0] *= np.where(gender ^ wrong, 1, -1)
+    people = np.repeat(np.arange(400), 10)
+    rates = np.full(4000, 4.0)
+    given = {"gender": np.where(gender, "masculine", "feminine")}
+    found = certificate(
+        rates, people, np.full(4000, ""), attributes=given, residuals=np.full(4000, residual), labels=labels
+    )
+    assert found["attribute_entropy"]["gender"] == pytest.approx(math.log(2), abs=0.01)
+    assert found["beyond_label"]["attribute_entropy"]["gender"] == pytest.approx(0.325, abs=0.03)
+    assert ("gender 0.3" in found["reading"]) and found["excludes_attributes"] is below
+    assert ("that labels leave: the sample, with the label, cannot tell" in found["reading"]) is below
+
+
+def test_entropy_counts_levels_and_halves():
     assert entropy(np.array(["a", "b", "c", "d"])) == pytest.approx(math.log(4))
     assert entropy(np.array([1.0, 2.0, np.nan])) == pytest.approx(math.log(2))
-    assert entropy(np.arange(1000)) == pytest.approx(math.log(4))
+    assert entropy(np.arange(1000)) == pytest.approx(math.log(2))
     assert str(entropy(np.array(["a", "a"]))) == "0.0" and entropy(np.array(["", ""])) is None
 
 

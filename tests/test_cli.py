@@ -68,7 +68,10 @@ def test_every_command_explains_every_option(name: str, capsys: pytest.CaptureFi
         (["benchmark", "shitf"], "unknown command 'benchmark shitf'. Did you mean 'benchmark shift'?"),
         (["benchmark", "shift", "--methods", "erm,idfre"], "unknown method 'idfre'. Did you mean 'idfer'?"),
         (["benchmark", "shift", "--seeds", "1,x"], "--seeds: 'x' is not a seed"),
-        (["benchmark", "shift", "--seeds", "101"], "seed 101 is both tuned on and reported"),
+        (
+            ["benchmark", "shift", "--seeds", "101", "--tune_seeds", "101,102,103"],
+            "seed 101 is both tuned on and reported",
+        ),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_two(

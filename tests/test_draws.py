@@ -59,6 +59,9 @@ def test_leakage_grows_with_draws_and_images() -> None:
     assert curve.query("target == 'identity'")["score"].notna().all()
     fixed = leak_curve(mean, None, {}, subjects, kinds=["linear"])
     assert list(fixed["features"]) == ["mean", "10-image template"]
+    few = np.arange(len(subjects)) % 20 < 4
+    named = leak_curve(mean[few], None, {}, subjects[few], kinds=["linear"])["features"]
+    assert list(named) == ["mean", "4-image template"]
 
 
 def test_narrowed_features_are_the_components_of_those_trained_on() -> None:

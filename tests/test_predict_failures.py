@@ -76,7 +76,6 @@ def test_no_face_is_not_a_failure(untrained: Path, photos: Path, tmp_path: Path)
         ({"out": "."}, "format|folder"),
         ({"detector": "hear"}, "unknown detector"),
         ({"model": "nowhere"}, "nowhere"),
-        ({"inputs": ["clip.mp4"]}, "video"),
         ({"inputs": []}, "nothing to predict"),
         ({"inputs": [""]}, "empty name"),
         ({"swap": ""}, "--swap has an empty name"),

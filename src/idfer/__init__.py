@@ -15,6 +15,9 @@ _PUBLIC = {
     "AttributeTable": "idfer.attributes.table",
     "Vocabulary": "idfer.attributes.vocabulary",
     "synth": "idfer.synthetic.dataset",
+    "manifest": "idfer.data.readers.reading",
+    "check": "idfer.evaluation.data_checks",
+    "split": "idfer.data.split",
     "retrieve": "idfer.attributes.table",
     "fit": "idfer.training.fit",
     "evaluate": "idfer.reporting.report",
@@ -35,7 +38,10 @@ if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable, retrieve
     from idfer.attributes.vocabulary import Vocabulary
     from idfer.data.manifest import Manifest
+    from idfer.data.readers.reading import manifest
+    from idfer.data.split import split
     from idfer.errors import IdferError, UsageError
+    from idfer.evaluation.data_checks import check
     from idfer.experiments.ablate import ablate
     from idfer.experiments.demo import demo
     from idfer.experiments.mi import benchmark_mi

@@ -272,3 +272,27 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
     }.items()
 }
 """Shift protocols of `idfer benchmark shift --protocol`; each is an `experiments.protocols.design.Design`."""
+
+
+@dataclass(frozen=True)
+class ReaderEntry:
+    """A data set that `idfer manifest` reads: where its reader lives, and a few words for help."""
+
+    path: str
+    title: str
+
+
+_READERS = "idfer.data.readers"
+READERS: Mapping[str, ReaderEntry] = {
+    name: ReaderEntry(f"{_READERS}.{name.replace('-', '_')}:read", title)
+    for name, title in {
+        "affectnet": "AffectNet, the release of 2017 or of 2021",
+        "aff-wild": "Aff-Wild, frames of videos",
+        "aff-wild2": "Aff-Wild2, the ABAW track of valence and arousal",
+        "afew-va": "AFEW-VA, film clips with known actors",
+        "omg": "OMG-Emotion, utterances saved as images",
+        "table": "any CSV or Parquet file of labels",
+        "folder": "images in folders named by emotion",
+    }.items()
+}
+"""Readers of `idfer manifest` and `idfer.data.read`; each is a `data.readers.found.Reader`."""

@@ -38,6 +38,18 @@ VERBS = {
         "idfer.synthetic.dataset", ("out",), (),
         "draw embedded faces with known identity and expression",
     ),
+    "manifest": Verb(
+        "idfer.data.readers.reading", ("name", "root"), ("out",),
+        "make a manifest of a data set on the disk, or of any table",
+    ),
+    "check": Verb(
+        "idfer.evaluation.data_checks", ("manifest",), ("attributes",),
+        "look a manifest over: shared people and pictures, labels, files",
+    ),
+    "split": Verb(
+        "idfer.data.split", ("manifest",), ("out",),
+        "deal a manifest into folds that share nobody",
+    ),
     "retrieve": Verb(
         "idfer.attributes.table", ("manifest",), ("out",),
         "retrieve each face's identity attributes with CLIP",
@@ -102,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _exit_code(arguments: list[str]) -> int:
     """Run a command and tell in one line what ended it early."""
     try:
-        _run(arguments)
+        return _run(arguments)
     except IdferError as error:
         _complain(str(error))
         return error.exit_code
@@ -117,7 +129,6 @@ def _exit_code(arguments: list[str]) -> int:
             "number of faces) or use a machine with more memory."
         )
         return 1
-    return 0
 
 
 def _complain(message: str) -> None:
@@ -135,18 +146,19 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str]) -> int:
+    """Run a command; what it returns may say with which code the command ends."""
     from idfer.version import __version__
 
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(_help(__version__))
-        return
+        return 0
     if arguments[0] in {"-V", "--version"}:
         print(f"idfer {__version__}")
-        return
+        return 0
     if (family := _family(arguments[0])) and arguments[1:2] in (["-h"], ["--help"]):
         print(f"usage: idfer {arguments[0]} COMMAND [options]\n\n{_listed(family)}")
-        return
+        return 0
     from idfer.options import parse
 
     name, rest = _verb(arguments)
@@ -156,6 +168,7 @@ def _run(arguments: list[str]) -> None:
     result = function(**values)
     if result is not None:
         print(result)
+    return int(getattr(result, "exit_code", 0))
 
 
 def _verb(arguments: list[str]) -> tuple[str, list[str]]:

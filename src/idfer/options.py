@@ -37,7 +37,7 @@ def parse(
 
     notes = notes_of(function)
     parameters = signature(function).parameters
-    files, rest = _config_files(_with_underscores(arguments, parameters))
+    files, rest = _config_files(_with_values(_with_underscores(arguments, parameters)))
     parser = ArgumentParser(
         prog=f"idfer {name}", description=notes.pop(""), exit_on_error=False, allow_abbrev=False
     )  # no abbreviations: `--conf FILE` would be read by jsonargparse, without the bounds of ours
@@ -51,7 +51,8 @@ def parse(
     }
     parser.set_defaults({k: v for k, v in configured.items() if k not in positional})
     for argument in positional:
-        parser.add_argument(argument, type=str, help=notes[argument], **_count(argument, configured))
+        count = _count(parameters[argument], configured)
+        parser.add_argument(argument, type=str, help=notes[argument], **count)
     try:
         parsed = parser.parse_args(rest)
     except Exception as error:
@@ -61,11 +62,13 @@ def parse(
     return {k: v for k, v in values.items() if not (k in paths and v is None)}
 
 
-def _count(argument: str, configured: Mapping[str, Any]) -> dict[str, Any]:
-    """How often a positional argument is given: not at all where a configuration file gives it."""
-    many = argument == "inputs"
-    if argument in configured:
-        return {"nargs": "*" if many else "?", "default": configured[argument]}
+def _count(parameter: Parameter, configured: Mapping[str, Any]) -> dict[str, Any]:
+    """How often a positional argument is given: not at all where a file or the function has a default."""
+    many = parameter.name == "inputs"
+    if parameter.name in configured:
+        return {"nargs": "*" if many else "?", "default": configured[parameter.name]}
+    if parameter.default is not Parameter.empty:
+        return {"nargs": "*" if many else "?", "default": parameter.default}
     return {"nargs": "+" if many else None}
 
 
@@ -79,6 +82,18 @@ def _with_underscores(arguments: Sequence[str], known: Iterable[str]) -> list[st
         for old, new in zip(arguments, spelled, strict=False)
     ]
     return [*options, *arguments[end:]]
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """`--range -10,10` as `--range=-10,10`: argparse takes numbers with a comma for an option."""
+    joined: list[str] = []
+    for argument in arguments:
+        numbers = re.fullmatch(r"-[\d.]+(,-?[\d.]+)+", argument)
+        if numbers and joined and re.fullmatch(r"--\w+", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def underscored(argument: str) -> str:

@@ -17,12 +17,12 @@ class Bar(Protocol):
 
 
 @contextmanager
-def bar(description: str, total: int, enabled: bool = True) -> Iterator[Bar]:
+def bar(description: str, total: int | None, enabled: bool = True) -> Iterator[Bar]:
     """A progress bar of `total` steps; call what it yields to move it.
 
     Args:
         description: what is going on, in a few words.
-        total: number of steps, known ahead.
+        total: number of steps, None where it is not known ahead.
         enabled: False shows nothing (the `--progress false` of every command).
     """
     if not enabled:

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BOX = ("x", "y", "width", "height")
-VIDEO = frozenset(["avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm", "wmv"])
-"""Suffixes (lower case, no dot) of videos, which no part of idfer reads yet."""
+VIDEO = frozenset([
+    "3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "webm", "wmv",
+])  # fmt: skip
+"""Suffixes (lower case, no dot) of videos: `idfer predict` reads them, manifests do not yet."""
 
 STILL = -1  # `frame` of an image that is no video
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,8 @@ class Manifest:
 
     Columns: `path` (relative to `root`), `frame` (always -1, a still: frames of videos are refused until they
     can be read; 0 of an image file, as `idfer predict` writes it, is a still too), `subject` (person, or
-    the video where the person is not known), `source`, `split`, `valence`, `arousal` (both in [-1, 1]),
+    the video where the person is not known), optionally `subject_kind` (what `subject` names: person, actor,
+    or video, a stand-in), `source`, `split`, `valence`, `arousal` (both in [-1, 1]),
     `label_source`; `detector` (what placed the face: "none" says that the image is itself the face, "" that
     nobody said); optionally `x`, `y`, `width`, `height` (the face box in pixels of the upright image, NaN
     where there is none; a column `box` of lists or texts becomes these), `landmarks` and any number of
@@ -57,29 +58,7 @@ class Manifest:
                 in [-1, 1], its face box is none, or its frame is one of a video; the message names the first
                 bad row.
         """
-        import pandas as pd
-
-        if not str(path):
-            raise IdferError("the manifest's name is empty; give the path of a manifest.parquet or a CSV.")
-        file = Path(path)
-        try:
-            file = file / "manifest.parquet" if file.is_dir() else file
-            there = file.is_file()
-        except OSError as error:  # a name that is too long for the system
-            raise IdferError(f"{str(file)[:200]}: cannot be opened ({error.strerror}).") from error
-        if not there:
-            raise IdferError(
-                f"{file}: no such manifest. Make one with `idfer synth`, or give the path of a "
-                "manifest.parquet or a CSV with columns path, valence, arousal."
-            )
-        try:
-            # as text: 007 and 7 are two people, and 1 stays 1 where another cell is empty
-            names = dict.fromkeys(_TEXTS, "str")
-            csv = file.suffix.lower() == ".csv"
-            table = pd.read_csv(file, dtype=names) if csv else pd.read_parquet(file)
-        except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise IdferError(f"{file}: cannot be read as a manifest ({reason}). Write it again.") from error
+        table, file = read_table(path)
         return cls.from_frame(table, file.parent, name=str(file))
 
     @classmethod
@@ -97,7 +76,7 @@ class Manifest:
                 table[column] = value
         for column in LABELS:
             _check_label(table, column, name)
-        for column in _TEXTS:
+        for column in [*_TEXTS, *({"subject_kind"} & set(table.columns))]:
             table[column] = table[column].astype(object).where(table[column].notna(), "").astype(str)
         if (empty := np.flatnonzero(table["path"].to_numpy() == "")).size:
             raise IdferError(f"{name}: row {empty[0]}: path is empty; name an image file or drop the row.")
@@ -130,6 +109,16 @@ class Manifest:
         with atomic(target) as temporary:
             self.frame.to_parquet(temporary, index=False)
         return target
+
+    def seen_from(self, folder: str | Path) -> Manifest:
+        """The same faces with `folder` as root: paths are relative where it holds them, else absolute."""
+        here, there = Path(folder).resolve(), self.root.resolve()
+        if here == there:
+            return replace(self, root=Path(folder))
+        prefix = there.relative_to(here) if there.is_relative_to(here) else there
+        paths = self.frame["path"]
+        moved = (f"{prefix.as_posix()}/" + paths).where(~paths.str.startswith("/"), paths)
+        return replace(self, frame=self.frame.assign(path=moved), root=Path(folder))
 
     def select(self, split: str | Sequence[str]) -> Manifest:
         """The rows of one split, or of several.
@@ -171,6 +160,12 @@ class Manifest:
         return np.where(self.frame["subject"] == "", self.frame["path"], self.frame["subject"]).astype(str)
 
     @property
+    def subject_kinds(self) -> list[str]:
+        """What `subject` names, where the manifest says it: "person", "actor", "video" (a stand-in)."""
+        kinds: Any = self.frame["subject_kind"] if "subject_kind" in self.frame.columns else []
+        return sorted(set(kinds) - {""})
+
+    @property
     def drawn(self) -> bool:
         """Whether every face was drawn by `idfer synth`: no photograph, so no person behind it."""
         return bool((self.frame["source"] == DRAWN).all())
@@ -200,6 +195,38 @@ class Manifest:
         splits = ", ".join(name for name in self.splits if name)
         named = f" (splits: {splits})" if splits else ""
         return f"{len(self)} faces of {people} people in {self.root}{named}"
+
+
+def read_table(path: str | Path) -> tuple[pd.DataFrame, Path]:
+    """The table of a manifest as it stands, unchecked, and the file that it was read from.
+
+    Raises:
+        IdferError: the file is missing or unreadable.
+    """
+    import pandas as pd
+
+    if not str(path):
+        raise IdferError("the manifest's name is empty; give the path of a manifest.parquet or a CSV.")
+    file = Path(path)
+    try:
+        file = file / "manifest.parquet" if file.is_dir() else file
+        there = file.is_file()
+    except OSError as error:  # a name that is too long for the system
+        raise IdferError(f"{str(file)[:200]}: cannot be opened ({error.strerror}).") from error
+    if not there:
+        raise IdferError(
+            f"{file}: no such manifest. Make one with `idfer manifest` or `idfer synth`, or give "
+            "the path of a manifest.parquet or a CSV with columns path, valence, arousal."
+        )
+    try:
+        # as text: 007 and 7 are two people, and 1 stays 1 where another cell is empty
+        names = dict.fromkeys(_TEXTS, "str")
+        csv = file.suffix.lower() == ".csv"
+        table = pd.read_csv(file, dtype=names) if csv else pd.read_parquet(file)
+    except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise IdferError(f"{file}: cannot be read as a manifest ({reason}). Write it again.") from error
+    return table, file
 
 
 def _check_label(table: pd.DataFrame, column: str, name: str) -> None:

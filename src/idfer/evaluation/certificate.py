@@ -9,8 +9,9 @@ probe (see `idfer.objectives.budget`). Probes bound leakage from below; this bou
 hold for the mean of the feature, and it speaks of faces like those it was averaged over.
 
 A bound says something only where it lies below what there is to know. Who of K people it is takes at most
-ln K nats, an attribute a takes its entropy H(a); a residual above these excludes nothing. So a certificate
-carries both and a sentence that compares.
+ln K nats, an attribute a takes its entropy H(a), and beyond the label H(a | label); a number above these
+excludes nothing. So a certificate carries them and a sentence that compares: the rate with H(a), the residual
+with H(a | label).
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ BEYOND = (
     "the image beyond what the label says of it; draws and images of a person add up, and the feature's mean "
     "is not covered; a mean over these faces, with a backward encoder fitted on other people"
 )
-QUARTERS = 4  # a number is compared by which quarter of the faces it falls into
+MOST_KINDS = 4  # a number of more kinds is compared by which half of the faces it falls into
+BINS = 4  # of each label, for what labels say of an attribute
 
 
 def certificate(
@@ -44,6 +46,7 @@ def certificate(
     *,
     attributes: Mapping[str, NDArray[Any]] | None = None,
     residuals: NDArray[np.float64] | None = None,
+    labels: NDArray[np.floating] | None = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -56,27 +59,32 @@ def certificate(
         attributes: (N,) values by name, to compare with: levels ("" where unknown) or numbers (NaN where
             unknown).
         residuals: (N,) nats per face beyond its label (`residual.residual_nats`); NaN where not measured.
+        labels: (N, 2) valence and arousal; needed with residuals.
         replicates: bootstrap replicates over subjects.
         seed: of the bootstrap.
 
     Returns:
         `rate_nats, low, high, rows, people, ln_people` of all faces, `splits` with the same per split;
-        `attribute_entropy` {name: nats}, None where no value is known; `excludes`, whether the rate lies
+        `attribute_entropy` {name: nats}, None where no value is known; `excludes`, whether the bound lies
         below `ln_people` or an entropy; `excludes_attributes`, whether it lies below an entropy, or no
         attribute is known; `statement`, what is certified, and `reading`, the comparison, as sentences; and
-        `meaning`. The interval is NaN where
-        there are fewer than two people. `beyond_label` is None without residuals, else `residual_nats, low,
-        high, rows, people, meaning`; the comparisons are then made with the residual.
+        `meaning`. The interval is NaN where there are fewer than two people. `beyond_label` is None without
+        residuals, else `residual_nats, low, high, rows, people, attribute_entropy` (given the label) and
+        `meaning`; the comparisons are then of these.
     """
     read = np.isfinite(rates)
-    known = {name: entropy(np.asarray(values)[read]) for name, values in (attributes or {}).items()}
+    given = {name: np.asarray(values)[read] for name, values in (attributes or {}).items()}
+    known = {name: entropy(values) for name, values in given.items()}
     rates, subjects, splits = rates[read], subjects[read], splits[read]
     names = list(dict.fromkeys(splits.tolist()))
     parts = {name: _mean(rates[splits == name], subjects[splits == name], replicates, seed) for name in names}
     total = _mean(rates, subjects, replicates, seed)
-    entropies = [nats for nats in known.values() if nats is not None]
-    beyond = _beyond(residuals[read], subjects, replicates, seed) if residuals is not None else None
-    bound = total["rate_nats"] if beyond is None else min(total["rate_nats"], beyond["residual_nats"])
+    beyond = None
+    if residuals is not None and labels is not None:
+        beyond = _beyond(residuals[read], labels[read], subjects, given, replicates, seed)
+    bound = total["rate_nats"] if beyond is None else beyond["residual_nats"]
+    compared = known if beyond is None else beyond["attribute_entropy"]
+    entropies = [nats for nats in compared.values() if nats is not None]
     below = [nats for nats in entropies if bound < nats]
     return {
         **total,
@@ -84,30 +92,49 @@ def certificate(
         "excludes": bool(below) or bound < total["ln_people"],
         "excludes_attributes": bool(below) or not entropies,
         "statement": _statement(total, beyond),
-        "reading": _reading(bound, total, known),
+        "reading": _reading(bound, total, compared, beyond is not None),
         "beyond_label": beyond,
         "splits": parts,
         "meaning": MEANING,
     }
 
 
-def entropy(values: NDArray[Any]) -> float | None:
+def entropy(values: NDArray[Any], labels: NDArray[np.floating] | None = None) -> float | None:
     """Entropy in nats of an attribute over faces, None where no value is known.
 
-    Numbers of more than four kinds count as the quarter of the faces that they fall into, so at most ln 4:
-    a number as such has no entropy to compare with.
+    Numbers of more than four kinds count as the half of the faces that they fall into, so at most ln 2: a
+    number as such has no entropy to compare with, and who cannot tell the half cannot tell the number.
+
+    Args:
+        values: (n,) levels ("" where unknown) or numbers (NaN where unknown).
+        labels: (n, 2): give the entropy that is left when these are known, in quarters of each. What they
+            say is estimated from above, so what is left from below: a comparison errs on the safe side.
     """
     if np.issubdtype(values.dtype, np.number):
-        values = values[np.isfinite(values)]
-        if len(np.unique(values)) > QUARTERS:
-            cuts = np.quantile(values, np.arange(1, QUARTERS) / QUARTERS)
-            values = np.searchsorted(cuts, values, side="right")
+        read = np.isfinite(values)
+        kinds = values[read]
+        if len(np.unique(kinds)) > MOST_KINDS:
+            kinds = kinds > np.median(kinds)
     else:
         values = values.astype(str)
-        values = values[values != ""]
-    if not len(values):
+        read = values != ""
+        kinds = values[read]
+    if not len(kinds):
         return None
-    share = np.unique(values, return_counts=True)[1] / len(values)
+    code = np.unique(kinds, return_inverse=True)[1]
+    total = _entropy_of(code)
+    if labels is None:
+        return total
+    quarter = np.zeros(len(code), np.intp)
+    for label in labels[read].T:
+        cuts = np.quantile(label, np.arange(1, BINS) / BINS)
+        quarter = quarter * BINS + np.searchsorted(cuts, label, side="right")
+    said = total + _entropy_of(quarter) - _entropy_of(code * BINS**2 + quarter)
+    return max(0.0, total - max(0.0, said))
+
+
+def _entropy_of(code: NDArray[np.intp]) -> float:
+    share = np.unique(code, return_counts=True)[1] / len(code)
     return float(-(share * np.log(share)).sum()) + 0.0  # of one level: 0, not -0
 
 
@@ -128,13 +155,24 @@ def _mean(rates: NDArray[np.float64], subjects: NDArray[Any], replicates: int, s
 
 
 def _beyond(
-    residuals: NDArray[np.float64], subjects: NDArray[Any], replicates: int, seed: int
+    residuals: NDArray[np.float64],
+    labels: NDArray[np.floating],
+    subjects: NDArray[Any],
+    attributes: Mapping[str, NDArray[Any]],
+    replicates: int,
+    seed: int,
 ) -> dict[str, Any] | None:
     measured = np.isfinite(residuals)
     if not measured.any():
         return None
     mean = _mean(residuals[measured], subjects[measured], replicates, seed)
-    return {"residual_nats": mean.pop("rate_nats"), **mean, "meaning": BEYOND}
+    left = {name: entropy(values[measured], labels[measured]) for name, values in attributes.items()}
+    return {
+        "residual_nats": mean.pop("rate_nats"),
+        **mean,
+        "attribute_entropy": left,
+        "meaning": BEYOND,
+    }
 
 
 def _statement(total: Mapping[str, Any], beyond: Mapping[str, Any] | None) -> str:
@@ -151,21 +189,27 @@ def _statement(total: Mapping[str, Any], beyond: Mapping[str, Any] | None) -> st
     )
 
 
-def _reading(rate: float, total: Mapping[str, Any], entropies: Mapping[str, float | None]) -> str:
-    """A bound beside what there is to know, in words."""
+def _reading(
+    bound: float, total: Mapping[str, Any], entropies: Mapping[str, float | None], beyond: bool
+) -> str:
+    """A bound beside what there is to know, in words; `beyond` the label or in all."""
     most, who = total["ln_people"], f"ln({total['people']} people)"
     known = {name: nats for name, nats in entropies.items() if nats is not None}
-    within = ", ".join(f"{name} {nats:.2f}" for name, nats in known.items() if rate < nats)
-    beyond = ", ".join(f"{name} {nats:.2f}" for name, nats in known.items() if not rate < nats)
-    if not within and not rate < most:
-        text = f"That excludes nothing: all there is to know is {who} = {most:.2f} nats of who it is"
-        return text + (f", and {beyond} nats of attributes." if beyond else ".")
-    if rate < most:
-        text = f"That is below {who} = {most:.2f} nats: the sample cannot tell all of them apart."
+    within = ", ".join(f"{name} {nats:.2f}" for name, nats in known.items() if bound < nats)
+    over = ", ".join(f"{name} {nats:.2f}" for name, nats in known.items() if not bound < nats)
+    there = "is to know beyond the label" if beyond else "is to know"
+    if not within and not bound < most:
+        text = f"That excludes nothing: all there {there} is {who} = {most:.2f} nats of who it is"
+        return text + (f", and {over} nats of attributes." if over else ".")
+    if bound < most:
+        text = f"That is below {who} = {most:.2f} nats: the sample cannot tell all of them apart"
+        text += " by more than their labels." if beyond else "."
     else:
         text = f"That is not below {who} = {most:.2f} nats: the sample may name everyone."
     if within:
-        text += f" It is below the entropy of {within}: the sample cannot tell these without error."
-    if beyond:
-        text += f" It excludes nothing about attributes of no more entropy: {beyond}."
+        text += f" It is below the entropy of {within}"
+        text += " that labels leave" if beyond else ""
+        text += ": the sample" + (", with the label," if beyond else "") + " cannot tell these without error."
+    if over:
+        text += f" It excludes nothing about attributes of no more entropy: {over}."
     return text

@@ -13,6 +13,7 @@ of the report and in metrics.json. Each threshold has its reason beside it.
     IDF107 warning  faces were found otherwise than in training
     IDF108 warning  attributes of photographs come from the builtin CLIP, which has only seen drawn faces
     IDF109 warning  many rows could not be read (error: most; note: some)
+    IDF113 note     videos stand in for people, so intervals are over videos
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def run_checks(
     clip: str = "",
     drawn: bool = True,
     remembers: bool = True,
+    videos: bool = False,
 ) -> list[Check]:
     """Look an evaluation over.
 
@@ -92,6 +94,7 @@ def run_checks(
         clip: the CLIP that retrieved the attributes in use, "" where none are.
         drawn: whether `idfer synth` drew every face.
         remembers: whether a run of idfer's says what it was trained on, as it should.
+        videos: whether `subjects` are videos, which stand in for people.
 
     Returns:
         What was found, worst first, then by code; empty when nothing was.
@@ -106,6 +109,7 @@ def run_checks(
         *_clip(clip, drawn),
         *_whole(trained_detector, detector, drawn),
         *_forgetful(remembers),
+        *_stand_ins(videos),
         *_unreadable(errors, read),
     ]
     return sorted(checks, key=lambda check: (LEVELS.index(check.level), check.code))
@@ -163,6 +167,16 @@ def _forgetful(remembers: bool) -> Iterator[Check]:
             "IDF112", "warning",
             "The run does not say what it was trained on (seen.safetensors is missing), so faces trained on "
             "are not recognised here. Run the same fit again to restore it.",
+        )  # fmt: skip
+
+
+def _stand_ins(videos: bool) -> Iterator[Check]:
+    """IDF113: what "people" means where nobody knows them."""
+    if videos:
+        yield Check(
+            "IDF113", "note",
+            "Subjects are videos, which stand in for people: where this page says people, read videos. Who "
+            "is in several videos makes the intervals too narrow, and may have been trained on.",
         )  # fmt: skip
 
 

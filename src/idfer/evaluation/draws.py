@@ -113,7 +113,7 @@ def leak_curve(
         subjects: (N,) whose face each row is.
         seed: of noise and probes.
         draws: how many draws are averaged.
-        images: images in a template.
+        images: images in a template; as many as a person has where nobody has so many.
         kinds: which probes.
 
     Returns:
@@ -127,6 +127,7 @@ def leak_curve(
 
     sets = {} if spread is None else {_drawn(k): averaged_draw(mean, spread, k, seed) for k in draws}
     sets["mean"] = np.asarray(mean, np.float64)
+    images = min(images, int(np.unique(np.asarray(subjects), return_counts=True)[1].max()))
     of_person = {f"{images}-image template": template(mean, subjects, images)}
     if spread is not None:
         once = averaged_draw(mean, spread, 1, seed)

@@ -28,7 +28,8 @@ class Evaluation:
             `schema`; `run` (name, path, method, attributes, config); `data` (manifest, label source, splits
             with rows, failed rows, subjects and rows seen in training, and whether all faces are `drawn`);
             `checks` (see `checks.Check`); `accuracy` {split: {valence | arousal | mean: {metric: {value, low,
-            high}}}}; `leakage` {splits, rows, subjects, problems, probes: a record per probe, see `Leak`};
+            high}}}}; `author_protocol` (see `author_metrics.by_split`), or None where none was asked for;
+            `leakage` {splits, rows, subjects, problems, probes: a record per probe, see `Leak`};
             `certificate` (see `certificate.certificate`), or None for a model without an information budget;
             `invariance` (`split`, people `left_out` for faces that could not be read, and see
             `anova.Invariance.to_dict`), or None where no split is a full cross of people and expressions;
@@ -89,6 +90,8 @@ class Evaluation:
 
     def __str__(self) -> str:
         """Checks, accuracy, leakage of the expression feature and the certificate, for a terminal."""
+        import pandas as pd
+
         text = "".join(f"{check.level.upper()} {check.code}: {check.message}\n" for check in self.checks)
         numbers = self.accuracy[["value", "low", "high"]].to_numpy()
         cells = self.accuracy.assign(cell=[f"{v:.3f} [{a:.3f}, {b:.3f}]" for v, a, b in numbers])
@@ -97,6 +100,15 @@ class Evaluation:
             text += table.rename_axis(columns=None).to_string()
         else:
             text += "no accuracy was measured."
+        if asked := self.metrics.get("author_protocol"):
+            rows = {
+                (split, dimension): cells
+                for split, dimensions in asked["splits"].items()
+                for dimension, cells in dimensions.items()
+            }
+            theirs = pd.DataFrame(rows, dtype=float).T.round(3)
+            text += f"\n\nby the protocol `{asked['name']}`, {asked['note']}\n"
+            text += theirs.to_string(na_rep="n/a")
         for name in ("expression", "expression mean", "prediction"):
             leaks = self.leakage[self.leakage["features"] == name]
             if len(leaks) and leaks["score"].isna().all():

@@ -45,6 +45,7 @@ def measure(
     seed: int = 0,
     replicates: int = 1000,
     controls: bool = True,
+    protocol: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Run a model over faces and measure it.
@@ -65,16 +66,18 @@ def measure(
         controls: also probe what leakage must be read against: an untrained backbone (what any network of
             this kind lets through; runs of idfer's only) and the labels themselves (what a perfect model must
             let through, since labels and attributes may be correlated in these data).
+        protocol: also compute the metrics as some authors do, of `author_metrics.AUTHORS`.
         progress: show a progress bar.
 
     Raises:
-        UsageError: an unknown split, suite or run.
+        UsageError: an unknown split, suite, protocol or run.
         IdferError: no face could be read, the model's output is not finite, or the table was made by
             another CLIP or vocabulary than a run that reads ID vectors was trained with.
     """
     from idfer.attributes.table import AttributeTable
     from idfer.data.locate import locate
     from idfer.evaluation.accuracy import accuracy
+    from idfer.evaluation.author_metrics import by_split, check_protocol
     from idfer.evaluation.forward import Pass
     from idfer.evaluation.models import open_model, vectors_of
     from idfer.evaluation.seen import seen_rows
@@ -86,6 +89,8 @@ def measure(
     if batch_size < 1 or replicates < 1:
         raise UsageError("batch_size and replicates must be 1 or more.")
     check_seed(seed)
+    if protocol is not None:
+        check_protocol(protocol)
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     opened = open_model(model, device)
     rows = evaluated_rows(faces, splits)
@@ -118,6 +123,7 @@ def measure(
         "data": _data(manifest, part, predictions, placed),
         "checks": checks,
         "accuracy": _nested(scores),
+        "author_protocol": None if protocol is None else by_split(predictions, protocol),
         "leakage": {
             "splits": probed_splits,
             "rows": len(answers.feature_rows) if probing else 0,
@@ -205,7 +211,7 @@ def _certificate(
     return certificate(
         answers.rate, part.subjects, predictions["split"].to_numpy(), replicates=replicates, seed=seed,
         attributes={name: target.values for name, target in targets.items()},
-        residuals=_residuals(answers, part, seed),
+        residuals=_residuals(answers, part, seed), labels=part.targets,
     )  # fmt: skip
 
 
@@ -273,6 +279,7 @@ def _checks(
         clip="" if table is None else str(table.source.get("clip", "")),
         drawn=part.drawn,
         remembers=not forgets,
+        videos="video" in part.subject_kinds,
     )
 
 
@@ -337,6 +344,7 @@ def _data(
         "manifest": str(part.root if isinstance(manifest, Manifest) else manifest),
         "sources": sorted(set(frame["source"]) - {""}),
         "label_sources": sorted(set(frame["label_source"]) - {""}),
+        "subject_kinds": part.subject_kinds,
         "drawn": part.drawn,
         "faces_placed_by": placed.detector,
         "splits": splits.to_dict("index"),

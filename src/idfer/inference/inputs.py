@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from idfer.data.frames import is_video
 from idfer.data.images import SUFFIXES
 from idfer.errors import IdferError, UsageError
-
-_VIDEO = frozenset([".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"])
 
 
 class Source(NamedTuple):
     """One thing to predict on.
 
     Attributes:
-        path: an image file; or what cannot be one.
+        path: an image or a video file; or what cannot be one.
         error: why it cannot be read, where that is known beforehand; "" for everything else.
     """
 
@@ -50,7 +49,7 @@ def list_images(inputs: Iterable[str | Path]) -> Listing:
     be), are sources with an `error`.
 
     Raises:
-        UsageError: no input at all, an empty name, or a video named directly.
+        UsageError: no input at all, or an empty name.
         IdferError: a folder holds nothing to predict on.
     """
     listing = Listing()
@@ -60,11 +59,6 @@ def list_images(inputs: Iterable[str | Path]) -> Listing:
         path = Path(given)
         if _is_folder(path):
             _add_folder(path, listing)
-        elif path.suffix.lower() in _VIDEO:
-            raise UsageError(
-                f"{path}: video comes in a later version; for now save its frames as images, e.g. "
-                f"`ffmpeg -i {path.name} frames/%06d.png`, and give that folder."
-            )
         else:
             listing.sources.append(Source(path))
     if not listing.sources:
@@ -86,7 +80,9 @@ def _add_folder(folder: Path, listing: Listing) -> None:
     while search.links:  # after all that is reached without links, so that a real folder keeps its own name
         search.enter(min(search.links))
     if not search.sources:
-        videos = f"; its {len(search.videos)} videos are not read yet" if search.videos else ""
+        videos = (
+            f"; its {len(search.videos)} videos are predicted on when they are named" if search.videos else ""
+        )
         raise IdferError(
             f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){videos}; give another folder."
         )
@@ -145,7 +141,7 @@ class _Search:
                 entry.stat()
             except OSError as error:  # broken, a loop, or not permitted
                 reason = error.strerror or str(error)
-        if suffix in _VIDEO:
+        if is_video(path):
             self.videos.append(path)
         elif suffix in SUFFIXES:
             self.sources.append(Source(path))

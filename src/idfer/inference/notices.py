@@ -44,6 +44,6 @@ def say_left_out(videos: Sequence[Path]) -> None:
     """Say how many videos in folders are left out."""
     if videos:
         say(
-            f"{len(videos)} video(s) in folders are left out, the first {videos[0]}: video comes in a later "
-            "version; for now save frames as images, e.g. with ffmpeg."
+            f"{len(videos)} video(s) in folders are left out, the first {videos[0]}: a folder stands "
+            "for its images; name videos to have them predicted."
         )

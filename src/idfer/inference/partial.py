@@ -15,7 +15,7 @@ _MOST = 100  # processes that write one output at a time
 
 
 @contextmanager
-def partial_file(target: Path) -> Iterator[Path]:
+def partial_file(target: Path, keep: bool = False) -> Iterator[Path]:
     """Yield `NAME.partial.SUFFIX` beside a target, empty, to be written as rows are made.
 
     On success it replaces the target. Whatever ends the work early, be it `kill -9`, leaves the target as it
@@ -23,12 +23,16 @@ def partial_file(target: Path) -> Iterator[Path]:
     it. While a living process holds it, another takes `NAME.partial-2.SUFFIX` and so on, so that two runs
     with one target never mix; the last to finish is kept.
 
+    Args:
+        target: the file.
+        keep: leave what an earlier run wrote into the partial file, to go on from it.
+
     Raises:
         IdferError: the folder cannot be written, the disk is full, or something else is in the way.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        path, held = _reserve(target)
+        path, held = _reserve(target, keep)
     except OSError as error:
         raise cannot_write(target, error) from error
     with held:
@@ -60,11 +64,12 @@ def _names(target: Path) -> Iterator[Path]:
         yield target.with_name(f"{target.stem}.partial{which}{target.suffix}")
 
 
-def _reserve(target: Path) -> tuple[Path, BinaryIO]:
-    """The first partial file that no living process holds, held and emptied."""
+def _reserve(target: Path, keep: bool) -> tuple[Path, BinaryIO]:
+    """The first partial file that no living process holds, held, and emptied unless it is to be kept."""
     for path in _names(target):
         if (held := _hold(path, os.O_CREAT)) is not None:
-            held.truncate(0)
+            if not keep:
+                held.truncate(0)
             return path, held
     raise OSError(f"{_MOST} processes are writing it already")
 

@@ -1,26 +1,28 @@
-"""Valence and arousal of every face in photographs: `idfer.load` in Python, `idfer predict` in the shell."""
+"""Valence and arousal of every face in photographs and videos: `idfer.load` and `idfer predict`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idfer.attributes.trust import clip_for
+from idfer.data.frames import Camera
 from idfer.errors import IdferError, UsageError
 from idfer.inference.detach import Detach, strengths
 from idfer.inference.framing import detector_for
-from idfer.inference.inputs import list_images
+from idfer.inference.inputs import Source, list_images
 from idfer.inference.notices import builtin_warning, say, say_how_sure, say_left_out, toy_warning
-from idfer.inference.output import check_out
+from idfer.inference.output import COLUMNS, check_out
 from idfer.inference.predictions import Predictions
+from idfer.inference.resume import Kept
 from idfer.inference.stream import Stream
 from idfer.inference.writers import write_all
-from idfer.progress import track
 
 if TYPE_CHECKING:
     from idfer.attributes.reader import ClipReader
+    from idfer.inference.video import Footage, VideoOptions
     from idfer.training.checkpoint import Checkpoint
 
 
@@ -67,15 +69,16 @@ class Predictor:
         attributes: bool = False,
         clip: str | None = None,
         batch_size: int = 32,
+        video: VideoOptions | None = None,
         progress: bool = False,
     ) -> Predictions:
-        """Predict every face in images and folders; an image that cannot be read is a row with `error`.
+        """Predict every face in images, folders and videos; what cannot be read is a row with `error`.
 
         A run whose residual form is not `distilled` retrieves each face's ID vectors with the CLIP it was
         trained with: it infers identity attributes by necessity, and reports none.
 
         Args:
-            inputs: image files and folders.
+            inputs: image files, folders of images, and video files (which need `pip install idfer[video]`).
             detach: attributes to detach: names, or a mapping (or "age=0.5,gender") of names to strengths, any
                 real number; None is all of the model's at strength 1, [] none. What an attached attribute
                 says of the label in the training data moves the prediction; see docs/method.md.
@@ -88,20 +91,25 @@ class Predictor:
             clip: the CLIP that infers them, as for `idfer retrieve`, e.g. "ViT-B-16/openai"; "builtin" knows
                 drawn faces only.
             batch_size: faces per pass through the network.
+            video: how videos are predicted on; see `VideoOptions` in idfer.inference.video.
             progress: show a progress bar on stderr.
 
         Raises:
-            UsageError: an unknown attribute or detector, attributes without a CLIP, nothing to swap, a video,
-                an empty name, or no input.
+            UsageError: an unknown attribute or detector, attributes without a CLIP, nothing to swap, an
+                empty name, no input, or options for a video without one.
             IdferError: a folder without images, no detector, no face to swap in, or no CLIP of the run's.
         """
         import pandas as pd
 
+        from idfer.inference.video import Footage, VideoOptions
+
+        options = video or VideoOptions()
         listing = list_images([inputs] if isinstance(inputs, (str, Path)) else inputs)
+        options.check(listing.sources)
         reads = clip_for(drawn=False, clip=clip) if attributes else None
         stream = self.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
         say_left_out(listing.videos)
-        tables = stream.run(track(listing.sources, "predict", len(listing.sources), progress))
+        tables = Footage(stream, options).run(listing.sources, progress)
         predictions = Predictions(pd.concat(list(tables), ignore_index=True))
         say_how_sure(stream, reads)
         return predictions
@@ -152,7 +160,7 @@ class Predictor:
 
 
 def predict(
-    inputs: list[str],
+    inputs: list[str] | None = None,
     model: str = "synthetic-tiny",
     detach: list[str] | str | None = None,
     out: str | None = None,
@@ -162,9 +170,15 @@ def predict(
     swap: str | None = None,
     batch_size: int = 32,
     device: str = "auto",
+    camera: int | None = None,
+    detect_every: int = 1,
+    smooth: float | None = None,
+    annotate: str | None = None,
+    plot: str | None = None,
+    resume: bool = False,
     progress: bool = True,
 ) -> None:
-    """Predict the perceived valence and arousal of every face in photographs.
+    """Predict the perceived valence and arousal of every face in photographs, videos or a camera's view.
 
     Writes one row per face with the columns input, frame, time, face_id, x, y, width, height, face_score,
     valence, arousal, detector, error. Valence and arousal lie in [-1, 1]: how pleasant and how active a face
@@ -175,7 +189,12 @@ def predict(
     Rows are written to OUT.partial.csv (.jsonl, .parquet) as they are made; once all are there, it replaces
     the output file. A run that is interrupted or killed leaves an older output as it was and its own rows in
     the partial file (of a killed run, a Parquet file cannot be read); the next run with this output
-    overwrites it.
+    overwrites it, or goes on from it with --resume true.
+
+    A video (pip install idfer[video]) has rows for every frame: `frame` from 0, `time` in seconds from the
+    file's own timestamps, `face_id` one number per face over time, kept for up to 2 s out of sight. A frame
+    without a face is a row without numbers; frames that cannot be decoded, and the end of a file that is cut
+    off, are rows whose `error` says so.
 
     Faces are placed as in the model's training unless --detector says otherwise. The choice moves
     predictions, so compare numbers of one `detector` only.
@@ -187,7 +206,8 @@ def predict(
     real photographs; give your own with --model RUN.
 
     Args:
-        inputs: image files and folders (a folder stands for its images at any depth, linked folders too).
+        inputs: image files, videos and folders (a folder stands for its images at any depth, linked folders
+            too; videos are predicted on when they are named).
         model: a run folder of `idfer fit`, or a model that comes with idfer.
         detach: identity attributes to remove from the prediction, e.g. age or age,gender; all of the model's
             unless given; "none" removes none: the prediction then leans towards what raters of the training
@@ -204,28 +224,65 @@ def predict(
             is detached.
         batch_size: faces per pass through the network.
         device: auto, cpu, cuda, cuda:N or mps.
+        camera: predict on this camera, from 0, in place of inputs, until Ctrl-C.
+        detect_every: in videos, look for faces at every so many frames and follow them in between.
+        smooth: in videos, also write valence_smooth and arousal_smooth: exponential smoothing over so many
+            seconds, per face, of the past alone.
+        annotate: write the video with boxes, face numbers, valence and arousal drawn on it to this .mp4 or
+            .mkv; for one video.
+        plot: draw valence and arousal over time, a line per face, to this .png, .svg or .pdf; for one video.
+        resume: go on from the rows in OUT.partial.csv (.jsonl) that a killed run of the same command left;
+            for one video.
         progress: show a progress bar.
 
     Raises:
-        UsageError: an unknown model, attribute, detector or output format, attributes without a CLIP, or a
-            video; before any work.
-        IdferError: an image could not be read, or a face not be predicted; raised after all results were
-            written.
+        UsageError: an unknown model, attribute, detector or output format, attributes without a CLIP, or
+            options that do not go together; before any work.
+        IdferError: an image or a frame could not be read, or a face not be predicted; raised after all
+            results were written.
     """
+    from idfer.inference.video import Footage, VideoOptions
+
     target = check_out(out)
-    listing = list_images(inputs)
+    options = VideoOptions(detect_every, smooth, annotate, plot)
+    sources, left_out = _asked(inputs, camera, resume)
+    if camera is None:
+        options.check(sources, resume)
     reads = clip_for(drawn=False, clip=clip) if attributes else None
     predictor = load(model, device)
     stream = predictor.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
-    say_left_out(listing.videos)
-    write_all(stream.run(track(listing.sources, "predict", len(listing.sources), progress)), target)
+    say_left_out(left_out)
+    footage = Footage(stream, options)
+    if resume:
+        footage.kept = Kept.of(target, (*COLUMNS, *footage.extra))
+    tables = footage.run(sources, progress) if camera is None else footage.watch(Camera(camera), progress)
+    write_all(tables, target, footage.kept)
     say_how_sure(stream, reads)
-    _check_complete(stream, len(listing.sources), "on stdout" if target is None else f"in {target}")
+    _check_complete(footage, len(sources), "on stdout" if target is None else f"in {target}")
 
 
-def _check_complete(stream: Stream, inputs: int, where: str) -> None:
-    """Raise `IdferError` where some inputs or faces have no numbers."""
-    parts = []
+def _asked(
+    inputs: list[str] | None, camera: int | None, resume: bool
+) -> tuple[Sequence[Source], Sequence[Path]]:
+    """What to predict on, and which videos in folders are left out."""
+    if camera is None:
+        if not inputs:
+            raise UsageError(
+                "nothing to predict on (no inputs): name image files, videos or folders, or give --camera 0."
+            )
+        listing = list_images(inputs)
+        return listing.sources, listing.videos
+    if inputs or resume:
+        raise UsageError("--camera takes the place of inputs, and there is nothing to --resume.")
+    return (), ()
+
+
+def _check_complete(footage: Footage, inputs: int, where: str) -> None:
+    """Raise `IdferError` where some inputs, frames or faces have no numbers."""
+    stream, parts = footage.stream, []
+    if footage.broken.count:
+        first = footage.broken.first
+        parts.append(f"{footage.broken.count} video(s) or frame(s) could not be read (first: {first})")
     if stream.unreadable.count:
         first = stream.unreadable.first
         parts.append(f"{stream.unreadable.count} of {inputs} inputs could not be read (first: {first})")

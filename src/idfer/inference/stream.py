@@ -56,7 +56,7 @@ class Stream:
         batch_size: faces per pass through the network.
         reader: infers identity attributes, where asked for.
         vectors: retrieves ID vectors, where the network reads them.
-        attach: (1, A, D) identity features, of another face, to attach.
+        attach: (1, A, D) or, of evidence, (1, A, 3): what another face gives, to attach.
         unreadable: inputs that could not be read so far.
         unpredicted: faces so far that have no prediction.
     """

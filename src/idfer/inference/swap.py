@@ -1,4 +1,4 @@
-"""Another face's identity features, to attach in place of a face's own."""
+"""Another face's identity, to attach in place of one's own: its features, or what they say of the label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def identity_of(
     file: str | Path, checkpoint: Checkpoint, detector: Detector, vectors: ClipReader | None
 ) -> Tensor:
-    """Identity features r[a] (1, A, D) of the largest face in an image.
+    """What detaching takes from the largest face in an image, (1, A, D) or (1, A, 3) (`Network.attachable`).
 
     Args:
         file: the image.

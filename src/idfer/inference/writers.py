@@ -19,15 +19,18 @@ from idfer.inference.partial import cannot_write, partial_file
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idfer.inference.resume import Kept
+
     Write = Callable[[pd.DataFrame], None]
 
 _DIGITS = 6
 
 
-def write_all(tables: Iterable[pd.DataFrame], target: Path | None) -> None:
+def write_all(tables: Iterable[pd.DataFrame], target: Path | None, kept: Kept | None = None) -> None:
     """Write all rows, as they are made, to stdout as CSV or to a file, see `partial_file`.
 
-    What ends it early is raised, after a line on stderr that says where the rows made until then are.
+    With `kept` the rows of an earlier run stay, and `tables` must go on from them. What ends it early is
+    raised, after a line on stderr that says where the rows made until then are.
 
     Raises:
         IdferError: the file cannot be written.
@@ -38,14 +41,16 @@ def write_all(tables: Iterable[pd.DataFrame], target: Path | None) -> None:
             for table in tables:
                 write(table)
         return
-    with partial_file(target) as path:
+    with partial_file(target, keep=kept is not None) as path:
+        if kept is not None:
+            kept.open(path)
 
-        def kept() -> str:
+        def where() -> str:
             there = path.stat().st_size > 0
             return f"the rows made until then are in {path}." if there else "no row was made until then."
 
         try:
-            with _saying(kept), file_writer(path) as write:
+            with _saying(where), file_writer(path) as write:
                 for table in tables:
                     write(table)
         except BrokenPipeError:  # of stderr, where the progress bar is
@@ -76,7 +81,7 @@ def file_writer(path: Path) -> Iterator[Write]:
     emptied.
 
     Args:
-        path: an empty file, or none yet.
+        path: an empty file, none yet, or one of text whose rows go on.
 
     Raises:
         OSError: the disk is full or failing.
@@ -114,7 +119,7 @@ def _parquet_file(path: Path) -> Iterator[Write]:
 
 def _text_file(path: Path) -> Iterator[Write]:
     as_csv = path.suffix.lower() == ".csv"
-    with path.open("wb", buffering=0) as stream:
+    with path.open("ab", buffering=0) as stream:
 
         def write(frame: pd.DataFrame) -> None:
             start = stream.tell()
@@ -168,7 +173,8 @@ def _give_up_stdout() -> None:
 def _csv(frame: pd.DataFrame, header: bool = False) -> str:
     # Python leaves a lone CR bare, and readers then see two rows
     returns = any("\r" in str(name) for name in frame["input"])
-    text: str = frame.to_csv(
+    timed = frame.assign(time=frame["time"].map(_seconds, na_action="ignore").astype(object))
+    text: str = timed.to_csv(
         index=False,
         header=header,
         float_format=f"%.{_DIGITS}g",
@@ -176,6 +182,11 @@ def _csv(frame: pd.DataFrame, header: bool = False) -> str:
         quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
     )
     return text
+
+
+def _seconds(time: float) -> str:
+    """Seconds to the microsecond: six digits would blur an hour's frames."""
+    return f"{time:.{_DIGITS}f}".rstrip("0").rstrip(".")
 
 
 def _jsonl(frame: pd.DataFrame) -> str:

@@ -117,11 +117,9 @@ class Idfer:
         self.bounds = nn.ModuleDict({"nce": InfoNCE(count, network.residual.dim, width)})
         if network.gaussian is not None and self.terms.residual:
             self.bounds["backward"] = BackwardEncoder(network.dim)
-        if network.evidence is None:
-            self.log_sigma = nn.Parameter(torch.full((2,), math.log(0.3)))
-            self.bounds.register_parameter("log_sigma", self.log_sigma)
-        else:
-            self.log_sigma = network.evidence.log_sigma
+        self.log_sigma = nn.Parameter(torch.full((2,), math.log(0.3)))
+        self.bounds.register_parameter("log_sigma", self.log_sigma)
+        if network.evidence is not None:
             posterior = self.levels(facts.posterior.to(fabric.device)).cpu().numpy()
             averaged = person_means(posterior.reshape(len(posterior), -1), facts.subject.numpy())
             network.evidence.take(label_evidence(facts.target.numpy(), averaged.reshape(posterior.shape)))
@@ -173,6 +171,7 @@ class Idfer:
             told = self.network.evidence.log_levels(prediction.identity.float())
             entropy = -(self.levels(batch.posterior) * told.clamp_min(-30)).sum(-1).mean()
             loss, logged["levels"] = loss + terms.alpha * entropy, entropy
+            self.network.evidence.measure(clear, batch.target, batch.sample_weight)
         if terms.information:
             known = self.log_p[batch.row.to(self.log_p.device)]
             information = conditional_information(

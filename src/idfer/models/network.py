@@ -105,7 +105,7 @@ class Network(nn.Module):
                 network reads it (then all identity features are always subtracted).
             strength: (B, A) or (1, A) explicit m[a] instead of `detach`.
             retrieved: (B, A, E) retrieved ID vectors; for residual forms that read them.
-            attach: (B, A, D), or (B, A, 4) of evidence: what to attach of other faces, `attachable` times a
+            attach: (B, A, D), or (B, A, 3) of evidence: what to attach of other faces, `attachable` times a
                 strength.
             sample: whether to sample the expression feature where there is an information budget; by default
                 in training only.
@@ -131,15 +131,15 @@ class Network(nn.Module):
                 expression = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         valence_arousal = self.head(expression)
         if self.evidence is not None and not self.training:
-            own = ((1 - m)[..., None] * self.evidence(identity)).sum(1)
-            other = 0.0 if attach is None else attach.sum(1)
-            valence_arousal = self.evidence.attached(valence_arousal.float(), own + other)
+            known = (1 - m)[..., None] * self.evidence(identity)
+            known = known if attach is None else known + attach
+            valence_arousal = self.evidence.attached(valence_arousal.float(), known)
         if not self.training:
             valence_arousal = torch.clamp(valence_arousal, -1.0, 1.0)
         return Prediction(valence_arousal, expression, identity, z, mean, log_variance)
 
     def attachable(self, image: Tensor, retrieved: Tensor | None = None) -> Tensor:
-        """What detaching takes from these faces, so what can be attached to others: (B, A, D) or (B, A, 4).
+        """What detaching takes from these faces, so what can be attached to others: (B, A, D) or (B, A, 3).
 
         Features of `Prediction.identity` (in the form `residual_prev` others), or their evidence of the
         label. Raises as `forward`.

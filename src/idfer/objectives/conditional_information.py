@@ -6,8 +6,8 @@ r"""Conditional information I(z; y | identity): expression-efficient, no gain fr
 (Barber and Agakov 2003 give the bound; the decoder, a product of the prior and of one that sees z alone, is
 that of logit adjustment (Menon et al. 2021, arXiv:2007.07314) and of Balanced MSE (Ren et al. 2022,
 arXiv:2203.16427), there with the marginal p(y) in place of p(y | id).) What identity says of the label is in
-the prior already, so f gains nothing by saying it again: unlike in L_VA, a shortcut through age has no
-gradient. Unlike importance weights, every face counts in full. The inequality holds where p(y | id) is the
+the prior already, so f gains nothing by saying it again: unlike in L_VA, a shortcut through age earns
+nothing. Unlike importance weights, every face counts in full. The inequality holds where p(y | id) is the
 estimate of what identity says of the label, as far as that is right; not where it is sharpened (`prior_power`
 t != 1), for then the opposite of a shortcut can earn.
 

@@ -33,6 +33,7 @@ def evaluate(
     seed: int = 0,
     controls: bool = True,
     show_faces: bool | None = None,
+    protocol: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Measure how well a model reads valence and arousal, and what its features tell about the person.
@@ -58,11 +59,13 @@ def evaluate(
         controls: also probe an untrained backbone and the labels themselves.
         show_faces: put pictures of faces into report.html; by default only of faces that `idfer synth` drew,
             since most data licences forbid to pass photographs of people on.
+        protocol: also compute the metrics as some authors' code does (elim, avce, caf or emonet), to stand
+            beside their published tables; named in the report, never in place of the metrics above.
         progress: show a progress bar.
 
     Raises:
-        UsageError: an unknown run, split or device; `out` cannot be written, or holds a file of these names
-            that idfer did not write.
+        UsageError: an unknown run, split, protocol or device; `out` cannot be written, or holds a file of
+            these names that idfer did not write.
         IdferError: unusable data, or a full disk.
     """
     from idfer.evaluation.suite import measure
@@ -71,7 +74,7 @@ def evaluate(
         check_out(out)
     evaluation = measure(
         run, manifest, attributes, split_names(splits), detector=detector, batch_size=batch_size,
-        device=device, seed=seed, controls=controls, progress=progress,
+        device=device, seed=seed, controls=controls, protocol=protocol, progress=progress,
     )  # fmt: skip
     if out is None:
         return evaluation
@@ -85,6 +88,7 @@ def evaluate(
     words += ["--splits", ",".join(split_names(splits) or [])] if splits is not None else []
     words += ["--detector", detector] if detector is not None else []
     words += ["--show-faces", str(show_faces).lower()] if show_faces is not None else []
+    words += ["--protocol", protocol] if protocol is not None else []
     command = shlex.join(str(word) for word in words)
     write_report([evaluation], folder / REPORT, command=command, show_faces=show_faces)
     return evaluation

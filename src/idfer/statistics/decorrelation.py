@@ -122,7 +122,8 @@ def gaussian_ranks(values: np.ndarray) -> np.ndarray:
 
 
 def person_means(values: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """(N, k) each row's mean over all rows of its person (N,), 0 to S - 1."""
+    """(N, k) each row's mean over all rows of its person (N,)."""
+    person = np.unique(person, return_inverse=True)[1]
     total = np.zeros((person.max() + 1, values.shape[1]))
     np.add.at(total, person, values)
     return np.asarray((total / np.bincount(person)[:, None])[person])

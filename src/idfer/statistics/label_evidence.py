@@ -1,14 +1,14 @@
-r"""What each attribute says of the label, as natural parameters that add up [ours].
+r"""What each attribute says of the label: a linear-Gaussian regression on all attributes' levels [ours].
 
-A linear-Gaussian regression of labels on level posteriors c[a], all attributes at once:
+    y ~ N(m, s²)        y | c ~ N( m + Σ_a g_a, s_J² )        g_a = B_a (c[a] - mean c[a])        (per label)
 
-    y ~ N(m, s²)        y | c ~ N( m + Σ_a B_a (c[a] - mean c[a]), s_J² )                    (per label)
+v_a is the variance that attribute a explains, Σ_a v_a = s² - s_J². Attributes of which only some are known, a
+to the degree w_a, are the same regression with the rest averaged out:
 
-    log p(y | c) / p(y) = Σ_a ( η_a y - ½ Λ_a y² ) + constant
-    η_a = B_a (c[a] - mean c[a]) / s_J² + m Λ_a      Λ_a = (1 / s_J² - 1 / s²) v_a / Σ_a v_a
+    y | known ~ N( m + Σ_a w_a g_a, s_J² + Σ_a (1 - w_a) v_a )
 
-v_a is the variance that attribute a explains. So evidence is attached by adding (η_a, Λ_a) and detached by
-leaving it out, attribute by attribute and by any real strength; all attached is the regression itself.
+exact where contributions of attributes are uncorrelated over people. Where two attributes say the same, the
+regression splits it between them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,20 @@ class LabelEvidence:
     """The regression of labels on the levels of A attributes, K at most.
 
     Attributes:
-        slope: (A, K, 2) η per unit of a level's posterior, for valence and arousal.
-        centre: (A, K) mean posterior.
-        offset: (A, 2) η of the mean posterior.
-        precision: (A, 2) Λ >= 0.
+        slope: (A, K, 2) B, for valence and arousal.
+        centre: (A, K) mean posteriors.
+        mean: (2,) m.
+        variance: (2,) s².
+        left: (2,) s_J².
+        explained: (A, 2) v.
     """
 
     slope: Array
     centre: Array
-    offset: Array
-    precision: Array
+    mean: Array
+    variance: Array
+    left: Array
+    explained: Array
 
 
 def label_evidence(
@@ -55,13 +59,10 @@ def label_evidence(
     centre = c.mean(0)
     scale = np.maximum(c.std(0), 1e-3)
     x = ((c - centre) / scale).reshape(count, -1)
-    mean = y.mean(0)
+    mean, variance = y.mean(0), np.maximum(y.var(0), 1e-6)
     solved = np.linalg.solve(x.T @ x + ridge * count * np.eye(x.shape[1]), x.T @ (y - mean))
     slope = solved.reshape(attributes, width, 2) / scale[..., None]
     parts = np.einsum("nak,akd->nad", c - centre, slope)
-    marginal = np.maximum(y.var(0), 1e-6)
-    left = np.clip((y - mean - parts.sum(1)).var(0), (1 - _MOST) * marginal, marginal)
-    explained = parts.var(0)
-    share = explained / np.maximum(explained.sum(0), 1e-12)
-    precision = (1 / left - 1 / marginal) * share
-    return LabelEvidence(slope / left, centre, mean * precision, precision)
+    left = np.clip((y - mean - parts.sum(1)).var(0), (1 - _MOST) * variance, variance)
+    share = parts.var(0) / np.maximum(parts.var(0).sum(0), 1e-12)
+    return LabelEvidence(slope, centre, mean, variance, left, (variance - left) * share)

@@ -105,7 +105,7 @@ class Checkpoint:
             crops: (B, S, S, 3) uint8, RGB.
             strength: as `Network.strength` takes it; None detaches every attribute.
             retrieved: (B, A, E) ID vectors, for residual forms that read them.
-            attach: (B or 1, A, D) identity features of other faces (see `Network.attachable`).
+            attach: (B or 1, A, D or 3) what other faces give (see `Network.attachable`).
 
         Returns:
             Predictions and the features "expression" (its mean, with an information budget) and "backbone".
@@ -139,7 +139,7 @@ class Checkpoint:
             return self.network.head(given).clamp(-1.0, 1.0).double().cpu().numpy()  # type: ignore[no-any-return]
 
     def identity(self, crops: NDArray[np.uint8], retrieved: NDArray[np.float32] | None = None) -> Tensor:
-        """(B, A, D) what detaching subtracts from these faces, to attach to others; see `predict`."""
+        """(B, A, D or 3) what detaching takes from these faces, to attach to others; see `predict`."""
         with torch.inference_mode():
             return self.network.attachable(self.inputs(crops), self._tensor(retrieved))
 

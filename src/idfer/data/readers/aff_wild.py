@@ -1,0 +1,114 @@
+"""Aff-Wild: videos annotated frame by frame.
+
+Format: `annotations/{train,test}/{valence,arousal}/NNN.txt`, a number a line, no header; line i, from
+    0, is frame i of `videos/{train,test}/NNN.mp4` (any video suffix). `bboxes` and `landmarks` hold a file a
+    frame and are not read: a detector places the faces.
+Labels: [-1, 1]. A line without a number is no label: dropped, and the frames after it keep their numbers.
+Rows: one per frame, `path` the video, `frame` its number. Such a manifest is written, and refused by commands
+    as long as they read no videos.
+Identity: not given. `subject` is the video, a stand-in (`subject_kind` "video").
+Splits: official `train`; the labels of `test` were never public, and are read where somebody has them.
+Overlap: Aff-Wild2 contains these videos under other names; use one of the two.
+Licence: research only, by an agreement with the iBUG group.
+Official loader: none in a kept library.
+Citation: D. Kollias et al. Deep affect prediction in-the-wild: Aff-Wild database and challenge, deep
+    architectures, and beyond. Int. J. Computer Vision 127, 2019.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idfer.data.columns import VIDEO
+from idfer.data.readers import disk
+from idfer.data.readers.found import MISSING, OUTSIDE, SPLITS, Options, Tally, keep_valid, not_there
+from idfer.errors import IdferError
+from idfer.progress import bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NO_PARTNER = "file has valence or arousal alone"
+UNEQUAL = "frame has valence or arousal alone"
+BROKEN = "annotation file cannot be read"
+
+
+def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
+    """A row per labelled frame of Aff-Wild under `root`; see the module for the format.
+
+    Raises:
+        IdferError: no annotations are here.
+    """
+    import pandas as pd
+
+    sets = [name for name in ("train", "val", "test") if (root / "annotations" / name / "valence").is_dir()]
+    if not sets:
+        raise not_there(root, ["annotations/train/valence/NNN.txt"], "Aff-Wild")
+    inside = disk.Inside(root, options.follow_links)
+    parts = [pd.DataFrame({"path": []})]
+    for name in sets:
+        videos = _videos(f"{options.images or 'videos'}/{name}", inside, tally)
+        folder = root / "annotations" / name
+        valence = {file.stem: file for file in sorted((folder / "valence").glob("*.txt"))}
+        arousal = {file.stem: file for file in sorted((folder / "arousal").glob("*.txt"))}
+        alone = sorted(valence.keys() ^ arousal.keys())
+        tally.add(NO_PARTNER, len(alone), f"{name}/{alone[0]}.txt" if alone else "")
+        both = sorted(valence.keys() & arousal.keys())
+        with bar(f"reading {name}", len(both), options.progress) as advance:
+            for stem in both:
+                parts += _frames(stem, name, (valence[stem], arousal[stem]), videos, inside, tally)
+                advance()
+    parts = [part for part in parts if len(part)] or parts[:1]
+    table = pd.concat(parts, ignore_index=True)
+    return keep_valid(table, tally) if len(table) else table
+
+
+def _videos(folder: str, inside: disk.Inside, tally: Tally) -> dict[str, str]:
+    """Path of each video by its name without suffix."""
+    files = inside.files(folder)
+    if files is None:
+        tally.add(OUTSIDE, 1, folder)
+    videos = {}
+    for name, state in (files or {}).items():
+        if name.rpartition(".")[2].lower() in VIDEO and state == disk.PRESENT:
+            videos[name.rpartition(".")[0]] = f"{folder}/{name}"
+        elif state == disk.OUTSIDE:
+            tally.add(OUTSIDE, 1, f"{folder}/{name}")
+    return videos
+
+
+def _frames(
+    stem: str, split: str, files: tuple[Path, Path], videos: dict[str, str], inside: disk.Inside, tally: Tally
+) -> list[pd.DataFrame]:
+    """The labelled frames of one video, or nothing where it is not there."""
+    import pandas as pd
+
+    if not all(inside.holds(file) for file in files):
+        tally.add(OUTSIDE, 1, f"{split}/{stem}.txt")
+        return []
+    try:
+        first, second = (disk.label_lines(disk.text_lines(file), 1)[:, 0] for file in files)
+    except IdferError:
+        tally.add(BROKEN, 1, f"{split}/{stem}.txt")
+        return []
+    count = min(len(first), len(second))
+    tally.add(UNEQUAL, max(len(first), len(second)) - count, f"{split}/{stem}.txt")
+    if stem not in videos:
+        tally.add(MISSING, count, f"{stem}.mp4, frame 0")
+        return []
+    return [
+        pd.DataFrame(
+            {
+                "path": pd.Series([videos[stem]], dtype="str").repeat(count).array,
+                "frame": np.arange(count),
+                "valence": first[:count],
+                "arousal": second[:count],
+                "split": pd.Series([SPLITS[split]], dtype="str").repeat(count).array,
+                "subject": pd.Series([stem], dtype="str").repeat(count).array,
+                "subject_kind": pd.Series(["video"], dtype="str").repeat(count).array,
+            }
+        )
+    ]

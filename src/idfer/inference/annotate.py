@@ -1,0 +1,151 @@
+"""A video with what the model says drawn on it: boxes, numbers of faces, valence and arousal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from idfer.data.frames import Frame, pyav
+from idfer.errors import IdferError
+from idfer.files import atomic
+from idfer.inference.notices import say
+
+COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
+"""RGB of faces 0, 1, 2, ... (Okabe and Ito's colours, in turn)."""
+
+_TICKS = 90_000  # a second; fine enough for every frame rate in use
+
+
+def draw(image: np.ndarray, rows: Sequence[dict[str, Any]]) -> np.ndarray:
+    """Draw the rows of one frame on it.
+
+    Args:
+        image: (H, W, 3) uint8, RGB; left as it is.
+        rows: as of a prediction table; smoothed numbers are shown where there are any.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+    """
+    import cv2
+
+    drawn = np.ascontiguousarray(image).copy()
+    thick = max(1, round(drawn.shape[0] / 360))
+    scale = max(0.35, drawn.shape[0] / 800)
+    for row in rows:
+        if row.get("face_id") is None:
+            continue
+        colour = COLOURS[row["face_id"] % len(COLOURS)]
+        x, y, width, height = (int(row[name]) for name in ("x", "y", "width", "height"))
+        cv2.rectangle(drawn, (x, y), (x + width, y + height), colour, thick)
+        label = f"{row['face_id']}"
+        valence = row.get("valence_smooth", row.get("valence"))
+        if valence is not None:
+            arousal = row.get("arousal_smooth", row.get("arousal"))
+            label += f"  V {valence:+.2f}  A {arousal:+.2f}"
+        (wide, tall), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+        left = min(max(x, 0), max(drawn.shape[1] - wide - 4, 0))
+        low = y if y - tall - base - 4 >= 0 else min(y + height + tall + base + 4, drawn.shape[0])
+        cv2.rectangle(drawn, (left, low - tall - base - 4), (left + wide + 4, low), colour, cv2.FILLED)
+        white = (255, 255, 255)
+        cv2.putText(
+            drawn,
+            label,
+            (left + 2, low - base - 2),
+            cv2.FONT_HERSHEY_SIMPLEX,
+            scale,
+            white,
+            thick,
+            cv2.LINE_AA,
+        )
+    return drawn
+
+
+class _NothingDrawn(Exception):
+    """Ends `atomic` without a file."""
+
+
+class Annotator:
+    """Writes frames as a video with the timestamps they came with; its size is the first frame's."""
+
+    def __init__(self, path: Path, rate: float) -> None:
+        self._av = pyav()
+        self._container = self._av.open(str(path), "w")
+        self._rate = Fraction(rate).limit_denominator(1001)
+        self._stream: Any = None
+        self._last = -1
+
+    @classmethod
+    @contextmanager
+    def to(cls, target: str | Path, rate: float) -> Iterator[Annotator]:
+        """An annotator whose file appears under its name once it is whole.
+
+        Args:
+            target: an .mp4 or .mkv.
+            rate: frames a second, about.
+
+        Raises:
+            IdferError: it cannot be written.
+        """
+        try:
+            with atomic(target) as temporary:
+                annotator = cls(temporary, rate)
+                try:
+                    yield annotator
+                    if annotator._stream is None:
+                        raise _NothingDrawn
+                    annotator._mux(None)
+                finally:
+                    annotator._container.close()
+        except _NothingDrawn:
+            say(f"{target}: is not written, since there was no frame to draw on.")
+
+    def add(self, frame: Frame, rows: Sequence[dict[str, Any]]) -> None:
+        """Draw the rows of a frame on it and append it."""
+        assert frame.image is not None
+        picture = draw(frame.image, rows)
+        if self._stream is None:
+            self._begin(picture.shape[1], picture.shape[0])
+        made = self._av.VideoFrame.from_ndarray(self._fitted(picture), format="rgb24")
+        made.time_base = Fraction(1, _TICKS)
+        ticks = round(frame.time * _TICKS) if np.isfinite(frame.time) else self._last + 1
+        made.pts = self._last = max(ticks, self._last + 1)  # players want times that grow
+        self._mux(made)
+
+    def _begin(self, width: int, height: int) -> None:
+        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
+        self._stream = self._container.add_stream(codec, rate=self._rate)
+        self._stream.width, self._stream.height = width + width % 2, height + height % 2  # yuv420p is even
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, _TICKS)
+        if codec == "libx264":
+            self._stream.options = {"crf": "20", "preset": "veryfast"}
+        else:
+            self._stream.bit_rate = 4_000_000
+
+    def _fitted(self, picture: np.ndarray) -> np.ndarray:
+        """The picture at the video's size: shrunk or enlarged where frames change theirs, then padded."""
+        import cv2
+
+        width, height = self._stream.width, self._stream.height
+        factor = min(width / picture.shape[1], height / picture.shape[0])
+        if max(abs(width - picture.shape[1]), abs(height - picture.shape[0])) > 1:
+            size = (max(1, int(picture.shape[1] * factor)), max(1, int(picture.shape[0] * factor)))
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        below, right = height - picture.shape[0], width - picture.shape[1]
+        if below or right:
+            picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        return np.ascontiguousarray(picture)
+
+    def _mux(self, frame: Any) -> None:
+        try:
+            for packet in self._stream.encode(frame):
+                self._container.mux(packet)
+        except self._av.error.FFmpegError as error:
+            if isinstance(error, OSError) and error.errno in (28, 122):  # the disk is full: `atomic` says so
+                raise OSError(error.errno, error.strerror) from error
+            raise IdferError(f"the annotated video cannot be encoded ({error.strerror}).") from error

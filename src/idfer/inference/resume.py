@@ -1,0 +1,159 @@
+"""Rows that a killed run left in its partial file, for a run with the same request to go on from.
+
+Everything after a frame hangs on what was before it (numbers of faces, smoothing, the drawn video), so the
+frames whose rows are kept are decoded again and their rows are used as they stand, which costs neither
+detector nor network. The last frame kept may lack rows: it is predicted again and must agree, or the two
+runs did not have the same model and options.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from idfer.errors import IdferError, UsageError
+from idfer.inference.output import COLUMNS
+
+_TEXT = (".csv", ".jsonl")
+_WHOLE = {name for name, kind in COLUMNS.items() if kind == "Int64"}
+_WORDS = {name for name, kind in COLUMNS.items() if kind == "string"}
+
+
+@dataclass
+class Kept:
+    """The rows in a partial file up to its last frame.
+
+    Attributes:
+        path: the file, once it is held.
+        columns: what it must have.
+        count: frames kept.
+    """
+
+    columns: Sequence[str]
+    path: Path | None = None
+    count: int = 0
+    _end: int = 0
+    _last: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, target: Path | None, columns: Sequence[str]) -> Kept:
+        """Rows of an output to be taken up once its partial file is held, see `open`.
+
+        Raises:
+            UsageError: stdout or Parquet.
+        """
+        if target is None or target.suffix.lower() not in _TEXT:
+            raise UsageError(
+                "--resume needs an output file ending in .csv or .jsonl: stdout is not kept, and a Parquet "
+                "file that was cut short cannot be read."
+            )
+        return cls(columns)
+
+    def open(self, path: Path) -> None:
+        """Take the rows of a file up; it is cut behind its last frame but one.
+
+        Raises:
+            IdferError: it has other columns.
+        """
+        self.path = path
+        start, number = 0, None
+        for row, begin, _ in _rows(path, path.stat().st_size):
+            if row is None:
+                continue
+            if list(row) != list(self.columns):
+                raise self._other("has other columns than this request makes")
+            if (row["input"], row["frame"]) != number:
+                number = (row["input"], row["frame"])
+                start, self._last = begin, []
+                self.count += 1
+            self._last.append(row)
+        self.count = max(self.count - 1, 0)
+        self._end = start if self.count else 0
+        os.truncate(path, self._end)
+
+    def frames(self, name: str) -> Iterator[list[dict[str, Any]]]:
+        """The rows of each frame kept, in order.
+
+        Raises:
+            IdferError: they are of another input.
+        """
+        assert self.path is not None, "taken up first"
+        rows = (row for row, _, _ in _rows(self.path, self._end) if row is not None)
+        for _, group in groupby(rows, key=lambda row: row["frame"]):
+            some = list(group)
+            if some[0]["input"] != name:
+                raise self._other(f"holds rows of {some[0]['input']}")
+            yield some
+
+    def compare(self, rows: Sequence[dict[str, Any]], tolerance: float) -> None:
+        """Check the first frame predicted anew against the rows that the earlier run had of it.
+
+        Raises:
+            IdferError: they differ.
+        """
+        last, self._last = self._last, []
+        anew = {row.get("face_id"): row for row in rows}
+        for row in last:
+            other = anew.get(row["face_id"])
+            same = (
+                other is not None and row["frame"] == other["frame"] and row["detector"] == other["detector"]
+            )
+            for name in ("valence", "arousal"):
+                before, now = row[name], None if other is None else other.get(name)
+                same = same and (before is None) == (now is None)
+                same = same and (
+                    before is None or now is None or math.isclose(before, now, abs_tol=tolerance)
+                )
+            if not same:
+                raise self._other(
+                    f"was made with another model or other options (frame {row['frame']} differs)"
+                )
+
+    def _other(self, why: str) -> IdferError:
+        return IdferError(f"{self.path}: {why}; give the same command, or delete the file to begin anew.")
+
+
+def _rows(path: Path, end: int) -> Iterator[tuple[dict[str, Any] | None, int, int]]:
+    """Each whole row of a text file before a position, with where it begins and ends; None for a header."""
+    place = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal place
+        with path.open("rb") as stream:
+            for line in stream:
+                if place + len(line) > end or not line.endswith(b"\n"):
+                    return
+                place += len(line)
+                yield line.decode("utf-8", "replace")
+
+    begin = 0
+    if path.suffix.lower() == ".jsonl":
+        for line in lines():
+            yield json.loads(line), begin, place
+            begin = place
+        return
+    header: list[str] | None = None
+    for values in csv.reader(lines()):
+        if header is None:
+            header = values
+            yield None, begin, place
+        elif len(values) == len(header):
+            yield dict(zip(header, map(_value, header, values), strict=True)), begin, place
+        else:
+            return
+        begin = place
+
+
+def _value(name: str, text: str) -> Any:
+    if name in _WORDS:
+        return text
+    if not text:
+        return None
+    return int(text) if name in _WHOLE else float(text)

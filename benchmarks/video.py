@@ -216,7 +216,7 @@ def main() -> None:
         f"--detector {Path(given.detector).name} --frames {given.frames} --rounds {given.rounds}",
         "setting": f"640x360, one face of {given.face} px, {model.checkpoint.record.settings.backbone} at "
         f"{model.checkpoint.preprocess.size} px, {detector.name}, batch {given.batch}, "
-        f"{torch.get_num_threads()} torch thread(s), {os.cpu_count()} cores",
+        f"{torch.get_num_threads()} torch thread(s), {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "frames with a face": f"{found} of {given.frames}",
         "frames a second": {stage: round(value, 1) for stage, value in rate.items()},
         "slowest stage": slowest,

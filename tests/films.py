@@ -84,3 +84,14 @@ class Bright:
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
         found = [Face(*(int(v) for v in row[:4]), score=0.9) for row in stats[1:] if row[4] > 200]
         return sorted(found, key=lambda face: (-face.width * face.height, face.y, face.x))
+
+
+def damage(path: Path, number: int) -> None:
+    """Overwrite the data of one frame of an MP4."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    place, size = packets[number].pos, packets[number].size
+    assert place is not None
+    data[place : place + size] = bytes(size)
+    path.write_bytes(data)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from films import HEIGHT, WIDTH, Bright, film, picture, walk
+from films import HEIGHT, WIDTH, Bright, damage, film, picture, walk
 from idfer.cli import main
 from idfer.data.faces import WholeImage
 from idfer.data.frames import Frame
@@ -269,6 +269,27 @@ def test_a_killed_run_goes_on_where_it_was(
         assert len(list(container.decode(video=0))) == 40
     run(tmp_path / f"new{suffix}", resume=True)  # nothing to go on from
     assert len(read(tmp_path / f"new{suffix}")) == len(before)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("kept", [1, 11, 16])
+def test_errors_in_the_rows_kept_still_count(
+    untrained: Path, bright: Bright, tmp_path: Path, suffix: str, kept: int
+) -> None:
+    path, out = walk(tmp_path / "a.mp4", 20), tmp_path / f"out{suffix}"
+    damage(path, 10)
+
+    def run(resume: bool) -> None:
+        with pytest.raises(IdferError, match=r"^1 video\(s\) or frame\(s\) could not be read"):
+            predict([str(path)], str(untrained), out=str(out), resume=resume, progress=False)
+
+    run(False)
+    before = read(out)
+    lines = out.read_bytes().splitlines(keepends=True)
+    (tmp_path / f"out.partial{suffix}").write_bytes(b"".join(lines[: kept + (suffix == ".csv")]))
+    run(True)
+    pd.testing.assert_frame_equal(read(out), before, atol=1e-5, rtol=0)
+    assert before["error"].iloc[10] != ""
 
 
 def test_rows_of_another_request_are_not_taken_up(untrained: Path, bright: Bright, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from films import HEIGHT, WIDTH, film, picture, walk
+from films import HEIGHT, WIDTH, damage, film, picture, walk
 from idfer.data.frames import Camera, Frame, VideoFile, is_video
 from idfer.errors import IdferError
 
@@ -102,12 +102,7 @@ def test_a_file_cut_off_gives_its_frames_and_says_so(tmp_path: Path) -> None:
 
 def test_damage_in_the_middle_is_an_error_of_its_frames_and_the_rest_is_read(tmp_path: Path) -> None:
     path = walk(tmp_path / "a.mp4", 40)
-    with av.open(str(path)) as container:
-        packets = [packet for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    place, size = packets[10].pos, packets[10].size
-    data[place : place + size] = bytes(size)
-    path.write_bytes(data)
+    damage(path, 10)
     found = frames(path)
     assert [frame.number for frame in found if frame.image is None] == [10]
     assert "decoded" in found[10].error or "damaged" in found[10].error

@@ -87,6 +87,17 @@ def test_a_face_is_followed_by_its_picture_and_a_lost_one_asks_for_the_detector(
     assert tracker.follow(picture((1, 145, 40), size=LARGE), 0.2) is None
 
 
+def test_landmarks_move_with_the_face_that_is_followed() -> None:
+    tracker = Tracker()
+    marks = np.array([[45, 30], [65, 30], [55, 40], [48, 47], [62, 47]], np.float32)
+    tracker.update([Face(40, 20, SIDE, SIDE, 0.9, marks)], picture((0, 40, 20), size=LARGE), 0.0)
+    followed = tracker.follow(picture((0, 46, 23), size=LARGE), 0.04)
+    assert followed is not None
+    moved = followed[0][1].landmarks
+    assert moved is not None
+    assert np.abs(moved - marks - [6, 3]).max() <= 1.5
+
+
 def test_rows_kept_put_a_tracker_where_it_was() -> None:
     whole, resumed = Tracker(), Tracker()
     for i in range(20):

@@ -64,7 +64,7 @@ VERBS = {
     ),
     "predict": Verb(
         "idfer.inference.predictor", ("inputs",), ("out",),
-        "valence and arousal of every face in photographs (the shipped model is a toy: see its --help)",
+        "valence and arousal of every face in images and videos (the shipped model is a toy: see its --help)",
     ),
     "benchmark shift": Verb(
         "idfer.experiments.shift", (), ("out", "runs", "plan", "settings"),

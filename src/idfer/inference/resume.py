@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -101,23 +100,28 @@ class Kept:
         last, self._last = self._last, []
         anew = {row.get("face_id"): row for row in rows}
         for row in last:
-            other = anew.get(row["face_id"])
-            same = (
-                other is not None and row["frame"] == other["frame"] and row["detector"] == other["detector"]
-            )
-            for name in ("valence", "arousal"):
-                before, now = row[name], None if other is None else other.get(name)
-                same = same and (before is None) == (now is None)
-                same = same and (
-                    before is None or now is None or math.isclose(before, now, abs_tol=tolerance)
-                )
-            if not same:
+            if not _alike(row, anew.get(row["face_id"]), tolerance):
                 raise self._other(
                     f"was made with another model or other options (frame {row['frame']} differs)"
                 )
 
     def _other(self, why: str) -> IdferError:
         return IdferError(f"{self.path}: {why}; give the same command, or delete the file to begin anew.")
+
+
+def _alike(before: dict[str, Any], now: dict[str, Any] | None, tolerance: float) -> bool:
+    """Whether a row read back says what a new one of the same face does."""
+    if now is None or before["frame"] != now["frame"]:
+        return False
+    if (before["detector"] or "") != (now.get("detector") or ""):
+        return False
+    for name in ("valence", "arousal"):
+        one, other = before[name], now.get(name)
+        if (one is None) != (other is None):
+            return False
+        if one is not None and other is not None and abs(one - other) > tolerance:
+            return False
+    return True
 
 
 def _rows(path: Path, end: int) -> Iterator[tuple[dict[str, Any] | None, int, int]]:

@@ -42,6 +42,7 @@ class Track:
         mean: (32, 32) running mean of its pictures, zero mean and unit norm.
         shot: how many cuts came before it was seen last: place and motion do not carry over a cut.
         velocity: (2,) heights per second.
+        landmarks: (5, 2) of the last detection, from the face's centre; None where there are none.
     """
 
     face_id: int
@@ -52,6 +53,7 @@ class Track:
     mean: np.ndarray
     shot: int
     velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    landmarks: np.ndarray | None = None
 
     def expected(self, time: float) -> np.ndarray:
         """Centre (2,) at a time, if the face goes on as it moved."""
@@ -97,6 +99,8 @@ class Tracker:
                 self._next += 1
             else:
                 _move(track, centre, size, look, time, self._shot)
+            marks = faces[index].landmarks
+            track.landmarks = None if marks is None else marks / image.shape[0] - centre
             numbers.append(track.face_id)
         self._time = time
         return numbers
@@ -149,7 +153,10 @@ class Tracker:
             x, y = (centre - track.size / 2) * height
             width, tall = track.size * height
             box = (math.floor(x + 0.5), math.floor(y + 0.5), max(1, round(width)), max(1, round(tall)))
-            followed.append((track.face_id, Face(*box, score=float(score))))
+            marks = None
+            if track.landmarks is not None:
+                marks = ((track.landmarks + centre) * height).astype(np.float32)
+            followed.append((track.face_id, Face(*box, score=float(score), landmarks=marks)))
         self._time = time
         return followed
 

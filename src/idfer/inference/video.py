@@ -245,6 +245,9 @@ class _Shot:
                 f"{self._name}: the rows kept are of frame {rows[0]['frame']} where the video has "
                 f"{frame.number}; delete the partial file to begin anew."
             )
+        for row in rows:
+            if (error := row.get("error")) and error != NO_FACE:
+                self._footage.broken.add(error)
         faces = [row for row in rows if row.get("face_id") is not None]
         if frame.image is not None:
             boxes = [(row["x"], row["y"], row["width"], row["height"]) for row in faces]
@@ -278,7 +281,9 @@ class _Shot:
         """The faces of a frame with their numbers, ascending, and what found them."""
         assert frame.image is not None
         detector = self._stream.detector
-        if frame.number % self._every and detector.name != "none":
+        if detector.name == "none":  # each frame is one face, the same throughout
+            return list(enumerate(detector(frame.image))), detector.name
+        if frame.number % self._every:
             followed = self._tracker.follow(frame.image, frame.time)
             if followed is not None:
                 return sorted(followed, key=lambda pair: pair[0]), f"{detector.name}/track"
@@ -348,6 +353,9 @@ class _Shot:
             if any("error" not in row and "valence" not in row for row in seen.rows):
                 break
             if not seen.written:
+                for row in seen.rows:
+                    if self._smoother is not None:
+                        self._smoother.add(row)
                 rows += seen.rows
         if rows:
             yield table(rows, self._footage.extra)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,7 +63,7 @@ class Face:
 
 
 class Detector(Protocol):
-    """What finds faces; `name` is "yunet", "haar" or "none"."""
+    """What finds faces; `name` is "yunet", "haar" or "none". Several threads may call one at once."""
 
     name: str
 
@@ -146,6 +148,26 @@ def _say_once(message: str) -> None:
     print(f"idfer: {message}", file=sys.stderr)
 
 
+class _Spare:
+    """Copies of an OpenCV object that only one thread at a time may use; as many as threads ask at once."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make = make
+        self._idle: deque[Any] = deque([make()])
+
+    @contextmanager
+    def taken(self) -> Iterator[Any]:
+        """One of them, for a `with` block."""
+        try:
+            one = self._idle.pop()
+        except IndexError:
+            one = self._make()
+        try:
+            yield one
+        finally:
+            self._idle.append(one)
+
+
 class YuNet:
     """YuNet (Wu, Peng & Yu, Machine Intelligence Research 2023), a 76,000-parameter CNN, through OpenCV.
 
@@ -164,9 +186,13 @@ class YuNet:
             raise IdferError(
                 f"{path}: no such YuNet file; download {YUNET_URLS[0]} there, or unset IDFER_YUNET."
             )
-        try:
+
+        def make() -> Any:
             # 0.3 is the overlap (IoU) above which one search keeps only the surer of two boxes.
-            self._net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.score_threshold, 0.3, 5000)
+            return cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.score_threshold, 0.3, 5000)
+
+        try:
+            self._nets = _Spare(make)
         except cv2.error as error:
             raise IdferError(f"{path}: is not a YuNet ONNX file; download {YUNET_URLS[0]} again.") from error
         self._sha256 = files.sha256(path)
@@ -189,8 +215,9 @@ class YuNet:
             # OpenCV's decoder reads memory it never wrote where a side is 32 pixels or less.
             below, right = max(0, 64 - small.shape[0]), max(0, 64 - small.shape[1])
             small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
-            self._net.setInputSize((small.shape[1], small.shape[0]))
-            _, rows = self._net.detect(np.ascontiguousarray(small[..., ::-1]))  # OpenCV's networks want BGR
+            with self._nets.taken() as net:
+                net.setInputSize((small.shape[1], small.shape[0]))
+                _, rows = net.detect(np.ascontiguousarray(small[..., ::-1]))  # OpenCV's networks want BGR
             rows = np.empty((0, 15), np.float32) if rows is None else rows
             rows[:, :14] *= np.tile(scale, 7)
             detections.extend(rows[rows[:, 2:4].max(axis=1) <= largest * scale.max()])
@@ -220,7 +247,8 @@ class Haar:
         import cv2
 
         folder = Path(cv2.__file__).parent / "data"  # as the wheel's cv2.data.haarcascades
-        self._cascade = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_default.xml"))
+        file = str(folder / "haarcascade_frontalface_default.xml")
+        self._cascades = _Spare(lambda: cv2.CascadeClassifier(file))
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
@@ -228,9 +256,10 @@ class Haar:
 
         small, (sx, sy) = _shrink(image, 1024)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)  # not equalised: plain surroundings would spoil it
-        boxes, _, weights = self._cascade.detectMultiScale3(
-            grey, scaleFactor=1.1, minNeighbors=5, minSize=(24, 24), outputRejectLevels=True
-        )
+        with self._cascades.taken() as cascade:
+            boxes, _, weights = cascade.detectMultiScale3(
+                grey, scaleFactor=1.1, minNeighbors=5, minSize=(24, 24), outputRejectLevels=True
+            )
         faces = []
         for (x, y, side, _), weight in zip(boxes, np.ravel(weights), strict=True):
             score = 1 / (1 + math.exp(3.6 - float(weight)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -98,7 +97,7 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
     finder = load_detector(detector)
     paths = manifest.files
     files = [paths[row] for row in rows]
-    places = _find(list(dict.fromkeys(files)), _Search(detector, finder), progress)
+    places = _find(list(dict.fromkeys(files)), _Search(finder), progress)
     boxes, errors, faceless = manifest.boxes.copy(), {}, 0
     for row, file in zip(rows.tolist(), files, strict=True):
         place = places[file]
@@ -168,12 +167,11 @@ def _unpacked(value: bytes) -> Place:
 
 
 class _Search:
-    """Searches files in several threads, each with a detector of its own: OpenCV's cannot be shared."""
+    """Searches files; several threads may ask at once."""
 
-    def __init__(self, spec: str, finder: Detector):
-        self._spec = spec
+    def __init__(self, finder: Detector):
+        self._finder = finder
         self._identity = finder.fingerprint.encode()
-        self._local = threading.local()
 
     def key(self, file: Path) -> bytes | str:
         """32 bytes that name the file's content and the detector, or why the file cannot be read."""
@@ -190,11 +188,9 @@ class _Search:
         """Box of the largest face, () where there is none, or why the file cannot be read."""
         import cv2
 
-        if not hasattr(self._local, "detector"):
-            self._local.detector = load_detector(self._spec)
         try:
             image, factor = read_reduced(file)
-            faces = self._local.detector(image)
+            faces = self._finder(image)
         except IdferError as error:
             return str(error)
         except (MemoryError, cv2.error) as error:

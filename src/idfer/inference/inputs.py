@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from idfer.data.images import SUFFIXES
+import numpy as np
+
+from idfer.data.images import SUFFIXES, read_reduced
 from idfer.errors import IdferError, UsageError
 
+_URL = re.compile(r"^([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 _VIDEO = frozenset([".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"])
 
 
@@ -18,12 +22,25 @@ class Source(NamedTuple):
     """One thing to predict on.
 
     Attributes:
-        path: an image file; or what cannot be one.
+        path: an image file; or what cannot be one; of an image in memory its name.
         error: why it cannot be read, where that is known beforehand; "" for everything else.
+        read: gives the image (H, W, 3) uint8 RGB, and by what its sides were divided, where it is no file; it
+            may be called again.
     """
 
     path: Path
     error: str = ""
+    read: Callable[[], tuple[np.ndarray, int]] | None = None
+
+    def image(self) -> tuple[np.ndarray, int]:
+        """The image (H, W, 3) uint8 RGB, and by what its sides were divided in reading.
+
+        Raises:
+            IdferError: it cannot be read.
+        """
+        if self.error:
+            raise IdferError(self.error)
+        return read_reduced(self.path) if self.read is None else self.read()
 
 
 @dataclass
@@ -50,26 +67,36 @@ def list_images(inputs: Iterable[str | Path]) -> Listing:
     be), are sources with an `error`.
 
     Raises:
-        UsageError: no input at all, an empty name, or a video named directly.
+        UsageError: no input at all, an empty name, a web address, or a video named directly.
         IdferError: a folder holds nothing to predict on.
     """
     listing = Listing()
     for given in inputs:
-        if not str(given):
-            raise UsageError("an input has an empty name; name image files or folders (. is this folder).")
-        path = Path(given)
-        if _is_folder(path):
-            _add_folder(path, listing)
-        elif path.suffix.lower() in _VIDEO:
-            raise UsageError(
-                f"{path}: video comes in a later version; for now save its frames as images, e.g. "
-                f"`ffmpeg -i {path.name} frames/%06d.png`, and give that folder."
-            )
-        else:
-            listing.sources.append(Source(path))
+        add_path(given, listing)
     if not listing.sources:
         raise UsageError("nothing to predict on; name one or more image files or folders.")
     return listing
+
+
+def add_path(given: str | Path, listing: Listing) -> None:
+    """Add what a file's or folder's name stands for; arguments and errors as for `list_images`."""
+    if not str(given):
+        raise UsageError("an input has an empty name; name image files or folders (. is this folder).")
+    if isinstance(given, str) and _URL.match(given):
+        raise UsageError(
+            f"{given[:80]}: is an address, and idfer downloads no photographs; download it and give the "
+            "file, or in Python its bytes."
+        )
+    path = Path(given)
+    if _is_folder(path):
+        _add_folder(path, listing)
+    elif path.suffix.lower() in _VIDEO:
+        raise UsageError(
+            f"{path}: video comes in a later version; for now save its frames as images, e.g. "
+            f"`ffmpeg -i {path.name} frames/%06d.png`, and give that folder."
+        )
+    else:
+        listing.sources.append(Source(path))
 
 
 def _is_folder(path: Path) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from idfer.attributes.trust import clip_for
@@ -12,6 +13,7 @@ from idfer.errors import IdferError, UsageError
 from idfer.inference.detach import Detach, strengths
 from idfer.inference.framing import detector_for
 from idfer.inference.inputs import list_images
+from idfer.inference.memory import list_inputs
 from idfer.inference.notices import builtin_warning, say, say_how_sure, say_left_out, toy_warning
 from idfer.inference.output import check_out
 from idfer.inference.predictions import Predictions
@@ -21,6 +23,8 @@ from idfer.progress import track
 
 if TYPE_CHECKING:
     from idfer.attributes.reader import ClipReader
+    from idfer.data.faces import Detector
+    from idfer.inference.memory import Inputs
     from idfer.training.checkpoint import Checkpoint
 
 
@@ -51,6 +55,10 @@ class Predictor:
 
     checkpoint: Checkpoint
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _detectors: dict[tuple[str | None, ...], tuple[Detector, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -59,7 +67,7 @@ class Predictor:
 
     def __call__(
         self,
-        inputs: str | Path | Iterable[str | Path],
+        inputs: Inputs,
         detach: Detach = None,
         *,
         swap: str | Path | None = None,
@@ -69,13 +77,18 @@ class Predictor:
         batch_size: int = 32,
         progress: bool = False,
     ) -> Predictions:
-        """Predict every face in images and folders; an image that cannot be read is a row with `error`.
+        """Predict every face in images, on disk or in memory; one that cannot be read is a row with `error`.
+
+        A predictor may be called from several threads at once, and gives each the same numbers.
 
         A run whose residual form is not `distilled` retrieves each face's ID vectors with the CLIP it was
         trained with: it infers identity attributes by necessity, and reports none.
 
         Args:
-            inputs: image files and folders.
+            inputs: one or a list of: image files and folders, Pillow images, arrays (H, W, 3) uint8 RGB or a
+                batch (N, H, W, 3) of them, tensors (3, H, W) or (N, 3, H, W) uint8, bytes of an image file,
+                files open for reading bytes; OpenCV's arrays are BGR, so turn them: `image[..., ::-1]`. For
+                grey, transparency and what the images are called see `idfer.inference.memory.list_inputs`.
             detach: attributes to detach: names, or a mapping (or "age=0.5,gender") of names to strengths, any
                 real number; None is all of the model's at strength 1, [] none. What an attached attribute
                 says of the label in the training data moves the prediction; see docs/method.md.
@@ -92,17 +105,17 @@ class Predictor:
 
         Raises:
             UsageError: an unknown attribute or detector, attributes without a CLIP, nothing to swap, a video,
-                an empty name, or no input.
+                an empty name, a web address, an array that holds no image, or no input.
             IdferError: a folder without images, no detector, no face to swap in, or no CLIP of the run's.
         """
         import pandas as pd
 
-        listing = list_images([inputs] if isinstance(inputs, (str, Path)) else inputs)
+        listing = list_inputs(inputs)
         reads = clip_for(drawn=False, clip=clip) if attributes else None
         stream = self.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
         say_left_out(listing.videos)
         tables = stream.run(track(listing.sources, "predict", len(listing.sources), progress))
-        predictions = Predictions(pd.concat(list(tables), ignore_index=True))
+        predictions = Predictions(pd.concat(list(tables), ignore_index=True), listing.sources)
         say_how_sure(stream, reads)
         return predictions
 
@@ -128,7 +141,7 @@ class Predictor:
             raise UsageError("--swap gives detached attributes those of another face, and none is detached.")
         if swap is not None and not str(swap):
             raise UsageError("--swap has an empty name; name the image of another face.")
-        finder, framing = detector_for(self.checkpoint.preprocess.detector, detector)
+        finder, framing = self._detector(detector)
         self._say_once(toy_warning(self.checkpoint))
         self._say_once(framing)
         reader = None
@@ -145,10 +158,20 @@ class Predictor:
             attach = strength[..., None] * identity_of(swap, self.checkpoint, finder, vectors)
         return Stream(self.checkpoint, finder, wanted, batch_size, reader, vectors, attach)
 
+    def _detector(self, given: str | None) -> tuple[Detector, str]:
+        """As `detector_for`; one of a kind for all calls, for to load it takes longer than to use it."""
+        kind = given, os.environ.get("IDFER_YUNET")
+        with self._lock:
+            if kind not in self._detectors:
+                self._detectors[kind] = detector_for(self.checkpoint.preprocess.detector, given)
+            return self._detectors[kind]
+
     def _say_once(self, message: str) -> None:
-        if message and message not in self._said:
+        with self._lock:
+            if not message or message in self._said:
+                return
             self._said.add(message)
-            say(message)
+        say(message)
 
 
 def predict(

@@ -11,7 +11,6 @@ import numpy as np
 
 from idfer.attributes.trust import top_posteriors
 from idfer.data.faces import Detector, Face
-from idfer.data.images import read_reduced
 from idfer.errors import IdferError
 from idfer.inference.failure import Tally, naming, out_of_memory
 from idfer.inference.inputs import Source
@@ -125,10 +124,8 @@ class Stream:
 
     def _faces_in(self, source: Source) -> tuple[np.ndarray, int, list[Face]]:
         """An image, by what its sides were divided in reading, and the faces in it."""
-        if source.error:
-            raise IdferError(source.error)
         with naming(source.path):
-            image, factor = read_reduced(source.path)
+            image, factor = source.image()
             return image, factor, self.detector(image)
 
     def _queued(self, file: Path, image: np.ndarray, face: Face) -> _Queued:

@@ -17,6 +17,7 @@ from idfer.cache import Cache, open_cache
 from idfer.data.columns import BOX
 from idfer.data.faces import Detector, check_detector, load_detector
 from idfer.data.images import open_regular, read_reduced
+from idfer.data.landmarks import COLUMN, landmarks_of, written
 from idfer.data.manifest import WHOLE, Manifest
 from idfer.errors import IdferError
 from idfer.files import cache_dir
@@ -27,9 +28,10 @@ GIVEN = "box"  # what places faces whose boxes came with the data, from nobody k
 
 _STRETCH = 256  # files committed to the cache at a time
 _THREADS = 8  # at most: each may hold a large image
-_BOX = struct.Struct("<4d")  # a cached face; b"" stands for none
 
-Place = tuple[float, ...]  # x, y, width, height in pixels of the file's upright image; () where no face is
+Place = tuple[float, ...]
+"""x, y, width, height and, where the detector finds them, x, y of 5 landmarks in pixels of the file's upright
+image; () where no face is."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Located:
 
     Attributes:
         manifest: `x, y, width, height` of every row but those whose image is itself the face (`detector`
-            "none") and those in `errors`; `detector` names what found a box.
+            "none") and those in `errors`; `detector` names what found a box; `landmarks` where they are known.
         detector: what places the faces, for the preprocessing contract: "none", "box", "yunet" or "haar"; in
             a mixture the detector that was run.
         errors: message by row that has no face or cannot be read; without its row number.
@@ -99,6 +101,8 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
     files = [paths[row] for row in rows]
     places = _find(list(dict.fromkeys(files)), _Search(finder), progress)
     boxes, errors, faceless = manifest.boxes.copy(), {}, 0
+    landmarks = landmarks_of(manifest.frame)
+    landmarks = np.full((len(manifest), 5, 2), np.nan) if landmarks is None else landmarks
     for row, file in zip(rows.tolist(), files, strict=True):
         place = places[file]
         if isinstance(place, str):
@@ -107,10 +111,14 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
             errors[row] = f"{file}: {NO_FACE}"
             faceless += 1
         else:
-            boxes[row] = place
+            boxes[row] = place[:4]
+            if len(place) > 4:
+                landmarks[row] = np.reshape(place[4:], (5, 2))
     names[rows] = finder.name
     frame = manifest.frame.assign(detector=names)
     frame[list(BOX)] = boxes
+    if not np.isnan(landmarks).all():
+        frame[COLUMN] = written(landmarks)
     return Located(replace(manifest, frame=frame), finder.name, errors, len(rows), faceless)
 
 
@@ -159,11 +167,11 @@ def _find_stretch(
 
 
 def _packed(place: Place) -> bytes:
-    return _BOX.pack(*place) if place else b""
+    return struct.pack(f"<{len(place)}d", *place)
 
 
 def _unpacked(value: bytes) -> Place:
-    return _BOX.unpack(value) if value else ()
+    return struct.unpack(f"<{len(value) // 8}d", value)
 
 
 class _Search:
@@ -196,7 +204,10 @@ class _Search:
         except (MemoryError, cv2.error) as error:
             reason = " ".join(str(error).split())[:200] or "out of memory"
             return f"{file}: cannot be searched for faces ({reason}); scale it down."
-        return tuple(float(factor * value) for value in faces[0].box) if faces else ()
+        if not faces:
+            return ()
+        points = () if faces[0].landmarks is None else faces[0].landmarks.ravel().tolist()
+        return tuple(float(factor * value) for value in (*faces[0].box, *points))
 
 
 @contextmanager

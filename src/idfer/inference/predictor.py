@@ -18,6 +18,7 @@ from idfer.inference.notices import builtin_warning, say, say_how_sure, say_left
 from idfer.inference.output import check_out
 from idfer.inference.predictions import Predictions
 from idfer.inference.stream import Stream
+from idfer.inference.threads import workers_for
 from idfer.inference.writers import write_all
 from idfer.progress import track
 
@@ -114,7 +115,8 @@ class Predictor:
         reads = clip_for(drawn=False, clip=clip) if attributes else None
         stream = self.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
         say_left_out(listing.videos)
-        tables = stream.run(track(listing.sources, "predict", len(listing.sources), progress))
+        images = len(listing.sources)
+        tables = stream.run(track(listing.sources, "predict", images, progress), workers_for(images))
         predictions = Predictions(pd.concat(list(tables), ignore_index=True), listing.sources)
         say_how_sure(stream, reads)
         return predictions
@@ -241,9 +243,10 @@ def predict(
     predictor = load(model, device)
     stream = predictor.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
     say_left_out(listing.videos)
-    write_all(stream.run(track(listing.sources, "predict", len(listing.sources), progress)), target)
+    images = len(listing.sources)
+    write_all(stream.run(track(listing.sources, "predict", images, progress), workers_for(images)), target)
     say_how_sure(stream, reads)
-    _check_complete(stream, len(listing.sources), "on stdout" if target is None else f"in {target}")
+    _check_complete(stream, images, "on stdout" if target is None else f"in {target}")
 
 
 def _check_complete(stream: Stream, inputs: int, where: str) -> None:

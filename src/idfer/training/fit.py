@@ -46,6 +46,7 @@ def fit(
     size: int | None = Settings.size,
     margin: float = Settings.margin,
     detector: str = Settings.detector,
+    alignment: str = Settings.alignment,
     dim: int = Settings.dim,
     augmentation: bool = Settings.augmentation,
     decorrelate: bool | None = None,
@@ -114,7 +115,8 @@ def fit(
     settings = Settings.of(
         method=method, backbone=backbone, pretrained=pretrained, use=use, form=form, retrieval=retrieval,
         code=code, head=head, attachment=attachment, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
-        weight_decay=weight_decay, size=size, margin=margin, detector=detector, dim=dim,
+        weight_decay=weight_decay, size=size, margin=margin, detector=detector, alignment=alignment,
+        dim=dim,
         augmentation=augmentation, decorrelate=decorrelate, holdout=holdout, seed=seed, precision=precision,
     )  # fmt: skip
     return fit_settings(

@@ -1,7 +1,7 @@
-"""Five facial landmarks: as a manifest writes them, and the similarity transform that brings them into place.
+"""Five facial landmarks: as a manifest writes them, and the transform that brings them into place.
 
-Landmarks are x, y of the right eye, left eye, nose tip, right and left mouth corner (the person's own right, on
-the left of the image), in pixels of the upright image, as YuNet gives them.
+Landmarks are x, y of the right eye, left eye, nose tip, right and left mouth corner (the person's own right,
+on the left of the image), in pixels of the upright image, as YuNet gives them.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def landmarks_of(frame: pd.DataFrame, name: str = "manifest") -> np.ndarray | No
             numbers = np.full((5, 2), np.nan)
         if not np.isfinite(numbers).all():
             raise IdferError(
-                f"{name}: row {row} ({frame['path'].iloc[row]}): landmarks are {str(value)[:80]!r}; give 5 pairs "
-                "x, y in pixels: right eye, left eye, nose, right and left mouth corner."
+                f"{name}: row {row} ({frame['path'].iloc[row]}): landmarks are {str(value)[:80]!r}; give 5 "
+                "pairs x, y in pixels: right eye, left eye, nose, right and left mouth corner."
             )
         places[row] = numbers
     return places
@@ -65,7 +65,7 @@ def written(places: np.ndarray) -> list[Any]:
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that bring points onto others with least squares (Umeyama 1991, eq. 40-42).
+    """The rotation, scale and shift that bring points onto others, least squares (Umeyama 1991, eq. 40-42).
 
     Args:
         source: (K, 2) points.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -15,10 +15,12 @@ from torch.utils.data import DataLoader, Dataset
 from idfer.data.images import read_reduced
 from idfer.data.landmarks import landmarks_of
 from idfer.data.manifest import Manifest
-from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 from idfer.progress import track
 from idfer.types import Preprocessing
+
+if TYPE_CHECKING:
+    from idfer.data.preprocess import Preprocess
 
 MEMORY_LIMIT = 2 << 30  # bytes of decoded faces kept in memory; 64 px: 170,000 faces, 224 px: 14,000
 

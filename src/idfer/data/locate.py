@@ -40,7 +40,8 @@ class Located:
 
     Attributes:
         manifest: `x, y, width, height` of every row but those whose image is itself the face (`detector`
-            "none") and those in `errors`; `detector` names what found a box; `landmarks` where they are known.
+            "none") and those in `errors`; `detector` names what found a box; `landmarks` where they
+            are known.
         detector: what places the faces, for the preprocessing contract: "none", "box", "yunet" or "haar"; in
             a mixture the detector that was run.
         errors: message by row that has no face or cannot be read; without its row number.

@@ -70,8 +70,8 @@ class Preprocess:
         for name, known in (("alignment", ALIGNMENTS), ("colour_order", ("RGB",)), ("resize", ("area",))):
             if (given := getattr(self, name)) not in known:
                 raise IdferError(
-                    f"preprocessing: {name} is {given!r}, this version of idfer knows {', '.join(known)} only; "
-                    "update idfer, or train again with this version."
+                    f"preprocessing: {name} is {given!r}, this version of idfer knows {' and '.join(known)} "
+                    "only; update idfer, or train again with this version."
                 )
         if self.detector not in PLACED_BY:
             raise IdferError(
@@ -111,8 +111,9 @@ class Preprocess:
             landmarks: (5, 2) x, y in pixels, see `idfer.data.landmarks`; ignored without alignment.
 
         Raises:
-            IdferError: alignment without landmarks, or landmarks of no face; the box is not four numbers, empty, not finite or outside the image, or the square has
-                more pixels than `idfer.data.budget.max_pixels`, as that of an image of 1 x 60000 has.
+            IdferError: alignment without landmarks, or landmarks of no face; the box is not four numbers,
+                empty, not finite or outside the image; or the square has more pixels than
+                `idfer.data.budget.max_pixels`, as that of an image of 1 x 60000 has.
         """
         if self.alignment == "landmarks":
             return self._aligned(image, landmarks)
@@ -165,8 +166,8 @@ class Preprocess:
 
         if landmarks is None or np.isnan(landmarks).any():
             raise IdferError(
-                "the face has no landmarks, and this contract aligns faces by them; let YuNet find it (detector "
-                "yunet), or give a manifest with a column `landmarks`."
+                "the face has no landmarks, and this contract aligns faces by them; let YuNet find it "
+                "(detector yunet), or give a manifest with a column `landmarks`."
             )
         points = (TEMPLATE - 0.5) / (1 + 2 * self.margin) + 0.5
         matrix = similarity(np.asarray(landmarks, np.float64), points * self.size)

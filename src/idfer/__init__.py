@@ -16,6 +16,7 @@ _PUBLIC = {
     "Vocabulary": "idfer.attributes.vocabulary",
     "synth": "idfer.synthetic.dataset",
     "retrieve": "idfer.attributes.table",
+    "crop": "idfer.data.crop",
     "fit": "idfer.training.fit",
     "evaluate": "idfer.reporting.report",
     "predict": "idfer.inference.predictor",
@@ -34,6 +35,7 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable, retrieve
     from idfer.attributes.vocabulary import Vocabulary
+    from idfer.data.crop import crop
     from idfer.data.manifest import Manifest
     from idfer.errors import IdferError, UsageError
     from idfer.experiments.ablate import ablate

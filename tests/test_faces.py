@@ -94,6 +94,35 @@ def test_yunet_finds_small_faces_in_a_large_image(astronaut: np.ndarray) -> None
 
 
 @needs_yunet
+def test_yunet_looks_again_only_where_a_small_face_may_be(
+    astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blurred face of 40 pixels is seen at 1280 pixels only; an image without one is searched once."""
+    searched: list[tuple[int, int]] = []
+    search = faces._search
+
+    def noting(net: object, image: np.ndarray, threshold: float) -> np.ndarray:
+        searched.append(image.shape[:2])
+        return search(net, image, threshold)
+
+    monkeypatch.setattr(faces, "_search", noting)
+    yunet = YuNet(ASSET)
+    image = cv2.resize(skimage.data.chelsea(), (1350, 1350), interpolation=cv2.INTER_CUBIC)
+    assert yunet(image) == []
+    assert searched == [(640, 640)]
+    small = cv2.GaussianBlur(cv2.resize(astronaut, (180, 180), interpolation=cv2.INTER_AREA), (0, 0), 1.2)
+    image[700:880, 1100:1280] = small
+    searched.clear()
+    (face,) = yunet(image)
+    assert overlap(face.box, (1100 + 62, 700 + 22, 32, 40)) > 0.5
+    assert searched[0] == (640, 640)
+    assert 1 < len(searched) < 10
+    assert set(searched[1:]) == {(160, 160)}
+    small_only = cv2.resize(image, (640, 640), interpolation=cv2.INTER_AREA)
+    assert yunet(small_only) == [], "or the second look would not be needed"
+
+
+@needs_yunet
 def test_yunet_is_given_its_own_colour_order(astronaut: np.ndarray) -> None:
     """Swapped channels still show a face, only less surely: the score is compared with OpenCV's own."""
     net = cv2.FaceDetectorYN.create(str(ASSET), "", (512, 512), 0.6)

@@ -489,7 +489,7 @@ def test_contract_with_a_missing_key_is_refused(key: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("gamma", 2.2), ("alignment", "landmarks"), ("colour_order", "BGR"), ("resize", "bicubic"),
+        ("gamma", 2.2), ("alignment", "eyes"), ("colour_order", "BGR"), ("resize", "bicubic"),
         ("size", 0), ("size", 64.5), ("size", True), ("margin", -0.1), ("margin", float("nan")),
         ("mean", [0.5, 0.5]),
         ("mean", "RGB"), ("std", [1.0, 0.0, 1.0]), ("output_range", [1.0, -1.0]),

@@ -88,7 +88,7 @@ def test_wrong_requests_are_refused_before_any_work(
     untrained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict, reason: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("idfer.inference.stream.read_reduced", lambda path: pytest.fail("read an image"))
+    monkeypatch.setattr("idfer.inference.inputs.read_reduced", lambda path: pytest.fail("read an image"))
     request = {"inputs": [str(photos)], "model": str(untrained), "out": "out.csv", "progress": False}
     with pytest.raises(UsageError, match=reason):
         predict(**request | change)
@@ -105,7 +105,7 @@ def test_folder_without_images_is_named(untrained: Path, tmp_path: Path) -> None
 def test_unwritable_output_is_found_before_the_work(
     untrained: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("idfer.inference.stream.read_reduced", lambda path: pytest.fail("read an image"))
+    monkeypatch.setattr("idfer.inference.inputs.read_reduced", lambda path: pytest.fail("read an image"))
     (tmp_path / "file").touch()
     with pytest.raises(IdferError, match="cannot write"):
         predict([str(photos)], str(untrained), out=str(tmp_path / "file" / "out.csv"), progress=False)

@@ -127,12 +127,12 @@ def test_stopped_early_keeps_the_old_results_and_the_rows_made(
     error: type[BaseException],
     suffix: str,
 ) -> None:
-    queue = Stream._queue
+    look = Stream._look
 
-    def stop_at_third(self: Stream, source: Source) -> None:
+    def stop_at_third(self: Stream, source: Source) -> object:
         if source.path.name.startswith("c"):
             raise error
-        queue(self, source)
+        return look(self, source)
 
     out, partial = tmp_path / f"out{suffix}", tmp_path / f"out.partial{suffix}"
 
@@ -145,7 +145,7 @@ def test_stopped_early_keeps_the_old_results_and_the_rows_made(
     run()
     whole = out.read_bytes()
     with monkeypatch.context() as stopping, pytest.raises(error):
-        stopping.setattr(Stream, "_queue", stop_at_third)
+        stopping.setattr(Stream, "_look", stop_at_third)
         run()
     assert out.read_bytes() == whole
     assert [Path(p).name for p in read(partial)["input"]] == ["a one.png", "b six.png"]
@@ -155,7 +155,7 @@ def test_stopped_early_keeps_the_old_results_and_the_rows_made(
     assert sorted(p.name for p in tmp_path.iterdir()) == [out.name, "photos"]
     batch = 32
     with monkeypatch.context() as stopping, pytest.raises(error):
-        stopping.setattr(Stream, "_queue", stop_at_third)
+        stopping.setattr(Stream, "_look", stop_at_third)
         run()
     assert "no row was made" in capsys.readouterr().err
     assert not partial.exists()
@@ -180,8 +180,8 @@ def killed_after_two_rows(run: Path, photos: Path, out: Path) -> None:
     """`idfer predict` killed once it has written two rows and is busy with the third."""
     code = (
         "import sys, time, idfer.inference.stream as s\n"
-        "queue = s.Stream._queue\n"
-        "s.Stream._queue = lambda self, x: time.sleep(300) if x.path.name[0] == 'c' else queue(self, x)\n"
+        "look = s.Stream._look\n"
+        "s.Stream._look = lambda self, x: time.sleep(300) if x.path.name[0] == 'c' else look(self, x)\n"
         "import idfer\n"
         "idfer.predict([sys.argv[1]], sys.argv[2], detector='none', out=sys.argv[3], batch_size=1)"
     )

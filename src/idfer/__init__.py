@@ -19,6 +19,7 @@ _PUBLIC = {
     "check": "idfer.evaluation.data_checks",
     "split": "idfer.data.split",
     "retrieve": "idfer.attributes.table",
+    "crop": "idfer.data.crop",
     "fit": "idfer.training.fit",
     "evaluate": "idfer.reporting.report",
     "predict": "idfer.inference.predictor",
@@ -37,6 +38,7 @@ __all__ = ["__version__", *_PUBLIC]
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable, retrieve
     from idfer.attributes.vocabulary import Vocabulary
+    from idfer.data.crop import crop
     from idfer.data.manifest import Manifest
     from idfer.data.readers.reading import manifest
     from idfer.data.split import split

@@ -54,6 +54,10 @@ VERBS = {
         "idfer.attributes.table", ("manifest",), ("out",),
         "retrieve each face's identity attributes with CLIP",
     ),
+    "crop": Verb(
+        "idfer.data.crop", ("manifest",), ("out",),
+        "cut out the faces of a manifest once, aligned if asked, as files",
+    ),
     "fit": Verb(
         "idfer.training.fit", ("manifest",), ("attributes", "out"),
         "train a valence-arousal model",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +29,8 @@ YUNET_URLS = (
 )
 _TIMEOUT = 5.0  # seconds without an answer; `auto` should fail over before its user gives up
 
-_SEARCH = 1  # version of how the detectors here search, for their fingerprints
+_SEARCH = 2  # version of how the detectors here search, for their fingerprints
+_STRIDE = 32  # pixels; YuNet's coarsest grid
 _SMALLEST = 10  # pixels; a smaller face shows no expression, and noise is taken for one
 
 
@@ -61,7 +64,7 @@ class Face:
 
 
 class Detector(Protocol):
-    """What finds faces; `name` is "yunet", "haar" or "none"."""
+    """What finds faces; `name` is "yunet", "haar" or "none". Several threads may call one at once."""
 
     name: str
 
@@ -146,16 +149,43 @@ def _say_once(message: str) -> None:
     print(f"idfer: {message}", file=sys.stderr)
 
 
+class _Spare:
+    """Copies of an OpenCV object that only one thread at a time may use; as many as threads ask at once."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make = make
+        self._idle: deque[Any] = deque([make()])
+
+    @contextmanager
+    def taken(self) -> Iterator[Any]:
+        """One of them, for a `with` block."""
+        try:
+            one = self._idle.pop()
+        except IndexError:
+            one = self._make()
+        try:
+            yield one
+        finally:
+            self._idle.append(one)
+
+
 class YuNet:
     """YuNet (Wu, Peng & Yu, Machine Intelligence Research 2023), a 76,000-parameter CNN, through OpenCV.
 
-    It finds faces of about 10 to 500 pixels, so a large image is searched at two sizes [ours]: at 640 pixels
-    (longer side) for the large faces, and at 1280 for those that are small there.
+    It finds faces of about 10 to 500 pixels, so a large image is searched at 640 pixels (longer side), and at
+    1280 for the faces that are small there: only in windows round what looks at all like a face at 640, since
+    the whole would take four times as long. Where those windows are many, the whole is searched [ours]. On
+    1350 x 1350 pixels with faces of 24 pixels and up it finds what a search of the whole at both sizes finds
+    (benchmarks/predict.py).
     """
 
     name = "yunet"
     score_threshold = 0.6
-    _sizes = ((640, math.inf), (1280, 320.0))  # (longer side searched at, largest face taken there)
+    _first, _second = 640, 1280  # longer side searched at
+    _hint = 0.015  # score at 640 from which a second look is taken
+    _unsure = 40  # pixels at 640; what is larger there was seen as well as it will be
+    _window = 160  # pixels at 1280; twice the largest face sought there
+    _largest = 320  # pixels at 1280; larger faces are found better at 640
 
     def __init__(self, path: Path) -> None:
         import cv2
@@ -164,9 +194,16 @@ class YuNet:
             raise IdferError(
                 f"{path}: no such YuNet file; download {YUNET_URLS[0]} there, or unset IDFER_YUNET."
             )
-        try:
+
+        def make() -> Any:
             # 0.3 is the overlap (IoU) above which one search keeps only the surer of two boxes.
-            self._net = cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.score_threshold, 0.3, 5000)
+            return cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.score_threshold, 0.3, 5000)
+
+        def pair() -> tuple[Any, Any]:  # each keeps its input's size, for a change costs as much as a search
+            return make(), make()
+
+        try:
+            self._nets = _Spare(pair)
         except cv2.error as error:
             raise IdferError(f"{path}: is not a YuNet ONNX file; download {YUNET_URLS[0]} again.") from error
         self._sha256 = files.sha256(path)
@@ -174,30 +211,92 @@ class YuNet:
     @property
     def fingerprint(self) -> str:
         """Changes with the network, with OpenCV, and with how this class searches."""
-        return _fingerprint(self.name, self._sha256, self._sizes, self.score_threshold)
+        return _fingerprint(self.name, self._sha256, self.score_threshold)
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
-        import cv2
-
-        longer = max(image.shape[:2])
-        detections: list[np.ndarray] = []
-        for number, (side, largest) in enumerate(self._sizes):
-            if number and longer <= self._sizes[number - 1][0]:
-                break  # the whole image was searched at its own size already
-            small, scale = _shrink(image, side)
-            # OpenCV's decoder reads memory it never wrote where a side is 32 pixels or less.
-            below, right = max(0, 64 - small.shape[0]), max(0, 64 - small.shape[1])
-            small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT)
-            self._net.setInputSize((small.shape[1], small.shape[0]))
-            _, rows = self._net.detect(np.ascontiguousarray(small[..., ::-1]))  # OpenCV's networks want BGR
-            rows = np.empty((0, 15), np.float32) if rows is None else rows
-            rows[:, :14] *= np.tile(scale, 7)
-            detections.extend(rows[rows[:, 2:4].max(axis=1) <= largest * scale.max()])
+        small, scale = _shrink(image, self._first)
+        with self._nets.taken() as (net, near):
+            twice = max(image.shape[:2]) > self._first
+            found = _search(net, small, self._hint if twice else self.score_threshold) * _factors(scale)
+            if twice:
+                hints = found[found[:, 2:4].max(axis=1) <= self._unsure * scale.max()]
+                found = np.concatenate([found, self._again(near, image, hints)])
+        found = found[found[:, 14] >= self.score_threshold]
         return _ordered(
             Face(*_whole(row[:4]), score=float(row[14]), landmarks=row[4:14].reshape(5, 2).astype(np.float32))
-            for row in detections
+            for row in found
         )
+
+    def _again(self, net: Any, image: np.ndarray, hints: np.ndarray) -> np.ndarray:
+        """Rows (N, 15) of the small faces where hints (N, 15) of them are, at twice the size."""
+        if not len(hints):
+            return hints
+        large, scale = _shrink(image, self._second)
+        height, width = large.shape[:2]
+        corners = _windows(hints[:, :4] / np.tile(scale, 2), self._window, width, height)
+        if len(corners) * self._window**2 > height * width:
+            rows = _search(net, large, self.score_threshold)
+            whole: np.ndarray = rows[rows[:, 2:4].max(axis=1) <= self._largest] * _factors(scale)
+            return whole
+        parts = []
+        for left, top in corners:
+            window = large[top : top + self._window, left : left + self._window]
+            rows = _search(net, window, self.score_threshold)
+            rows[:, :14] += np.array([left, top, 0, 0, *[left, top] * 5], np.float32)
+            # a face that a window's edge cuts is seen whole elsewhere or was larger than is sought here
+            parts.append(rows[_within(rows, left, top, window.shape, width, height)] * _factors(scale))
+        return np.concatenate(parts)
+
+
+def _search(net: Any, image: np.ndarray, threshold: float) -> np.ndarray:
+    """YuNet's rows (N, 15) in an image (H, W, 3) uint8 RGB: x, y, width, height, 5 landmarks, score."""
+    import cv2
+
+    # OpenCV's decoder reads memory it never wrote where a side is 32 pixels or less.
+    below, right = max(0, 64 - image.shape[0]), max(0, 64 - image.shape[1])
+    if below or right:
+        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
+    net.setInputSize((image.shape[1], image.shape[0]))
+    net.setScoreThreshold(threshold)
+    _, rows = net.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))  # OpenCV's networks want BGR
+    return np.empty((0, 15), np.float32) if rows is None else np.asarray(rows, np.float32)
+
+
+def _factors(scale: np.ndarray) -> np.ndarray:
+    """What a row is multiplied by, to be in pixels of the image given; the score stays."""
+    return np.append(np.tile(scale, 7), 1).astype(np.float32)
+
+
+def _windows(boxes: np.ndarray, side: int, width: int, height: int) -> list[tuple[int, int]]:
+    """Left and upper corners of squares within the image, a box (N, 4) with its surroundings in each."""
+    corners: list[tuple[int, int]] = []
+    for x, y, w, h in boxes:
+        if any(
+            left + w / 2 <= x
+            and x + 1.5 * w <= left + side
+            and top + h / 2 <= y
+            and y + 1.5 * h <= top + side
+            for left, top in corners
+        ):
+            continue
+        # in whole strides, so that the network sees a face on the grid on which it sees it in the whole
+        left = _STRIDE * min(max(0, round((x + w / 2 - side / 2) / _STRIDE)), max(0, width - side) // _STRIDE)
+        top = _STRIDE * min(max(0, round((y + h / 2 - side / 2) / _STRIDE)), max(0, height - side) // _STRIDE)
+        corners.append((left, top))
+    return corners
+
+
+def _within(
+    rows: np.ndarray, left: int, top: int, shape: tuple[int, ...], width: int, height: int
+) -> np.ndarray:
+    """(N,) whether a row's box keeps off those sides of its window that are not the image's own."""
+    x, y, right, below = rows[:, 0], rows[:, 1], rows[:, 0] + rows[:, 2], rows[:, 1] + rows[:, 3]
+    inside = (left == 0) | (x > left + 1)
+    inside &= (top == 0) | (y > top + 1)
+    inside &= (left + shape[1] == width) | (right < left + shape[1] - 1)
+    inside &= (top + shape[0] == height) | (below < top + shape[0] - 1)
+    return np.asarray(inside, bool)
 
 
 class Haar:
@@ -220,7 +319,8 @@ class Haar:
         import cv2
 
         folder = Path(cv2.__file__).parent / "data"  # as the wheel's cv2.data.haarcascades
-        self._cascade = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_default.xml"))
+        file = str(folder / "haarcascade_frontalface_default.xml")
+        self._cascades = _Spare(lambda: cv2.CascadeClassifier(file))
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
@@ -228,9 +328,10 @@ class Haar:
 
         small, (sx, sy) = _shrink(image, 1024)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)  # not equalised: plain surroundings would spoil it
-        boxes, _, weights = self._cascade.detectMultiScale3(
-            grey, scaleFactor=1.1, minNeighbors=5, minSize=(24, 24), outputRejectLevels=True
-        )
+        with self._cascades.taken() as cascade:
+            boxes, _, weights = cascade.detectMultiScale3(
+                grey, scaleFactor=1.1, minNeighbors=5, minSize=(24, 24), outputRejectLevels=True
+            )
         faces = []
         for (x, y, side, _), weight in zip(boxes, np.ravel(weights), strict=True):
             score = 1 / (1 + math.exp(3.6 - float(weight)))
@@ -258,14 +359,26 @@ def _fingerprint(*parts: object) -> str:
 
 
 def _shrink(image: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """The image with its longer side at most `longest`, and (x, y) factors back to its own pixels."""
+    """The image with its longer side at most `longest`, and (x, y) factors back to its own pixels.
+
+    It is halved by averages of 2 x 2 pixels, and between two halves resized linearly: a tenth of the time of
+    averaging areas in one go, and no more aliasing.
+    """
     import cv2
 
     height, width = image.shape[:2]
     factor = min(1.0, longest / max(height, width))
     w, h = max(1, round(width * factor)), max(1, round(height * factor))
-    small: Any = image if factor == 1 else cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-    return small, np.array([width / w, height / h])
+    small: Any = image
+    halvings = 0
+    while 2 * w <= small.shape[1] and 2 * h <= small.shape[0]:
+        even = small[: small.shape[0] // 2 * 2, : small.shape[1] // 2 * 2]
+        small = cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        halvings += 1
+    kept = np.array([small.shape[1], small.shape[0]]) * 2**halvings  # of the sides, in whole blocks
+    if small.shape[:2] != (h, w):
+        small = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR)
+    return small, kept / [w, h]
 
 
 def _whole(box: Iterable[float]) -> tuple[int, int, int, int]:

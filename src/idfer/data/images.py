@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import stat
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -70,19 +70,71 @@ def read_reduced(path: str | Path, *, max_pixels: int | None = None) -> tuple[np
     return _read(path, max_pixels, reduce=True)
 
 
+def decode_reduced(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Decode an image file's bytes as `read_reduced` reads the file.
+
+    Args:
+        data: the whole file.
+        name: what messages call it.
+
+    Raises:
+        IdferError: as for `read_image`.
+    """
+    return _read_stream(BytesIO(data), name, budget.max_pixels(), reduce=True)
+
+
+def from_pillow(image: Image.Image, name: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a Pillow image of any mode, as `read_image` gives it of the image's file.
+
+    Raises:
+        IdferError: it is closed, cut off, has no pixel or too many, or values that no image has.
+    """
+    try:
+        if not image.width * image.height:
+            raise IdferError(f"{name}: has no pixel ({image.width} x {image.height}).")
+        if (pixels := image.width * image.height) > (limit := budget.max_pixels()):
+            raise budget.too_large(f"{name}: has", pixels, limit)
+        image.load()
+        return _upright(_to_rgb(image, name), _orientation(image))
+    except IdferError:
+        raise
+    except Exception as error:
+        reason = _first_line(error)
+        raise IdferError(
+            f"{name}: cannot be read ({reason}); it may be closed or cut off: give it open and whole."
+        ) from error
+
+
+def to_rgb(values: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 of grey (H, W), (H, W, 1), RGB (H, W, 3) or RGBA (H, W, 4) uint8, on white."""
+    if values.ndim == 2 or values.shape[2] == 1:
+        return _grey(values.reshape(values.shape[:2]))
+    if values.shape[2] == 4:
+        from PIL import Image
+
+        return _strip_to_rgb(Image.fromarray(np.ascontiguousarray(values)), "")
+    return np.ascontiguousarray(values)
+
+
 def _read(path: str | Path, limit: int | None, reduce: bool) -> tuple[np.ndarray, int]:
-    name = _shown(path)
     limit = budget.max_pixels() if limit is None else limit
     with open_regular(path) as stream:
-        try:
-            if not stream.peek(1):
-                raise IdferError(f"{name}: is empty (0 bytes); copy or download it again.")
-            pixels, orientation, factor = _decode(stream, name, limit, reduce)
-            return _upright(pixels, orientation), factor
-        except IdferError:
-            raise
-        except Exception as error:  # a damaged file makes the decoders raise nearly anything
-            raise IdferError(f"{name}: {_reason(error, stream)}") from error
+        return _read_stream(stream, _shown(path), limit, reduce)
+
+
+def _read_stream(
+    stream: BufferedReader | BytesIO, name: str, limit: int, reduce: bool
+) -> tuple[np.ndarray, int]:
+    try:
+        if not stream.read(1):
+            raise IdferError(f"{name}: is empty (0 bytes); copy or download it again.")
+        stream.seek(0)
+        pixels, orientation, factor = _decode(stream, name, limit, reduce)
+        return _upright(pixels, orientation), factor
+    except IdferError:
+        raise
+    except Exception as error:  # a damaged file makes the decoders raise nearly anything
+        raise IdferError(f"{name}: {_reason(error, stream)}") from error
 
 
 def _decode(stream: BinaryIO, name: str, limit: int, reduce: bool) -> tuple[np.ndarray, int, int]:

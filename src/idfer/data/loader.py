@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -12,10 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from idfer.data.images import read_reduced
+from idfer.data.landmarks import landmarks_of
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 from idfer.progress import track
 from idfer.types import Preprocessing
+
+if TYPE_CHECKING:
+    from idfer.data.preprocess import Preprocess
 
 MEMORY_LIMIT = 2 << 30  # bytes of decoded faces kept in memory; 64 px: 170,000 faces, 224 px: 14,000
 
@@ -35,6 +40,9 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
     ):
         self.manifest, self.preprocess = manifest, preprocess
         self.files = manifest.files
+        # somebody else's preprocessing knows no alignment
+        self.aligned = getattr(preprocess, "alignment", "none") != "none"
+        self.landmarks = landmarks_of(manifest.frame) if self.aligned else None
         self.pixels: Tensor | None = None
         self.unusable = dict(errors or {})
         self.errors = {row: f"row {row}: {message}" for row, message in self.unusable.items()}
@@ -56,7 +64,12 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
         except IdferError as error:
             raise IdferError(f"row {row}: {error}") from error
         try:
-            face = self.preprocess.crop(image, box if box is None else [v / factor for v in box])
+            placed = box if box is None else [v / factor for v in box]
+            if self.aligned:
+                points = None if self.landmarks is None else self.landmarks[row] / factor
+                face = cast("Preprocess", self.preprocess).crop(image, placed, points)
+            else:
+                face = self.preprocess.crop(image, placed)
         except IdferError as error:
             raise IdferError(f"row {row}: {file}: {error}") from error
         return torch.from_numpy(face).permute(2, 0, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from idfer.cache import Cache, open_cache
 from idfer.data.columns import BOX
 from idfer.data.faces import Detector, check_detector, load_detector
 from idfer.data.images import open_regular, read_reduced
+from idfer.data.landmarks import COLUMN, landmarks_of, written
 from idfer.data.manifest import WHOLE, Manifest
 from idfer.errors import IdferError
 from idfer.files import cache_dir
@@ -28,9 +28,10 @@ GIVEN = "box"  # what places faces whose boxes came with the data, from nobody k
 
 _STRETCH = 256  # files committed to the cache at a time
 _THREADS = 8  # at most: each may hold a large image
-_BOX = struct.Struct("<4d")  # a cached face; b"" stands for none
 
-Place = tuple[float, ...]  # x, y, width, height in pixels of the file's upright image; () where no face is
+Place = tuple[float, ...]
+"""x, y, width, height and, where the detector finds them, x, y of 5 landmarks in pixels of the file's upright
+image; () where no face is."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Located:
 
     Attributes:
         manifest: `x, y, width, height` of every row but those whose image is itself the face (`detector`
-            "none") and those in `errors`; `detector` names what found a box.
+            "none") and those in `errors`; `detector` names what found a box; `landmarks` where they
+            are known.
         detector: what places the faces, for the preprocessing contract: "none", "box", "yunet" or "haar"; in
             a mixture the detector that was run.
         errors: message by row that has no face or cannot be read; without its row number.
@@ -98,8 +100,10 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
     finder = load_detector(detector)
     paths = manifest.files
     files = [paths[row] for row in rows]
-    places = _find(list(dict.fromkeys(files)), _Search(detector, finder), progress)
+    places = _find(list(dict.fromkeys(files)), _Search(finder), progress)
     boxes, errors, faceless = manifest.boxes.copy(), {}, 0
+    landmarks = landmarks_of(manifest.frame)
+    landmarks = np.full((len(manifest), 5, 2), np.nan) if landmarks is None else landmarks
     for row, file in zip(rows.tolist(), files, strict=True):
         place = places[file]
         if isinstance(place, str):
@@ -108,10 +112,14 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
             errors[row] = f"{file}: {NO_FACE}"
             faceless += 1
         else:
-            boxes[row] = place
+            boxes[row] = place[:4]
+            if len(place) > 4:
+                landmarks[row] = np.reshape(place[4:], (5, 2))
     names[rows] = finder.name
     frame = manifest.frame.assign(detector=names)
     frame[list(BOX)] = boxes
+    if not np.isnan(landmarks).all():
+        frame[COLUMN] = written(landmarks)
     return Located(replace(manifest, frame=frame), finder.name, errors, len(rows), faceless)
 
 
@@ -160,20 +168,19 @@ def _find_stretch(
 
 
 def _packed(place: Place) -> bytes:
-    return _BOX.pack(*place) if place else b""
+    return struct.pack(f"<{len(place)}d", *place)
 
 
 def _unpacked(value: bytes) -> Place:
-    return _BOX.unpack(value) if value else ()
+    return struct.unpack(f"<{len(value) // 8}d", value)
 
 
 class _Search:
-    """Searches files in several threads, each with a detector of its own: OpenCV's cannot be shared."""
+    """Searches files; several threads may ask at once."""
 
-    def __init__(self, spec: str, finder: Detector):
-        self._spec = spec
+    def __init__(self, finder: Detector):
+        self._finder = finder
         self._identity = finder.fingerprint.encode()
-        self._local = threading.local()
 
     def key(self, file: Path) -> bytes | str:
         """32 bytes that name the file's content and the detector, or why the file cannot be read."""
@@ -190,17 +197,18 @@ class _Search:
         """Box of the largest face, () where there is none, or why the file cannot be read."""
         import cv2
 
-        if not hasattr(self._local, "detector"):
-            self._local.detector = load_detector(self._spec)
         try:
             image, factor = read_reduced(file)
-            faces = self._local.detector(image)
+            faces = self._finder(image)
         except IdferError as error:
             return str(error)
         except (MemoryError, cv2.error) as error:
             reason = " ".join(str(error).split())[:200] or "out of memory"
             return f"{file}: cannot be searched for faces ({reason}); scale it down."
-        return tuple(float(factor * value) for value in faces[0].box) if faces else ()
+        if not faces:
+            return ()
+        points = () if faces[0].landmarks is None else faces[0].landmarks.ravel().tolist()
+        return tuple(float(factor * value) for value in (*faces[0].box, *points))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.data import budget
+from idfer.data.landmarks import TEMPLATE, similarity
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ Box = Sequence[float]  # x, y, width, height in pixels, (0, 0) the upper left co
 
 PLACED_BY = ("none", "box", "yunet", "haar", "auto")
 """What may have placed the faces a model was trained on (`Preprocess.detector`)."""
+
+ALIGNMENTS = ("none", "landmarks")
+"""How a face may be brought into place."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class Preprocess:
     Attributes:
         size: side S of the network's square input, pixels.
         margin: context around a face, as a fraction of the face box's longer side, added on each side.
-        alignment: "none": faces are cropped upright as they are, not warped by landmarks.
+        alignment: "none": faces are cropped upright as they are; "landmarks": five landmarks are brought onto
+            `idfer.data.landmarks.TEMPLATE` by a similarity transform (turned, scaled, shifted), with `margin`
+            added on each side.
         colour_order: "RGB".
         resize: "area": exact area averaging where a crop shrinks (`cv2.INTER_AREA`), linear interpolation
             where it grows (`cv2.INTER_LINEAR`).
@@ -61,11 +67,11 @@ class Preprocess:
     detector: str = "none"
 
     def __post_init__(self) -> None:
-        for name, known in (("alignment", "none"), ("colour_order", "RGB"), ("resize", "area")):
-            if (given := getattr(self, name)) != known:
+        for name, known in (("alignment", ALIGNMENTS), ("colour_order", ("RGB",)), ("resize", ("area",))):
+            if (given := getattr(self, name)) not in known:
                 raise IdferError(
-                    f"preprocessing: {name} is {given!r}, this version of idfer knows {known!r} only; "
-                    "update idfer, or train again with this version."
+                    f"preprocessing: {name} is {given!r}, this version of idfer knows {' and '.join(known)} "
+                    "only; update idfer, or train again with this version."
                 )
         if self.detector not in PLACED_BY:
             raise IdferError(
@@ -88,8 +94,12 @@ class Preprocess:
         if self.output_range[0] >= self.output_range[1]:
             raise IdferError(f"preprocessing: output_range is {self.output_range!r}; give (lowest, highest).")
 
-    def crop(self, image: np.ndarray, box: Box | None = None) -> np.ndarray:
+    def crop(
+        self, image: np.ndarray, box: Box | None = None, landmarks: np.ndarray | None = None
+    ) -> np.ndarray:
         """Cut the square around a face and resize it; (H, W, 3) uint8 to (S, S, 3) uint8.
+
+        With `alignment` "landmarks" the box is not asked: the face is where its landmarks are.
 
         The square's side is the box's longer side plus the margin on each side, its centre the box's; where
         it leaves the image, the edge pixels are repeated. Without a box the image is itself a face: it is
@@ -98,11 +108,15 @@ class Preprocess:
         Args:
             image: (H, W, 3) uint8, RGB.
             box: x, y, width, height in pixels, or None.
+            landmarks: (5, 2) x, y in pixels, see `idfer.data.landmarks`; ignored without alignment.
 
         Raises:
-            IdferError: the box is not four numbers, empty, not finite or outside the image, or the square has
-                more pixels than `idfer.data.budget.max_pixels`, as that of an image of 1 x 60000 has.
+            IdferError: alignment without landmarks, or landmarks of no face; the box is not four numbers,
+                empty, not finite or outside the image; or the square has more pixels than
+                `idfer.data.budget.max_pixels`, as that of an image of 1 x 60000 has.
         """
+        if self.alignment == "landmarks":
+            return self._aligned(image, landmarks)
         height, width = image.shape[:2]
         if box is None:
             x, y, w, h, margin = 0.0, 0.0, float(width), float(height), 0.0
@@ -141,6 +155,35 @@ class Preprocess:
                 "down."
             ) from error
         return resized
+
+    def _aligned(self, image: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
+        """Warp a face so that its landmarks lie on the template.
+
+        A face larger than the network's input is warped at a whole multiple of it and averaged down, so that
+        it is no more aliased than a crop is [ours].
+        """
+        import cv2
+
+        if landmarks is None or np.isnan(landmarks).any():
+            raise IdferError(
+                "the face has no landmarks, and this contract aligns faces by them; let YuNet find it "
+                "(detector yunet), or give a manifest with a column `landmarks`."
+            )
+        points = (TEMPLATE - 0.5) / (1 + 2 * self.margin) + 0.5
+        matrix = similarity(np.asarray(landmarks, np.float64), points * self.size)
+        times = max(1, math.floor(1 / math.hypot(*matrix[:, 0]) + 0.5))
+        side = times * self.size
+        if side * side > (limit := budget.max_pixels()):
+            raise budget.too_large(f"the face, aligned in a square of {side} x {side}, has", side**2, limit)
+        # pixel centres lie at whole numbers for OpenCV, at halves for a template of a square
+        shift = matrix[:, :2] @ [0.5, 0.5] + matrix[:, 2]
+        matrix = np.column_stack([times * matrix[:, :2], times * shift - 0.5])
+        face: np.ndarray = cv2.warpAffine(
+            image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        if times > 1:
+            face = cv2.resize(face, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return face
 
     def normalise(self, images: Tensor) -> Tensor:
         """Scale pixels as the network wants them: (x / 255 - mean) / std, on the tensor's own device.

@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from idfer.data.frames import is_video
-from idfer.data.images import SUFFIXES
+from idfer.data.images import SUFFIXES, read_reduced
 from idfer.errors import IdferError, UsageError
+
+_URL = re.compile(r"^([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 
 
 class Source(NamedTuple):
     """One thing to predict on.
 
     Attributes:
-        path: an image or a video file; or what cannot be one.
+        path: an image or a video file; or what cannot be one; of an image in memory its name.
         error: why it cannot be read, where that is known beforehand; "" for everything else.
+        read: gives the image (H, W, 3) uint8 RGB, and by what its sides were divided, where it is no file; it
+            may be called again.
     """
 
     path: Path
     error: str = ""
+    read: Callable[[], tuple[np.ndarray, int]] | None = None
+
+    def image(self) -> tuple[np.ndarray, int]:
+        """The image (H, W, 3) uint8 RGB, and by what its sides were divided in reading.
+
+        Raises:
+            IdferError: it cannot be read.
+        """
+        if self.error:
+            raise IdferError(self.error)
+        return read_reduced(self.path) if self.read is None else self.read()
 
 
 @dataclass
@@ -49,21 +67,31 @@ def list_images(inputs: Iterable[str | Path]) -> Listing:
     be), are sources with an `error`.
 
     Raises:
-        UsageError: no input at all, or an empty name.
+        UsageError: no input at all, an empty name, or a web address.
         IdferError: a folder holds nothing to predict on.
     """
     listing = Listing()
     for given in inputs:
-        if not str(given):
-            raise UsageError("an input has an empty name; name image files or folders (. is this folder).")
-        path = Path(given)
-        if _is_folder(path):
-            _add_folder(path, listing)
-        else:
-            listing.sources.append(Source(path))
+        add_path(given, listing)
     if not listing.sources:
         raise UsageError("nothing to predict on; name one or more image files or folders.")
     return listing
+
+
+def add_path(given: str | Path, listing: Listing) -> None:
+    """Add what a file's or folder's name stands for; arguments and errors as for `list_images`."""
+    if not str(given):
+        raise UsageError("an input has an empty name; name image files or folders (. is this folder).")
+    if isinstance(given, str) and _URL.match(given):
+        raise UsageError(
+            f"{given[:80]}: is an address, and idfer downloads no photographs; download it and give the "
+            "file, or in Python its bytes."
+        )
+    path = Path(given)
+    if _is_folder(path):
+        _add_folder(path, listing)
+    else:
+        listing.sources.append(Source(path))
 
 
 def _is_folder(path: Path) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from idfer.attributes.trust import clip_for
@@ -13,6 +15,7 @@ from idfer.errors import IdferError, UsageError
 from idfer.inference.detach import Detach, strengths
 from idfer.inference.framing import detector_for
 from idfer.inference.inputs import Source, list_images
+from idfer.inference.memory import list_inputs
 from idfer.inference.notices import builtin_warning, say, say_how_sure, say_left_out, toy_warning
 from idfer.inference.output import COLUMNS, check_out
 from idfer.inference.predictions import Predictions
@@ -22,6 +25,8 @@ from idfer.inference.writers import write_all
 
 if TYPE_CHECKING:
     from idfer.attributes.reader import ClipReader
+    from idfer.data.faces import Detector
+    from idfer.inference.memory import Inputs
     from idfer.inference.video import Footage, VideoOptions
     from idfer.training.checkpoint import Checkpoint
 
@@ -53,6 +58,10 @@ class Predictor:
 
     checkpoint: Checkpoint
     _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _detectors: dict[tuple[str | None, ...], tuple[Detector, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -61,7 +70,7 @@ class Predictor:
 
     def __call__(
         self,
-        inputs: str | Path | Iterable[str | Path],
+        inputs: Inputs,
         detach: Detach = None,
         *,
         swap: str | Path | None = None,
@@ -72,13 +81,19 @@ class Predictor:
         video: VideoOptions | None = None,
         progress: bool = False,
     ) -> Predictions:
-        """Predict every face in images, folders and videos; what cannot be read is a row with `error`.
+        """Predict every face in images and videos; what cannot be read is a row with `error`.
+
+        A predictor may be called from several threads at once, and gives each the same numbers.
 
         A run whose residual form is not `distilled` retrieves each face's ID vectors with the CLIP it was
         trained with: it infers identity attributes by necessity, and reports none.
 
         Args:
-            inputs: image files, folders of images, and video files (which need `pip install idfer[video]`).
+            inputs: one or a list of: image files, folders of images, video files (which need `pip install
+                idfer[video]`), Pillow images, arrays (H, W, 3) uint8 RGB or a batch (N, H, W, 3) of them,
+                tensors (3, H, W) or (N, 3, H, W) uint8, bytes of an image file, files open for reading
+                bytes; OpenCV's arrays are BGR, so turn them: `image[..., ::-1]`. For grey, transparency and
+                what the images are called see `idfer.inference.memory.list_inputs`.
             detach: attributes to detach: names, or a mapping (or "age=0.5,gender") of names to strengths, any
                 real number; None is all of the model's at strength 1, [] none. What an attached attribute
                 says of the label in the training data moves the prediction; see docs/method.md.
@@ -96,7 +111,8 @@ class Predictor:
 
         Raises:
             UsageError: an unknown attribute or detector, attributes without a CLIP, nothing to swap, an
-                empty name, no input, or options for a video without one.
+                empty name, a web address, an array that holds no image, no input, or options for a video
+                without one.
             IdferError: a folder without images, no detector, no face to swap in, or no CLIP of the run's.
         """
         import pandas as pd
@@ -104,13 +120,13 @@ class Predictor:
         from idfer.inference.video import Footage, VideoOptions
 
         options = video or VideoOptions()
-        listing = list_images([inputs] if isinstance(inputs, (str, Path)) else inputs)
+        listing = list_inputs(inputs)
         options.check(listing.sources)
         reads = clip_for(drawn=False, clip=clip) if attributes else None
         stream = self.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
         say_left_out(listing.videos)
         tables = Footage(stream, options).run(listing.sources, progress)
-        predictions = Predictions(pd.concat(list(tables), ignore_index=True))
+        predictions = Predictions(pd.concat(list(tables), ignore_index=True), listing.sources)
         say_how_sure(stream, reads)
         return predictions
 
@@ -136,7 +152,7 @@ class Predictor:
             raise UsageError("--swap gives detached attributes those of another face, and none is detached.")
         if swap is not None and not str(swap):
             raise UsageError("--swap has an empty name; name the image of another face.")
-        finder, framing = detector_for(self.checkpoint.preprocess.detector, detector)
+        finder, framing = self._detector(detector)
         self._say_once(toy_warning(self.checkpoint))
         self._say_once(framing)
         reader = None
@@ -153,10 +169,20 @@ class Predictor:
             attach = strength[..., None] * identity_of(swap, self.checkpoint, finder, vectors)
         return Stream(self.checkpoint, finder, wanted, batch_size, reader, vectors, attach)
 
+    def _detector(self, given: str | None) -> tuple[Detector, str]:
+        """As `detector_for`; one of a kind for all calls, for to load it takes longer than to use it."""
+        kind = given, os.environ.get("IDFER_YUNET")
+        with self._lock:
+            if kind not in self._detectors:
+                self._detectors[kind] = detector_for(self.checkpoint.preprocess.detector, given)
+            return self._detectors[kind]
+
     def _say_once(self, message: str) -> None:
-        if message and message not in self._said:
+        with self._lock:
+            if not message or message in self._said:
+                return
             self._said.add(message)
-            say(message)
+        say(message)
 
 
 def predict(

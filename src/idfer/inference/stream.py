@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idfer.attributes.trust import top_posteriors
 from idfer.data.faces import Detector, Face
-from idfer.data.images import read_reduced
 from idfer.errors import IdferError
 from idfer.inference.failure import Tally, naming, out_of_memory
 from idfer.inference.inputs import Source
 from idfer.inference.output import table
+from idfer.inference.threads import ahead, network_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +42,23 @@ class _Queued:
     crop: np.ndarray
     prepared: Tensor | None
     seen: Tensor | None
+
+
+@dataclass
+class _Looked:
+    """What one image shows, before the network sees it.
+
+    Attributes:
+        rows: of the table.
+        faces: those that can be predicted; their rows are among `rows`.
+        unreadable: why the image cannot be read, if so.
+        unpredicted: why some faces cannot be predicted.
+    """
+
+    rows: list[dict[str, Any]]
+    faces: list[_Queued] = field(default_factory=list)
+    unreadable: IdferError | None = None
+    unpredicted: list[IdferError] = field(default_factory=list)
 
 
 @dataclass
@@ -85,14 +101,19 @@ class Stream:
         """(A,) mean posterior of each attribute's most probable level over the faces so far; None without."""
         return None if self._tops is None else self._tops / self._read
 
-    def run(self, sources: Iterable[Source]) -> Iterator[pd.DataFrame]:
+    def run(self, sources: Iterable[Source], workers: int = 1) -> Iterator[pd.DataFrame]:
         """Yield tables as of `output.table`, each of some images.
 
         Whatever ends it early, the rows made until then are yielded before the error is raised.
+
+        Args:
+            sources: the images.
+            workers: threads that read images and find faces ahead of the network, see `threads.ahead`; with 1
+                an image is taken when the one before it is done.
         """
         try:
-            for source in sources:
-                self._queue(source)
+            for looked in ahead(self._look, sources, workers):
+                self._queue(looked)
                 if len(self._faces) >= self.batch_size or len(self._rows) >= _WAITING:
                     yield self._flush()
             if self._rows:
@@ -103,42 +124,47 @@ class Stream:
                 yield table(made, self.extra)
             raise
 
-    def _queue(self, source: Source) -> None:
-        """Read one image and queue its faces."""
+    def _look(self, source: Source) -> _Looked:
+        """Read one image, find its faces and cut them out; several threads may do so at once."""
         row: dict[str, Any] = {"input": _printable(str(source.path)), "frame": 0}
         try:
-            image, factor, faces = self._faces_in(source)
+            with naming(source.path):
+                image, factor = source.image()
+                faces = self.detector(image)
         except IdferError as error:
-            self._rows.append(row | {"error": _noted(self.unreadable, error)})
-            return
+            return _Looked([row], unreadable=error)
         row["detector"] = self.detector.name
         if not faces:
-            self._rows.append(row | {"error": NO_FACE})
+            return _Looked([row | {"error": NO_FACE}])
+        looked = _Looked([])
         for number, face in enumerate(faces):
             x, y, width, height = (factor * value for value in face.box)
             place = {"x": x, "y": y, "width": width, "height": height}
-            self._rows.append(row | place | {"face_id": number, "face_score": face.score})
+            looked.rows.append(row | place | {"face_id": number, "face_score": face.score})
             try:
-                self._faces.append(self._queued(source.path, image, face))
+                looked.faces.append(self._cut(source, image, face, looked.rows[-1]))
             except IdferError as error:
-                self._rows[-1]["error"] = _noted(self.unpredicted, error)
+                looked.rows[-1]["error"] = _one_line(error)
+                looked.unpredicted.append(error)
+        return looked
 
-    def _faces_in(self, source: Source) -> tuple[np.ndarray, int, list[Face]]:
-        """An image, by what its sides were divided in reading, and the faces in it."""
-        if source.error:
-            raise IdferError(source.error)
-        with naming(source.path):
-            image, factor = read_reduced(source.path)
-            return image, factor, self.detector(image)
-
-    def _queued(self, file: Path, image: np.ndarray, face: Face) -> _Queued:
-        """The face of the last row, cut out for all that will look at it."""
-        with naming(file, prefix=True):
+    def _cut(self, source: Source, image: np.ndarray, face: Face, row: dict[str, Any]) -> _Queued:
+        """A face, cut out for all that will look at it."""
+        with naming(source.path, prefix=True):
             box = None if self.detector.name == "none" else face.box
-            crop = self.checkpoint.preprocess.crop(image, box)
+            crop = self.checkpoint.preprocess.crop(image, box, face.landmarks)
             prepared = self.reader.prepare(image, box) if self.reader else None
             seen = self.vectors.prepare(image, box) if self.vectors else None
-            return _Queued(self._rows[-1], crop, prepared, seen)
+            return _Queued(row, crop, prepared, seen)
+
+    def _queue(self, looked: _Looked) -> None:
+        """Queue what one image shows for the network."""
+        if looked.unreadable is not None:
+            looked.rows[0]["error"] = _noted(self.unreadable, looked.unreadable)
+        for error in looked.unpredicted:
+            _noted(self.unpredicted, error)
+        self._rows.extend(looked.rows)
+        self._faces.extend(looked.faces)
 
     def _flush(self) -> pd.DataFrame:
         """Predict the queued faces and hand out all queued rows."""
@@ -174,7 +200,8 @@ class Stream:
         crops = np.stack([face.crop for face in batch])
         seen = [face.seen for face in batch if face.seen is not None]
         retrieved = self.vectors.vectors(seen).cpu().numpy() if self.vectors else None
-        outputs = self.checkpoint.predict(crops, self.detach, retrieved=retrieved, attach=self.attach)
+        with network_threads(crops[..., 0].size):
+            outputs = self.checkpoint.predict(crops, self.detach, retrieved=retrieved, attach=self.attach)
         return outputs.valence_arousal
 
     def _posteriors(self, batch: list[_Queued]) -> np.ndarray:
@@ -190,9 +217,13 @@ class Stream:
 
 def _noted(tally: Tally, error: IdferError) -> str:
     """An error as its row shows it, counted."""
-    reason = _printable(" ".join(str(error).split()))
+    reason = _one_line(error)
     tally.add(reason)
     return reason
+
+
+def _one_line(error: IdferError) -> str:
+    return _printable(" ".join(str(error).split()))
 
 
 def _printable(text: str) -> str:

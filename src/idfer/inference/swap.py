@@ -42,6 +42,6 @@ def identity_of(
         )
     with naming(path, prefix=True):
         box = None if detector.name == "none" else faces[0].box
-        crop = checkpoint.preprocess.crop(image, box)
+        crop = checkpoint.preprocess.crop(image, box, faces[0].landmarks)
         retrieved = None if vectors is None else vectors.vectors([vectors.prepare(image, box)]).cpu().numpy()
         return checkpoint.identity(crop[None], retrieved)

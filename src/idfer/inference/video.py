@@ -25,6 +25,7 @@ from idfer.inference.resume import Kept
 from idfer.inference.smoothing import COLUMNS as SMOOTH
 from idfer.inference.smoothing import Smoother
 from idfer.inference.stream import NO_FACE, Stream, _noted, _printable, _Queued
+from idfer.inference.threads import workers_for
 from idfer.inference.tracks import Tracker
 from idfer.progress import bar, track
 
@@ -84,7 +85,7 @@ class VideoOptions:
                 be written over.
             IdferError: a file to draw cannot be written, or a video is given and PyAV not installed.
         """
-        videos = [source.path for source in sources if is_video(source.path)]
+        videos = [source.path for source in sources if _is_film(source)]
         if videos:
             pyav()
         one = len(sources) == len(videos) == 1
@@ -103,6 +104,11 @@ class VideoOptions:
                     check_writable(Path(file).absolute().parent)
                 except (OSError, ValueError) as error:
                     raise IdferError(f"{option} {file}: cannot be written ({error}).") from error
+
+
+def _is_film(source: Source) -> bool:
+    """Whether it is a video file; an image in memory may be named as it likes."""
+    return is_video(source.path) and not source.error and source.read is None
 
 
 class _Seen(NamedTuple):
@@ -148,10 +154,11 @@ class Footage:
 
     def run(self, sources: Sequence[Source], progress: bool = False) -> Iterator[pd.DataFrame]:
         """Yield tables of all inputs; a video that cannot be opened is a row with `error`."""
-        for film, group in groupby(sources, key=lambda s: is_video(s.path) and not s.error):
+        for film, group in groupby(sources, key=_is_film):
             some = list(group)
             if not film:
-                for made in self.stream.run(track(some, "predict", len(some), progress)):
+                images = track(some, "predict", len(some), progress)
+                for made in self.stream.run(images, workers_for(len(some))):
                     yield made.reindex(columns=[*made.columns, *self.extra[len(self.stream.extra) :]])
                 continue
             for source in some:
@@ -297,7 +304,7 @@ class _Shot:
         stream = self._stream
         with naming(Path(f"{self._name}: frame {frame.number}"), prefix=True):
             box = None if stream.detector.name == "none" else face.box
-            crop = stream.checkpoint.preprocess.crop(frame.image, box)
+            crop = stream.checkpoint.preprocess.crop(frame.image, box, face.landmarks)
             prepared = stream.reader.prepare(frame.image, box) if stream.reader else None
             seen = stream.vectors.prepare(frame.image, box) if stream.vectors else None
             return _Queued(row, crop, prepared, seen)

@@ -46,6 +46,7 @@ def fit(
     size: int | None = Settings.size,
     margin: float = Settings.margin,
     detector: str = Settings.detector,
+    alignment: str = Settings.alignment,
     dim: int = Settings.dim,
     augmentation: bool = Settings.augmentation,
     decorrelate: bool | None = None,
@@ -91,6 +92,9 @@ def fit(
         margin: context around a face box, as a fraction of its longer side, on each side.
         detector: what finds faces that the manifest does not place: auto (YuNet if at hand, else Haar),
             yunet, haar, the path of a YuNet .onnx file, or none: each image is one whole face already.
+        alignment: none: faces are cropped upright; landmarks: turned and scaled so that eyes, nose and mouth
+            corners lie on a template, in prediction too. Landmarks come from YuNet or from the manifest's
+            column `landmarks`.
         dim: width of expression and identity features.
         augmentation: flip, small shift, rotation and scale, brightness and contrast.
         decorrelate: weigh samples to make labels independent of retrieved attributes; the method's own
@@ -114,8 +118,9 @@ def fit(
     settings = Settings.of(
         method=method, backbone=backbone, pretrained=pretrained, use=use, form=form, retrieval=retrieval,
         code=code, head=head, attachment=attachment, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
-        weight_decay=weight_decay, size=size, margin=margin, detector=detector, dim=dim,
-        augmentation=augmentation, decorrelate=decorrelate, holdout=holdout, seed=seed, precision=precision,
+        weight_decay=weight_decay, size=size, margin=margin, detector=detector, alignment=alignment,
+        dim=dim, augmentation=augmentation, decorrelate=decorrelate, holdout=holdout, seed=seed,
+        precision=precision,
     )  # fmt: skip
     return fit_settings(
         manifest, attributes, settings, out=out, device=device, num_workers=num_workers,

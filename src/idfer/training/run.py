@@ -69,8 +69,9 @@ def run(
     network = new_network(plan, size, settings.pretrained)
     pixels = data_config(network.backbone)
     preprocess = Preprocess(
-        size, settings.margin, mean=pixels["mean"], std=pixels["std"], detector=placed.detector
-    )
+        size, settings.margin, settings.alignment, mean=pixels["mean"], std=pixels["std"],
+        detector=placed.detector,
+    )  # fmt: skip
     data = training_data(settings, placed.manifest, retrieved, preprocess, placed.errors, progress)
     levels = {name: list(names) for name, names in plan.levels.items()}
     trainer = Trainer(settings, network, data, preprocess, levels, fabric)

@@ -24,6 +24,7 @@ from idfer.catalogue import (
     method_entry,
 )
 from idfer.data.faces import DETECTORS
+from idfer.data.preprocess import ALIGNMENTS
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.names import is_path, path_of, split_names
 from idfer.ranges import SEED_MOST
@@ -56,6 +57,7 @@ class Settings:
         size: input side in pixels; None for the backbone's own.
         margin: context around a face box, as a fraction of its longer side.
         detector: what finds faces that the manifest does not place.
+        alignment: whether faces are brought into place by landmarks: "none" or "landmarks".
         dim: width of expression and identity features.
         augmentation: whether training images are varied.
         holdout: share of the people that is kept back where a manifest has no splits.
@@ -81,6 +83,7 @@ class Settings:
     size: int | None = None
     margin: float = 0.1
     detector: str = "auto"
+    alignment: str = "none"
     dim: int = 128
     augmentation: bool = True
     holdout: float = 0.0
@@ -160,7 +163,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Any) -> Settings:
-        """Read what `to_dict` wrote; every setting must be there.
+        """Read what `to_dict` wrote; every setting must be there but those that older runs do not have.
 
         To open somebody's run imports none of the classes that it names as its own method or estimator.
 
@@ -169,6 +172,7 @@ class Settings:
         """
         if not isinstance(values, Mapping):
             raise IdferError(f"settings are {type(values).__name__}, not a mapping.")
+        values = {**_LATER, **values}
         if missing := [f.name for f in fields(cls) if f.name not in values]:
             raise IdferError(f"setting {missing[0]!r} is missing.")
         try:
@@ -191,7 +195,7 @@ class Settings:
         choices = {
             "form": ("residual form", FORMS), "retrieval": ("retrieval", RETRIEVALS), "head": ("head", HEADS),
             "attachment": ("attachment", ATTACHMENTS),
-            "precision": ("precision", PRECISIONS),
+            "precision": ("precision", PRECISIONS), "alignment": ("alignment", ALIGNMENTS),
         }  # fmt: skip
         for name, (kind_name, known) in choices.items():
             value = getattr(self, name)
@@ -207,12 +211,15 @@ class Settings:
             raise UsageError(f"--use {','.join(self.use)}: names an attribute twice.")
 
 
+_LATER: Mapping[str, Any] = {"alignment": "none"}
+"""Settings that runs of this format may lack, with what those runs did."""
 _NUMBER = (float, int)
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "form": (str,), "retrieval": (str,), "code": (int,), "head": (str,),
     "attachment": (str,), "decorrelate": (bool,),
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
     "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER, "detector": (str,),
+    "alignment": (str,),
     "dim": (int,), "augmentation": (bool,), "holdout": _NUMBER, "seed": (int,), "precision": (str,),
 }  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {

@@ -161,9 +161,8 @@ def _save(target: Path, face: np.ndarray, quality: int) -> None:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.{id(face)}")
-    options: dict[str, Any] = {"jpeg": {"subsampling": 0}, "png": {"compress_level": 3}}.get(
-        target.suffix[1:], {}
-    )
+    kind = target.suffix[1:]
+    options: dict[str, Any] = {"jpeg": {"subsampling": 0}, "png": {"compress_level": 3}}.get(kind, {})
     try:
         with part.open("wb") as stream:
             Image.fromarray(face).save(stream, kind, quality=quality, **options)

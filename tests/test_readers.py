@@ -163,6 +163,41 @@ def test_aff_wild2_a_broken_line_does_not_shift_the_frames_after_it(tmp_path: Pa
         assert found("aff-wild2", root).dropped == {"annotation file cannot be read": 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("affectnet", "Manually_Annotated_file_lists/validation.csv"),
+        ("affectnet", "val_set/annotations"),
+        ("aff-wild2", "VA_Estimation_Challenge/Validation_Set"),
+        ("omg", "omg_TestVideos_WithLabels.csv"),
+    ],
+)
+def test_a_part_that_was_not_downloaded_is_named(name: str, part: str, tmp_path: Path) -> None:
+    make = trees.affectnet_2021 if part.startswith("val_set") else ALL[name]
+    root = make(tmp_path)
+    (root / part).rename(tmp_path / "elsewhere")
+    reading = found(name, root)
+    assert reading.dropped["part of the set is not there"] == 1
+    assert Path(part).name in reading.first["part of the set is not there"]
+
+
+def test_what_macos_puts_beside_files_is_no_data(tmp_path: Path) -> None:
+    root = trees.aff_wild2(tmp_path / "a")
+    (root / "VA_Estimation_Challenge/Train_Set/._video1_left.txt").write_bytes(b"Mac OS X\n" * 40)
+    assert found("aff-wild2", root).dropped == {"frame has no label (-5)": 1, MISSING: 1}
+    root = trees.folder(tmp_path / "b")
+    (root / "train/happy/._a.png").write_bytes(b"Mac OS X" * 40)
+    assert len(found("folder", root).manifest) == 3
+
+
+def test_a_pipe_in_place_of_labels_does_not_stop_it(tmp_path: Path) -> None:
+    root = trees.aff_wild2(tmp_path)
+    file = root / "VA_Estimation_Challenge/Train_Set/video1_left.txt"
+    file.unlink()
+    os.mkfifo(file)
+    assert found("aff-wild2", root).dropped == {"annotation file cannot be read": 1}
+
+
 def test_aff_wild2_crops_of_a_second_archive(tmp_path: Path) -> None:
     root = trees.aff_wild2(tmp_path)
     (root / "cropped_aligned_new_50_vids").mkdir()

@@ -60,8 +60,8 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
             tally.add(OUTSIDE, 1, name)
             continue
         try:
-            if file.stat().st_size > _LONGEST:
-                raise ValueError("too large")
+            if not file.is_file() or file.stat().st_size > _LONGEST:
+                raise ValueError("is no file, or too large")
             rows += _clip(json.loads(file.read_bytes()), Path(name), inside)
         except (
             OSError,

@@ -25,7 +25,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers import disk
-from idfer.data.readers.found import MISSING, NOT_A_NUMBER, OUT_OF_RANGE, OUTSIDE, Options, Tally, not_there
+from idfer.data.readers.found import (
+    ABSENT,
+    MISSING,
+    NOT_A_NUMBER,
+    OUT_OF_RANGE,
+    OUTSIDE,
+    Options,
+    Tally,
+    not_there,
+)
 from idfer.errors import IdferError
 from idfer.progress import bar
 
@@ -54,10 +63,16 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
         raise not_there(root, ["VA_Estimation_Challenge/Train_Set", "VA_Set/Train_Set"], "Aff-Wild2 (ABAW)")
     crops = _crops(root, places, options, tally)
     files = [
-        (file, split) for name, split in SETS.items() for file in sorted(labelled[0].glob(f"{name}/*.txt"))
+        (file, split)
+        for name, split in SETS.items()
+        for file in sorted(labelled[0].glob(f"{name}/*.txt"))
+        if not file.name.startswith(".")  # what macOS puts beside files
     ]
     if not files:
         raise not_there(labelled[0], [f"{name}/*.txt" for name in SETS], "annotations of Aff-Wild2")
+    for name, split in SETS.items():
+        if split not in {found for _, found in files}:
+            tally.add(ABSENT, 1, f"{labelled[0].name}/{name}")
     inside = disk.Inside(root, options.follow_links)
     parts = []
     with bar("reading Aff-Wild2", len(files), options.progress) as advance:

@@ -25,7 +25,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers import affectnet_2021
-from idfer.data.readers.found import Options, Tally, keep_present, keep_valid, not_there, number_columns
+from idfer.data.readers.found import (
+    ABSENT,
+    Options,
+    Tally,
+    keep_present,
+    keep_valid,
+    not_there,
+    number_columns,
+)
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:
@@ -70,6 +78,8 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
 def _of_2017(root: Path, lists: list[Path], options: Options, tally: Tally) -> pd.DataFrame:
     import pandas as pd
 
+    for name in FILES.keys() - {file.name for file in lists}:
+        tally.add(ABSENT, 1, name)
     table = pd.concat([_listed(file, tally).assign(split=FILES[file.name]) for file in lists])
     table = table.rename(
         columns={"subDirectory_filePath": "path", "face_x": "x", "face_y": "y"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers import disk
-from idfer.data.readers.found import MISSING, OUTSIDE, Options, Tally, keep_valid
+from idfer.data.readers.found import ABSENT, MISSING, OUTSIDE, Options, Tally, keep_valid
 from idfer.progress import bar
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
     """A row per labelled image under `root`; `detector` is "none", since the images are faces."""
     import pandas as pd
 
+    for name in SETS.keys() - {folder.name for folder in sets(root)}:
+        tally.add(ABSENT, 1, f"{name}/annotations")
     parts = [_read_set(root, folder.name, options, tally) for folder in sets(root)]
     return keep_valid(pd.concat(parts), tally, invalid=-2, mark=NO_FACE)
 

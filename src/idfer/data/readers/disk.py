@@ -105,6 +105,8 @@ def text_lines(file: Path) -> list[str]:
         IdferError: the file cannot be read.
     """
     try:
+        if not file.is_file():  # a pipe would wait forever
+            raise IdferError(f"{file}: is not a file.")
         text = file.read_bytes().decode("utf-8-sig", "replace")
     except OSError as error:
         raise IdferError(

@@ -86,7 +86,7 @@ def _images(root: Path, inside: disk.Inside, tally: Tally) -> Iterator[tuple[str
         tally.add(OUTSIDE, len(linked), f"{base}/{linked[0]} (a link)" if linked else "")
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name, state in sorted((inside.files(base) or {}).items()):
-            if Path(name).suffix.lower() not in SUFFIXES:
+            if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
                 continue
             if state == disk.PRESENT:
                 yield base, name

@@ -22,6 +22,7 @@ from idfer.errors import IdferError
 if TYPE_CHECKING:
     import pandas as pd
 
+ABSENT = "part of the set is not there"
 MISSING = "image is not there"
 OUTSIDE = "path leaves the root"
 NOT_A_NUMBER = "label is not a number"

@@ -23,7 +23,7 @@ import numpy as np
 
 from idfer.data.images import SUFFIXES
 from idfer.data.readers import disk
-from idfer.data.readers.found import OUTSIDE, Options, Tally, keep_valid, not_there, number_columns
+from idfer.data.readers.found import ABSENT, OUTSIDE, Options, Tally, keep_valid, not_there, number_columns
 from idfer.data.readers.table import read_table
 from idfer.errors import IdferError
 
@@ -50,6 +50,8 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
     lists = [root / name for name in FILES if (root / name).is_file()]
     if not lists:
         raise not_there(root, list(FILES), "OMG-Emotion")
+    for name in FILES.keys() - {file.name for file in lists}:
+        tally.add(ABSENT, 1, name)
     inside = disk.Inside(root, options.follow_links)
     parts = []
     for file in lists:
@@ -90,7 +92,7 @@ def _frames(table: pd.DataFrame, bases: list[str], inside: disk.Inside, tally: T
             images = sorted(
                 name
                 for name, state in files.items()
-                if state == disk.PRESENT and PurePosixPath(name).suffix.lower() in SUFFIXES
+                if state == disk.PRESENT and name[0] != "." and PurePosixPath(name).suffix.lower() in SUFFIXES
             )
             if images:
                 break

@@ -182,7 +182,7 @@ class YuNet:
     name = "yunet"
     score_threshold = 0.6
     _first, _second = 640, 1280  # longer side searched at
-    _hint = 0.01  # score at 640 from which a second look is taken
+    _hint = 0.015  # score at 640 from which a second look is taken
     # (largest hint in pixels at 640, window for it in pixels at 1280, twice its size or more); what is larger
     # was seen at 640 as well as it will be
     _looks = ((20, 96), (40, 160))

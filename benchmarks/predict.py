@@ -41,9 +41,9 @@ Box = tuple[float, float, float, float]
 class WholeSearch(faces.YuNet):
     """YuNet that searches the whole of large images at both sizes."""
 
-    def _again(self, net: Any, image: np.ndarray, hints: np.ndarray) -> np.ndarray:
+    def _again(self, nets: list[Any], image: np.ndarray, hints: np.ndarray) -> np.ndarray:
         large, scale = faces._shrink(image, self._second)
-        rows = faces._search(net, large, self.score_threshold)
+        rows = faces._search(nets[0], large, self.score_threshold)
         return rows[rows[:, 2:4].max(axis=1) <= self._largest] * faces._factors(scale)
 
 

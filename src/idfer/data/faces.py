@@ -183,8 +183,9 @@ class YuNet:
     score_threshold = 0.6
     _first, _second = 640, 1280  # longer side searched at
     _hint = 0.015  # score at 640 from which a second look is taken
-    _unsure = 40  # pixels at 640; what is larger there was seen as well as it will be
-    _window = 160  # pixels at 1280; twice the largest face sought there
+    # (largest hint in pixels at 640, window for it in pixels at 1280, twice its size or more); what is larger
+    # was seen at 640 as well as it will be
+    _looks = ((20, 96), (40, 160))
     _largest = 320  # pixels at 1280; larger faces are found better at 640
 
     def __init__(self, path: Path) -> None:
@@ -199,11 +200,11 @@ class YuNet:
             # 0.3 is the overlap (IoU) above which one search keeps only the surer of two boxes.
             return cv2.FaceDetectorYN.create(str(path), "", (320, 320), self.score_threshold, 0.3, 5000)
 
-        def pair() -> tuple[Any, Any]:  # each keeps its input's size, for a change costs as much as a search
-            return make(), make()
+        def nets() -> list[Any]:  # each keeps its input's size, for a change costs as much as a search
+            return [make() for _ in range(1 + len(self._looks))]
 
         try:
-            self._nets = _Spare(pair)
+            self._nets = _Spare(nets)
         except cv2.error as error:
             raise IdferError(f"{path}: is not a YuNet ONNX file; download {YUNET_URLS[0]} again.") from error
         self._sha256 = files.sha256(path)
@@ -216,36 +217,39 @@ class YuNet:
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Faces of one (H, W, 3) uint8 RGB image, the largest first."""
         small, scale = _shrink(image, self._first)
-        with self._nets.taken() as (net, near):
+        with self._nets.taken() as (net, *near):
             twice = max(image.shape[:2]) > self._first
             found = _search(net, small, self._hint if twice else self.score_threshold) * _factors(scale)
             if twice:
-                hints = found[found[:, 2:4].max(axis=1) <= self._unsure * scale.max()]
-                found = np.concatenate([found, self._again(near, image, hints)])
+                found = np.concatenate([found, self._again(near, image, found / _factors(scale))])
         found = found[found[:, 14] >= self.score_threshold]
         return _ordered(
             Face(*_whole(row[:4]), score=float(row[14]), landmarks=row[4:14].reshape(5, 2).astype(np.float32))
             for row in found
         )
 
-    def _again(self, net: Any, image: np.ndarray, hints: np.ndarray) -> np.ndarray:
-        """Rows (N, 15) of the small faces where hints (N, 15) of them are, at twice the size."""
-        if not len(hints):
-            return hints
+    def _again(self, nets: list[Any], image: np.ndarray, hints: np.ndarray) -> np.ndarray:
+        """Rows (N, 15) of the small faces where hints (N, 15), in pixels at 640, are; at twice the size."""
         large, scale = _shrink(image, self._second)
         height, width = large.shape[:2]
-        corners = _windows(hints[:, :4] / np.tile(scale, 2), self._window, width, height)
-        if len(corners) * self._window**2 > height * width:
-            rows = _search(net, large, self.score_threshold)
+        twice = max(large.shape[:2]) / self._first
+        sizes, looks, least = hints[:, 2:4].max(axis=1), [], 0
+        for net, (most, side) in zip(nets, self._looks, strict=True):
+            boxes = twice * hints[(least < sizes) & (sizes <= most), :4]
+            looks.append((net, side, _windows(boxes, side, width, height)))
+            least = most
+        if sum(len(corners) * side**2 for _, side, corners in looks) > height * width:
+            rows = _search(nets[0], large, self.score_threshold)
             whole: np.ndarray = rows[rows[:, 2:4].max(axis=1) <= self._largest] * _factors(scale)
             return whole
-        parts = []
-        for left, top in corners:
-            window = large[top : top + self._window, left : left + self._window]
-            rows = _search(net, window, self.score_threshold)
-            rows[:, :14] += np.array([left, top, 0, 0, *[left, top] * 5], np.float32)
-            # a face that a window's edge cuts is seen whole elsewhere or was larger than is sought here
-            parts.append(rows[_within(rows, left, top, window.shape, width, height)] * _factors(scale))
+        parts = [np.empty((0, 15), np.float32)]
+        for net, side, corners in looks:
+            for left, top in corners:
+                window = large[top : top + side, left : left + side]
+                rows = _search(net, window, self.score_threshold)
+                rows[:, :14] += np.array([left, top, 0, 0, *[left, top] * 5], np.float32)
+                # a face that a window's edge cuts is seen whole elsewhere or was larger than is sought here
+                parts.append(rows[_within(rows, left, top, window.shape, width, height)] * _factors(scale))
         return np.concatenate(parts)
 
 

@@ -249,6 +249,24 @@ def test_table_maps_columns_and_stretches_labels(tmp_path: Path) -> None:
     assert again.manifest.frame["arousal"].tolist() == [-1.0, 1.0, -0.5]
 
 
+def test_table_keeps_attributes_as_numbers_and_frames_as_frames(tmp_path: Path) -> None:
+    file = trees.table(tmp_path)
+    (tmp_path / "pictures" / "clip.mp4").write_bytes(b"video")
+    lines = [
+        "path,frame,valence,arousal,age,skin",
+        "pictures/clip.mp4,7,0,0,35,dark",
+        "pictures/a.png,-1,0,0,,",
+    ]
+    file.write_text("\n".join(lines))
+    frame = found("table", file, columns="factor.age=age,factor.skin=skin").manifest.frame
+    assert frame["frame"].tolist() == [7, -1]
+    assert frame["factor.age"].dtype == float
+    assert frame["factor.skin"].iloc[0] == "dark"
+    file.write_text(file.read_text().replace(",7,", ",seven,"))
+    with pytest.raises(IdferError, match=r"row 0 \(pictures/clip.mp4\): IDF005 frame is 'seven'"):
+        found("table", file)
+
+
 def test_table_takes_parquet_semicolons_and_columns_that_have_their_names(tmp_path: Path) -> None:
     trees.table(tmp_path)
     frame = pd.DataFrame(

@@ -172,6 +172,8 @@ def reader_of(name: str) -> Reader:
 
 def _checked(table: pd.DataFrame, root: Path, name: str) -> Manifest:
     """A manifest of a reader's table, its paths relative to `root`."""
+    import pandas as pd
+
     from idfer.data.manifest import DEFAULTS, Manifest
 
     table = table.reset_index(drop=True)
@@ -179,12 +181,13 @@ def _checked(table: pd.DataFrame, root: Path, name: str) -> Manifest:
         table["source"] = "" if name == "table" else name
     if "label_source" not in table.columns:
         table["label_source"] = "" if name == "table" else name
-    numbered = "frame" in table.columns and bool((table["frame"].astype(float) >= 0).any())
-    if not numbered:
+    numbers = pd.to_numeric(table.get("frame", pd.Series(dtype=float)), errors="coerce")
+    whole = bool(numbers.notna().all() and (numbers >= -1).all() and (numbers % 1 == 0).all())
+    if not whole or not (numbers >= 0).any():  # what is no frame is refused by name
         return Manifest.from_frame(table, root, f"{name} at {root}")
     # rows of videos: checked as stills are, and given their frame numbers back
     stills = Manifest.from_frame(table.drop(columns="frame"), root, f"{name} at {root}")
-    frame = stills.frame.assign(frame=table["frame"].to_numpy(np.int64))
+    frame = stills.frame.assign(frame=numbers.to_numpy(np.int64))
     return replace(stills, frame=frame[[*DEFAULTS, *(c for c in frame.columns if c not in DEFAULTS)]])
 
 

@@ -44,7 +44,7 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
     table = table.drop(columns=[name for name in options.columns if name in table and name not in taken])
     copies = {name: table[column] for name, column in options.columns.items()}
     kept = table.drop(columns=sorted(taken & set(table.columns) - set(options.columns)))
-    table = kept.assign(**copies)
+    table = _with_numbers(kept.assign(**copies))
     for name in ("path", "valence", "arousal"):
         if name not in table.columns:
             raise IdferError(
@@ -65,6 +65,17 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
         if not folder.is_dir():
             raise IdferError(f"{folder}: no such folder; --images names the folder of the images.")
     return keep_present(table, folder, options, tally)
+
+
+def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Attributes `factor.NAME` that are numbers in every row as numbers: ages are not levels."""
+    import pandas as pd
+
+    for name in [column for column in table.columns if str(column).startswith("factor.")]:
+        numbers = pd.to_numeric(table[name], errors="coerce")
+        if numbers.notna().any() and (numbers.notna() == table[name].notna()).all():
+            table[name] = numbers
+    return table
 
 
 def read_names(table: pd.DataFrame) -> list[str]:

@@ -131,7 +131,7 @@ def test_a_certificate_carries_what_it_must_be_compared_with():
 
 
 @pytest.mark.parametrize(("residual", "below"), [(0.1, True), (0.5, False)])
-def test_a_residual_is_compared_with_what_labels_leave_of_an_attribute(residual, below):
+def test_a_residual_is_compared_with_what_labels_leave_of_an_attribute(sound, residual, below):
     """Gender is told by the sign of valence in nine of ten faces: of ln 2 = .69 nats about .33 are left."""
     rng = np.random.default_rng(0)
     gender = rng.integers(0, 2, 4000)
@@ -148,6 +148,9 @@ def test_a_residual_is_compared_with_what_labels_leave_of_an_attribute(residual,
     assert found["beyond_label"]["attribute_entropy"]["gender"] == pytest.approx(0.325, abs=0.03)
     assert ("gender 0.3" in found["reading"]) and found["excludes_attributes"] is below
     assert ("that labels leave: the sample, with the label, cannot tell" in found["reading"]) is below
+    if not below:
+        (check,) = (c for c in run_checks(**sound, certificate=found) if c.code == "IDF106")
+        assert f"{residual:.2f} nats beyond the label" in check.message
 
 
 def test_entropy_counts_levels_and_halves():

@@ -234,7 +234,10 @@ def _certificate(certificate: Mapping[str, Any] | None) -> Iterator[Check]:
     """IDF106: an upper bound above all there is to know bounds nothing."""
     if certificate is None or (certificate["excludes"] and certificate["excludes_attributes"]):
         return
+    beyond = certificate.get("beyond_label")
     rate = f"The certificate is {certificate['rate_nats']:.2f} nats."
+    if beyond is not None:
+        rate = f"The certificate is {beyond['residual_nats']:.2f} nats beyond the label."
     advice = "A larger weight of the budget (the method's rate) or a shorter code lowers it."
     level: Level = "note" if certificate["excludes"] else "warning"
     yield Check("IDF106", level, f"{rate} {certificate['reading']} {advice}")

@@ -42,6 +42,8 @@ def build(case: str, given: argparse.Namespace) -> tuple[Any, Batch]:
     facts = Facts(2 * torch.rand(FACES, 2) - 1, retrieved, posterior.flatten(1), levels, subject)
     entry = METHODS[name]
     options = {k: v for k, v in {**NETWORK, **entry.network}.items() if k != "retrieval"}
+    if options.pop("attachment") == "evidence":
+        options["levels"] = [LEVELS] * count
     network = Network(given.backbone, given.size, list(levels) if entry.splits else (), **options)
     fabric = Fabric(accelerator="cuda" if given.device == "cuda" else "cpu", devices=1)
     method = entry.load()(Setup(network, fabric, Budget(steps=10), facts, dict(entry.terms)))

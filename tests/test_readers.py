@@ -13,8 +13,8 @@ from idfer import Manifest, cli, manifest
 from idfer.catalogue import READERS
 from idfer.data import read
 from idfer.data.readers.affectnet import NO_FACE
-from idfer.data.readers.found import MISSING, NOT_A_NUMBER, OUT_OF_RANGE, OUTSIDE, Options, Tally
 from idfer.data.readers.reading import Reading
+from idfer.data.readers.tally import MISSING, NOT_A_NUMBER, OUT_OF_RANGE, OUTSIDE, Options, Tally
 from idfer.errors import IdferError, UsageError
 
 import trees

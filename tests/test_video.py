@@ -25,7 +25,7 @@ from idfer.inference.ahead import ahead
 from idfer.inference.annotate import draw
 from idfer.inference.predictor import Predictor, predict
 from idfer.inference.smoothing import Smoother
-from idfer.inference.stream import Stream, _Queued
+from idfer.inference.stream import Queued, Stream
 from idfer.inference.video import VideoOptions
 from photographs import EXPECTED, VA, read, save
 
@@ -436,7 +436,7 @@ def test_memory_does_not_grow_with_the_length(
 
     path = film(tmp_path / "a.mp4", [picture((0, 40, 30))] * 3000, preset="ultrafast")
 
-    def zero(self: Stream, batch: list[_Queued]) -> None:
+    def zero(self: Stream, batch: list[Queued]) -> None:
         for face in batch:
             face.row.update(valence=0.0, arousal=0.0)
 

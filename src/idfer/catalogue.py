@@ -249,17 +249,25 @@ def names_filled_in(function: F) -> F:
 
 
 @dataclass(frozen=True)
-class ProtocolEntry:
-    """A shift protocol: where it lives, and a few words for tables and help."""
+class Listed:
+    """A shift protocol or a reader: where it lives, and a few words for tables and help."""
 
     path: str
     title: str
 
 
-_PROTOCOLS = "idfer.experiments.protocols"
-PROTOCOLS: Mapping[str, ProtocolEntry] = {
-    name: ProtocolEntry(f"{_PROTOCOLS}.{name.replace('-', '_')}:DESIGN", title)
-    for name, title in {
+def _listed(package: str, attribute: str, titles: Mapping[str, str]) -> Mapping[str, Listed]:
+    """What a package has in a module each, which is called like it."""
+    return {
+        name: Listed(f"{package}.{name.replace('-', '_')}:{attribute}", title)
+        for name, title in titles.items()
+    }
+
+
+PROTOCOLS = _listed(
+    "idfer.experiments.protocols",
+    "DESIGN",
+    {
         "correlation": "a shortcut that holds, vanishes, turns round",
         "sweep": "the same, from none to strong",
         "extrapolation": "people unlike any in training",
@@ -269,23 +277,15 @@ PROTOCOLS: Mapping[str, ProtocolEntry] = {
         "retrieval-noise": "attributes misread on darker skin",
         "hidden": "a shortcut that no attribute names",
         "expressivity": "older people show less, then more",
-    }.items()
-}
+    },
+)
 """Shift protocols of `idfer benchmark shift --protocol`; each is an `experiments.protocols.design.Design`."""
 
 
-@dataclass(frozen=True)
-class ReaderEntry:
-    """A data set that `idfer manifest` reads: where its reader lives, and a few words for help."""
-
-    path: str
-    title: str
-
-
-_READERS = "idfer.data.readers"
-READERS: Mapping[str, ReaderEntry] = {
-    name: ReaderEntry(f"{_READERS}.{name.replace('-', '_')}:read", title)
-    for name, title in {
+READERS = _listed(
+    "idfer.data.readers",
+    "read",
+    {
         "affectnet": "AffectNet, the release of 2017 or of 2021",
         "aff-wild": "Aff-Wild, frames of videos",
         "aff-wild2": "Aff-Wild2, the ABAW track of valence and arousal",
@@ -293,6 +293,6 @@ READERS: Mapping[str, ReaderEntry] = {
         "omg": "OMG-Emotion, utterances saved as images",
         "table": "any CSV or Parquet file of labels",
         "folder": "images in folders named by emotion",
-    }.items()
-}
-"""Readers of `idfer manifest` and `idfer.data.read`; each is a `data.readers.found.Reader`."""
+    },
+)
+"""Readers of `idfer manifest` and `idfer.data.read`; each is a `data.readers.tally.Reader`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,7 @@ _WAITING = 256  # rows kept back at most, so that long stretches without a face 
 
 
 @dataclass
-class _Queued:
+class Queued:
     """A face that waits for its batch.
 
     Attributes:
@@ -56,7 +57,7 @@ class _Looked:
     """
 
     rows: list[dict[str, Any]]
-    faces: list[_Queued] = field(default_factory=list)
+    faces: list[Queued] = field(default_factory=list)
     unreadable: IdferError | None = None
     unpredicted: list[IdferError] = field(default_factory=list)
 
@@ -87,7 +88,7 @@ class Stream:
     unreadable: Tally = field(default_factory=Tally)
     unpredicted: Tally = field(default_factory=Tally)
     _rows: list[dict[str, Any]] = field(default_factory=list)
-    _faces: list[_Queued] = field(default_factory=list)
+    _faces: list[Queued] = field(default_factory=list)
     _tops: np.ndarray | None = None  # (A,) sum of the most probable levels' posteriors
     _read: int = 0  # faces in that sum
 
@@ -126,7 +127,7 @@ class Stream:
 
     def _look(self, source: Source) -> _Looked:
         """Read one image, find its faces and cut them out; several threads may do so at once."""
-        row: dict[str, Any] = {"input": _printable(str(source.path)), "frame": 0}
+        row: dict[str, Any] = {"input": printable(str(source.path)), "frame": 0}
         try:
             with naming(source.path):
                 image, factor = source.image()
@@ -142,38 +143,49 @@ class Stream:
             place = {"x": x, "y": y, "width": width, "height": height}
             looked.rows.append(row | place | {"face_id": number, "face_score": face.score})
             try:
-                looked.faces.append(self._cut(source, image, face, looked.rows[-1]))
+                looked.faces.append(self.cut(source.path, image, face, looked.rows[-1]))
             except IdferError as error:
                 looked.rows[-1]["error"] = _one_line(error)
                 looked.unpredicted.append(error)
         return looked
 
-    def _cut(self, source: Source, image: np.ndarray, face: Face, row: dict[str, Any]) -> _Queued:
-        """A face, cut out for all that will look at it."""
-        with naming(source.path, prefix=True):
+    def cut(self, name: Path, image: np.ndarray, face: Face, row: dict[str, Any]) -> Queued:
+        """A face, cut out for all that will look at it.
+
+        Args:
+            name: of the image, for messages.
+            image: (H, W, 3) uint8, RGB.
+            face: where it is.
+            row: to be filled with numbers.
+        """
+        with naming(name, prefix=True):
             box = None if self.detector.name == "none" else face.box
             crop = self.checkpoint.preprocess.crop(image, box, face.landmarks)
             prepared = self.reader.prepare(image, box) if self.reader else None
             seen = self.vectors.prepare(image, box) if self.vectors else None
-            return _Queued(row, crop, prepared, seen)
+            return Queued(row, crop, prepared, seen)
 
     def _queue(self, looked: _Looked) -> None:
         """Queue what one image shows for the network."""
         if looked.unreadable is not None:
-            looked.rows[0]["error"] = _noted(self.unreadable, looked.unreadable)
+            looked.rows[0]["error"] = noted(self.unreadable, looked.unreadable)
         for error in looked.unpredicted:
-            _noted(self.unpredicted, error)
+            noted(self.unpredicted, error)
         self._rows.extend(looked.rows)
         self._faces.extend(looked.faces)
 
     def _flush(self) -> pd.DataFrame:
         """Predict the queued faces and hand out all queued rows."""
-        for start in range(0, len(self._faces), self.batch_size):
-            self._answer(self._faces[start : start + self.batch_size])
+        self.answer(self._faces)
         rows, self._rows, self._faces = self._rows, [], []
         return table(rows, self.extra)
 
-    def _answer(self, batch: list[_Queued]) -> None:
+    def answer(self, faces: list[Queued]) -> None:
+        """Fill the rows of faces, a batch at a time."""
+        for start in range(0, len(faces), self.batch_size):
+            self._answer(faces[start : start + self.batch_size])
+
+    def _answer(self, batch: list[Queued]) -> None:
         """Fill the rows of some faces, each with numbers or with an error."""
         try:
             answers = self._predict(batch)
@@ -185,7 +197,7 @@ class Stream:
                 f"out of memory in a batch of {len(batch)} faces; lower --batch_size or use another device"
             )
             for face in batch:
-                face.row["error"] = _noted(self.unpredicted, IdferError(f"{face.row['input']}: {short}."))
+                face.row["error"] = noted(self.unpredicted, IdferError(f"{face.row['input']}: {short}."))
             return
         for face, (valence, arousal), levels in zip(batch, answers, posteriors, strict=True):
             face.row.update(zip(self.extra, levels, strict=True))
@@ -193,9 +205,9 @@ class Stream:
                 face.row.update(valence=valence, arousal=arousal)
             else:
                 broken = "the model's output is not a number; its weights may be damaged"
-                face.row["error"] = _noted(self.unpredicted, IdferError(broken))
+                face.row["error"] = noted(self.unpredicted, IdferError(broken))
 
-    def _predict(self, batch: list[_Queued]) -> np.ndarray:
+    def _predict(self, batch: list[Queued]) -> np.ndarray:
         """Valence and arousal (B, 2) of B faces."""
         crops = np.stack([face.crop for face in batch])
         seen = [face.seen for face in batch if face.seen is not None]
@@ -204,7 +216,7 @@ class Stream:
             outputs = self.checkpoint.predict(crops, self.detach, retrieved=retrieved, attach=self.attach)
         return outputs.valence_arousal
 
-    def _posteriors(self, batch: list[_Queued]) -> np.ndarray:
+    def _posteriors(self, batch: list[Queued]) -> np.ndarray:
         """Level posteriors (B, K) of B faces; K = 0 where no attributes are inferred."""
         if self.reader is None:
             return np.empty((len(batch), 0))
@@ -215,7 +227,7 @@ class Stream:
         return posteriors
 
 
-def _noted(tally: Tally, error: IdferError) -> str:
+def noted(tally: Tally, error: IdferError) -> str:
     """An error as its row shows it, counted."""
     reason = _one_line(error)
     tally.add(reason)
@@ -223,9 +235,9 @@ def _noted(tally: Tally, error: IdferError) -> str:
 
 
 def _one_line(error: IdferError) -> str:
-    return _printable(" ".join(str(error).split()))
+    return printable(" ".join(str(error).split()))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text that can be encoded: file names of unknown encoding hold bytes that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

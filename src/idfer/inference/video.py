@@ -24,7 +24,7 @@ from idfer.inference.output import table
 from idfer.inference.resume import Kept
 from idfer.inference.smoothing import COLUMNS as SMOOTH
 from idfer.inference.smoothing import Smoother
-from idfer.inference.stream import NO_FACE, Stream, _noted, _printable, _Queued
+from idfer.inference.stream import NO_FACE, Queued, Stream, noted, printable
 from idfer.inference.threads import workers_for
 from idfer.inference.tracks import Tracker
 from idfer.progress import bar, track
@@ -123,7 +123,7 @@ class _Seen(NamedTuple):
 
     frame: Frame
     rows: list[dict[str, Any]]
-    faces: list[_Queued]
+    faces: list[Queued]
     written: bool = False
 
 
@@ -167,8 +167,8 @@ class Footage:
                         frames = VideoFile(source.path)
                 except IdferError as error:
                     self.videos += 1
-                    row = {"input": _printable(str(source.path)), "frame": 0}
-                    yield table([row | {"error": _noted(self.broken, error)}], self.extra)
+                    row = {"input": printable(str(source.path)), "frame": 0}
+                    yield table([row | {"error": noted(self.broken, error)}], self.extra)
                     continue
                 yield from self.watch(frames, progress)
 
@@ -210,7 +210,7 @@ class _Shot:
         options, stream = footage.options, footage.stream
         self.waiting: list[_Seen] = []
         self._footage, self._stream, self._frames = footage, stream, frames
-        self._name = _printable(frames.name)
+        self._name = printable(frames.name)
         self._every = options.detect_every
         self._tracker = Tracker()
         self._smoother = Smoother(options.smooth) if options.smooth is not None else None
@@ -263,14 +263,15 @@ class _Shot:
     def _look(self, frame: Frame) -> _Seen:
         """Find a frame's faces, number them, and cut them out."""
         row: dict[str, Any] = {"input": self._name, "frame": frame.number, "time": frame.time}
+        name = Path(f"{self._name}: frame {frame.number}")
         if frame.image is None:
-            error = _noted(self._footage.broken, IdferError(frame.error))
+            error = noted(self._footage.broken, IdferError(frame.error))
             return _Seen(frame, [row | {"error": error}], [])
         try:
-            with naming(Path(f"{self._name}: frame {frame.number}")):
+            with naming(name):
                 numbered, detector = self._numbered(frame)
         except IdferError as failure:
-            return _Seen(frame, [row | {"error": _noted(self._footage.broken, failure)}], [])
+            return _Seen(frame, [row | {"error": noted(self._footage.broken, failure)}], [])
         row["detector"] = detector
         if not numbered:
             return _Seen(frame, [row | {"error": NO_FACE}], [])
@@ -279,9 +280,9 @@ class _Shot:
             place = dict(zip(("x", "y", "width", "height"), face.box, strict=True))
             seen.rows.append(row | place | {"face_id": number, "face_score": face.score})
             try:
-                seen.faces.append(self._cut(seen.rows[-1], frame, face))
+                seen.faces.append(self._stream.cut(name, frame.image, face, seen.rows[-1]))
             except IdferError as failure:
-                seen.rows[-1]["error"] = _noted(self._stream.unpredicted, failure)
+                seen.rows[-1]["error"] = noted(self._stream.unpredicted, failure)
         return seen
 
     def _numbered(self, frame: Frame) -> tuple[list[tuple[int, Face]], str]:
@@ -297,17 +298,6 @@ class _Shot:
         faces = detector(frame.image)
         numbers = self._tracker.update(faces, frame.image, frame.time)
         return sorted(zip(numbers, faces, strict=True), key=lambda pair: pair[0]), detector.name
-
-    def _cut(self, row: dict[str, Any], frame: Frame, face: Face) -> _Queued:
-        """A face, cut out for all that will look at it."""
-        assert frame.image is not None
-        stream = self._stream
-        with naming(Path(f"{self._name}: frame {frame.number}"), prefix=True):
-            box = None if stream.detector.name == "none" else face.box
-            crop = stream.checkpoint.preprocess.crop(frame.image, box, face.landmarks)
-            prepared = stream.reader.prepare(frame.image, box) if stream.reader else None
-            seen = stream.vectors.prepare(frame.image, box) if stream.vectors else None
-            return _Queued(row, crop, prepared, seen)
 
     def full(self) -> bool:
         """Whether what waits should be predicted and handed out."""
@@ -326,9 +316,7 @@ class _Shot:
 
     def flush(self) -> Iterator[pd.DataFrame]:
         """Predict the faces that wait and hand out their rows."""
-        faces = [face for seen in self.waiting for face in seen.faces]
-        for start in range(0, len(faces), self._stream.batch_size):
-            self._stream._answer(faces[start : start + self._stream.batch_size])
+        self._stream.answer([face for seen in self.waiting for face in seen.faces])
         waiting, self.waiting = self.waiting, []
         rows: list[dict[str, Any]] = []
         for seen in waiting:

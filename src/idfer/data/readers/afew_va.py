@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.data.readers import disk
-from idfer.data.readers.found import OUTSIDE, Options, Tally, keep_present, keep_valid, not_there
-from idfer.data.readers.found import number_columns as numbers
+from idfer.data.readers.tally import OUTSIDE, Options, Tally, keep_present, keep_valid, not_there
+from idfer.data.readers.tally import number_columns as numbers
 from idfer.progress import track
 
 if TYPE_CHECKING:

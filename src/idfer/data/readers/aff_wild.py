@@ -24,7 +24,7 @@ import numpy as np
 
 from idfer.data.columns import VIDEO
 from idfer.data.readers import disk
-from idfer.data.readers.found import MISSING, OUTSIDE, SPLITS, Options, Tally, keep_valid, not_there
+from idfer.data.readers.tally import MISSING, OUTSIDE, SPLITS, Options, Tally, keep_valid, not_there
 from idfer.errors import IdferError
 from idfer.progress import bar
 

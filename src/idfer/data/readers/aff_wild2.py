@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers import disk
-from idfer.data.readers.found import (
+from idfer.data.readers.tally import (
     ABSENT,
     MISSING,
     NOT_A_NUMBER,

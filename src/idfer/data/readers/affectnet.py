@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers import affectnet_2021
-from idfer.data.readers.found import (
+from idfer.data.readers.tally import (
     ABSENT,
     Options,
     Tally,

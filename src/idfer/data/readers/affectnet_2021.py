@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers import disk
-from idfer.data.readers.found import ABSENT, MISSING, OUTSIDE, Options, Tally, keep_valid
+from idfer.data.readers.tally import ABSENT, MISSING, OUTSIDE, Options, Tally, keep_valid
 from idfer.progress import bar
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from idfer.data.images import SUFFIXES
 from idfer.data.readers import disk
-from idfer.data.readers.found import MISSING, OUTSIDE, SPLITS, Options, Tally, not_there
+from idfer.data.readers.tally import MISSING, OUTSIDE, SPLITS, Options, Tally, not_there
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ import numpy as np
 
 from idfer.data.images import SUFFIXES
 from idfer.data.readers import disk
-from idfer.data.readers.found import ABSENT, OUTSIDE, Options, Tally, keep_valid, not_there, number_columns
 from idfer.data.readers.table import read_table
+from idfer.data.readers.tally import ABSENT, OUTSIDE, Options, Tally, keep_valid, not_there, number_columns
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:

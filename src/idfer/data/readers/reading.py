@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idfer.data.readers.found import Options, Reader, Tally
+from idfer.data.readers.tally import Options, Reader, Tally
 from idfer.errors import IdferError, UsageError, unknown
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idfer.data.readers.found import Options, Tally, keep_present, keep_valid, number_columns
+from idfer.data.readers.tally import Options, Tally, keep_present, keep_valid, number_columns
 from idfer.errors import IdferError, unknown
 
 if TYPE_CHECKING:

@@ -262,7 +262,7 @@ def test_the_page_names_the_people_that_are_probed_and_how_many_they_are() -> No
     content |= {"kind": "report", "ledger": "shift-9", "command": "c", "rule": "r", "budget": {}}
     content |= {"protocol": sized("full")[0], "seeds": [1], "tune_seeds": [2], "epochs": [8]}
     page = markdown(content | {"comparisons": comparisons(rows)}, {8: rows})
-    assert "cross 100 people × 20, probed 500 people × 4; 64 px" in page
+    assert "cross 100 people × 20, probed 500 people × 10; 64 px" in page
     assert page.endswith("Source: a.\n")
     assert "disjoint people of the split `probed`" in page
     assert "Of a sampled feature, on the people of `probed`" in page

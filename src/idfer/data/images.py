@@ -222,7 +222,9 @@ def read_regular(path: str | Path, limit: int = LARGEST_FILE) -> bytes:
 
 def _shown(path: str | Path) -> str:
     """A path as a message shows it: unprintable characters escaped, an endless name shortened."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+    text = str(path)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME // 2]}...{text[-40:]}"
 
 

@@ -8,7 +8,7 @@ order and selection of rows change nothing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -126,11 +126,27 @@ class Pass:
             IdferError: no face could be used (with `strict`: one could not), or what the model says is not
                 finite or of another shape than `Outputs` promises.
         """
+        return self.each([self.strength], model, faces, vectors, unusable)[0]
+
+    def each(
+        self,
+        strengths: Sequence[Mapping[str, float] | None],
+        model: FaceModel,
+        faces: Manifest,
+        vectors: NDArray[np.float32] | None = None,
+        unusable: Mapping[int, str] | None = None,
+    ) -> list[Answers]:
+        """As `run`, for each of `strengths` in place of `strength`; the faces are read once.
+
+        Raises:
+            IdferError: as `run`.
+        """
         from idfer.data.loader import face_batches
         from idfer.progress import bar
 
         count = len(faces)
         answers = _Gathered(count, self.feature_rows)
+        others = [_Gathered(count, self.feature_rows) for _ in strengths[1:]]
         wanted = set(self.crop_rows)
         control = _control(model, self.seed) if self.control else None
         keys = _row_keys(faces, answers.feature_rows, self.seed)
@@ -156,16 +172,19 @@ class Pass:
                 if not len(rows):
                     continue
                 given = {} if vectors is None else {"retrieved": vectors[rows]}
-                outputs = model.predict(crops, self.strength, **given)
-                _check(model, outputs, rows, faces)
-                answers.add(rows, outputs, keys)
+                for strength, gathered in zip(strengths, [answers, *others], strict=True):
+                    outputs = model.predict(crops, strength, **given)
+                    _check(model, outputs, rows, faces)
+                    gathered.add(rows, outputs, keys)
                 if control is not None:
                     answers.keep(CONTROL, rows, control(crops))
                 for position in np.flatnonzero(np.isin(rows, list(wanted))):
                     answers.crops[int(rows[position])] = crops[position]
         if (answers.errors != "").all():
             raise IdferError(f"none of the {count} faces could be read; the first: {answers.errors[0]}")
-        return answers.whole()
+        for other in others:
+            other.errors, other.crops = answers.errors.copy(), dict(answers.crops)
+        return [gathered.whole() for gathered in (answers, *others)]
 
 
 class _Gathered:

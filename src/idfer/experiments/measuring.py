@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ATTRIBUTES = ("gender", "age", "skin")
 UNNAMED = ("hair_style", "glasses", "mouth_curve")  # effects of what no attribute is retrieved for
 DETACHED, ATTACHED = "detached", "attached"
+DRAWN = {"16 draws": 16, "64 draws": 64}  # averages of draws that are probed beside one draw and the mean
+TEMPLATE = "template"  # the mean feature, averaged over ten images of a person
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,19 @@ class Reader:
     checkpoint: Checkpoint
     seed: int
 
-    def __call__(
-        self, faces: Manifest, table: AttributeTable, strength: Mapping[str, float] | None = None
-    ) -> Answers:
-        """What it says of faces; `strength` 0 leaves an attribute in, 1 takes it out, None takes out all."""
+    def __call__(self, faces: Manifest, table: AttributeTable) -> Answers:
+        """What it says of faces, every attribute taken out."""
+        return self.each([None], faces, table)[0]
+
+    def each(
+        self, strengths: Sequence[Mapping[str, float] | None], faces: Manifest, table: AttributeTable
+    ) -> list[Answers]:
+        """What it says at each of `strengths`: 0 leaves an attribute in, 1 takes it out, None all out."""
         from idfer.evaluation.forward import Pass
         from idfer.training.retrieval import vectors_for
 
         vectors = vectors_for(self.checkpoint, faces, table)
-        asked = Pass(seed=self.seed, strict=True, strength=strength)
-        return asked.run(self.checkpoint, faces, vectors)
+        return Pass(seed=self.seed, strict=True).each(strengths, self.checkpoint, faces, vectors)
 
     @property
     def attachable(self) -> tuple[str, ...]:
@@ -101,13 +106,17 @@ def drift(said: Answers, changed: Answers, faces: Manifest, others: Manifest) ->
 
 
 def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
-    """Probes of the feature and of the prediction; where nothing is sampled both features are one.
+    """Probes of the feature and of the prediction; where nothing is sampled sample and mean are one.
+
+    Of a sampled feature also averages of several draws, and of every feature its mean over images of a person
+    (`TEMPLATE`): what somebody who holds more than one draw or photograph can read.
 
     Args:
         said: what the model says of the faces.
         faces: of people whose labels are independent of them.
         seed: of the probes.
     """
+    from idfer.evaluation.draws import averaged_draw, template
     from idfer.evaluation.forward import EXPRESSION
     from idfer.evaluation.leakage import Target, leakage
     from idfer.synthetic.factors import PREFIX
@@ -115,16 +124,25 @@ def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
     targets = {
         name: Target(faces.frame[PREFIX + name].to_numpy(np.float64), "ground truth") for name in ATTRIBUTES
     }
-    features: dict[str, NDArray[np.float32]] = {"mean": said.mean}
-    if said.rate is not None:
+    features: dict[str, NDArray[Any]] = {"mean": said.mean}
+    if said.spread is not None:
         features = {"sampled": said.feature(EXPRESSION), "mean": said.mean}
+        features |= {name: averaged_draw(said.mean, said.spread, k, seed) for name, k in DRAWN.items()}
     features["prediction"] = said.valence_arousal.astype(np.float32)
+    of_person, first = template(said.mean, faces.subjects)
+    held = {name: target.rows(first) for name, target in targets.items()}
+    found = [
+        *leakage(features, targets, faces.subjects, seed=seed).to_dict("records"),
+        *leakage({TEMPLATE: of_person}, held, faces.subjects[first], identity=False, seed=seed).to_dict(
+            "records"
+        ),
+    ]
     scores = []
-    for leak in leakage(features, targets, faces.subjects, seed=seed).to_dict("records"):
+    for leak in found:
         verified = leak["kind"] == "verification"
         # identity: AUC of verification; both are put on the scale of the score
         chance = 2 * leak["chance"] - 1 if verified else leak["chance"]
-        alone = said.rate is None and leak["features"] == "mean"
+        alone = said.spread is None and leak["features"] == "mean"
         for feature in ["sampled", "mean"] if alone else [leak["features"]]:
             where = {"of": leak["target"], "feature": feature, "probe": leak["kind"]}
             scores += [Score("leak", leak["score"], **where), Score("chance", chance, **where)]
@@ -170,9 +188,10 @@ def invariance(
 
     faces = shifted.select(CROSS)
     scores = []
-    for feature, strength in {DETACHED: None, **_attachments(read)}.items():
+    asked: dict[str, Mapping[str, float] | None] = {DETACHED: None, **_attachments(read)}
+    for feature, said in zip(asked, read.each([*asked.values()], faces, table), strict=True):
         # a trial's own interval is not reported: intervals are over seeds
-        found = measure(faces.frame, read(faces, table, strength).valence_arousal, replicates=2)
+        found = measure(faces.frame, said.valence_arousal, replicates=2)
         shown = (*ATTRIBUTES, *UNNAMED, *shortcuts) if feature == DETACHED else ATTRIBUTES
         scores += [
             Score("effect", effect.value, dimension, attribute, feature)
@@ -190,8 +209,10 @@ def attached(tests: Manifest, table: AttributeTable, read: Reader) -> list[Score
     """Accuracy on the test splits with every attribute left in, and with each alone."""
     split = tests.frame["split"].to_numpy()
     scores: list[Score] = []
-    for feature, strength in _attachments(read).items():
-        said = read(tests, table, strength)
+    asked = _attachments(read)
+    if not asked:
+        return []
+    for feature, said in zip(asked, read.each([*asked.values()], tests, table), strict=True):
         for name in tests.splits:
             scores += accuracy(name, said.rows(split == name), tests.rows(split == name), feature)
     return scores

@@ -43,7 +43,7 @@ class Protocol:
     val: tuple[int, int] = (30, 10)
     test: tuple[int, int] = (100, 10)
     cross: tuple[int, int] = (100, 20)
-    probed: tuple[int, int] = (500, 4)
+    probed: tuple[int, int] = (500, 10)
     size: int = 64
 
 

@@ -22,9 +22,9 @@ class Score:
         value: None where it is not defined.
         split: of the faces it was measured on; of an effect the dimension that it moves.
         of: a dimension ("valence", "arousal", "mean"), an attribute ("age"), what leaks, or what took time.
-        feature: "sampled", "mean" or "prediction" where it leaks; what was attached: "detached" (nothing),
-            "attached" (all attributes), "attached age"; of a CCC also "sampled", or "" for the prediction as
-            it is.
+        feature: "sampled", "16 draws", "mean", "template" or "prediction" where it leaks; what was attached:
+            "detached" (nothing), "attached" (all attributes), "attached age"; of a CCC also "sampled", or ""
+            for the prediction as it is.
         probe: that reads it: "linear", "nonlinear" or "verification".
     """
 

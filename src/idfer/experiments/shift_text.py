@@ -11,7 +11,7 @@ from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.catalogue import method_entry
 from idfer.experiments.grid import trained_as
 from idfer.experiments.measures import CCCS, DIMENSIONS, MEASURES, Rows, estimate, gap_closed
-from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED, UNNAMED
+from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED, DRAWN, TEMPLATE, UNNAMED
 from idfer.experiments.protocol import PROBED, TESTS
 from idfer.experiments.scores import names_of, rows_of
 from idfer.experiments.tables import (
@@ -107,15 +107,18 @@ def _shown(method: str) -> str:
     return f"{method} (part of {OURS})" if method_entry(trained_as(method)).role == "part" else method
 
 
+_FEATURES = {"sampled": "1 draw", TEMPLATE: "mean over 10 images"}
+
+
 def leakage_table(rows: Rows) -> list[list[str]]:
-    """Scores of both probes on both features, a row per method; the last is chance."""
+    """Scores of both probes, a row per method and feature; the last is chance."""
     heads = [f"{name}: linear, nonlinear" for name in ATTRIBUTES]
     table = [["method", "feature", *heads, "identity"]]
     for method in names_of(rows):
         of_method = rows_of(rows, method)
         budget = of_method[0].value("rate") == of_method[0].value("rate")  # not NaN
-        for feature in ("sampled", "mean") if budget else ("mean",):
-            shown = feature if budget else "the only one"
+        for feature in ("sampled", *DRAWN, "mean", TEMPLATE) if budget else ("mean", TEMPLATE):
+            shown = "the only one" if feature == "mean" and not budget else _FEATURES.get(feature, feature)
             table.append([_shown(method), shown, *_leak_cells(of_method, "leak", feature)])
     shuffled = rows_of(rows, "erm" if "erm" in names_of(rows) else rows[0].name)
     table.append(["chance", "labels shuffled", *_leak_cells(shuffled, "chance", "mean")])
@@ -187,8 +190,9 @@ def markdown(whole: Mapping[str, Any], lengths: Mapping[int, Rows]) -> str:
         f"Probes trained and tested on disjoint people of the split `{PROBED}`, whose labels are independent "
         "of them: R² of age, gender presentation and skin tone (continuous ground truth), 2 AUC - 1 of "
         "telling unseen people apart. 0 is chance (a poor probe falls below), 1 is read perfectly. A method "
-        "with an information budget has two features: the sample, which the budget speaks of, and its mean, "
-        "which the predictions of this page come from.",
+        "with an information budget has a sample, which the budget speaks of, and its mean, which the "
+        "predictions of this page come from; averages of draws lie between. Somebody with ten photographs of "
+        "a person can average their means.",
         "", *pipes(leakage_table(rows)), "", *_certificate(lengths), *_attach(lengths),
         "## By dimension", "", *pipes(dimension_table(rows)), "",
         "## Every method against idfer", "", *_against(whole["comparisons"]), "",

@@ -17,7 +17,7 @@ from idfer.experiments.measures import (
     estimate,
 )
 from idfer.experiments.scores import names_of
-from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled, text
+from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, legend_below, styled, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +97,7 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str]) -> None:
                 estimate(rows, method, "reversed_ccc").value, color=COLOURS[1], linestyle=style, linewidth=1,
                 alpha=0.8, zorder=1,
             )  # fmt: skip
-    _legend(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1)
+    legend_below(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1)
     note = "higher is better; lines: ERM (dotted) and\noracle (dashed), shortcut reversed"
     axis.set_xlabel(note, fontsize=8, color=SOFT)
 
@@ -118,7 +118,7 @@ def _leakage(axis: Axes, rows: Rows, order: list[str]) -> None:
     note = "0 chance · 1 read perfectly;\nhollow: mean of a sampled feature"
     axis.set_xlabel(note, fontsize=8, color=SOFT)
     handles = [handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
-    _legend(axis, handles, 2)
+    legend_below(axis, handles, 2)
 
 
 def _effects(axis: Axes, rows: Rows, order: list[str]) -> None:
@@ -132,18 +132,7 @@ def _effects(axis: Axes, rows: Rows, order: list[str]) -> None:
     axis.set_title("effect of attribute")
     axis.set_xlabel("prediction per SD of attribute,\nat fixed expression", fontsize=8, color=SOFT)
     words = [f"{attribute} on {dimension}" for attribute, dimension in SHORTCUTS.items()]
-    _legend(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1)
-
-
-def _legend(axis: Axes, handles: Any, columns: int) -> None:
-    """Marks under an axis's two lines of text."""
-    from matplotlib.transforms import ScaledTranslation
-
-    below = axis.transAxes + ScaledTranslation(0, -0.72, axis.figure.dpi_scale_trans)  # inches
-    axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
-        frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,
-    )  # fmt: skip
+    legend_below(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1)
 
 
 def _person(axis: Axes, rows: Rows, order: list[str]) -> None:

@@ -83,7 +83,7 @@ VERBS = {
         "mutual-information estimators against known information",
     ),
     "ablate": Verb(
-        "idfer.experiments.ablate", ("grid",), ("out", "runs"),
+        "idfer.experiments.ablate", ("grid",), ("manifest", "attributes", "out", "runs"),
         "what each part of the method does: a base and its variants",
     ),
 }  # fmt: skip

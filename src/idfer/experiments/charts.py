@@ -10,9 +10,9 @@ import numpy as np
 from idfer.experiments.measures import (
     CCCS,
     LEAKS,
-    MEASURES,
     SHORTCUT_EFFECTS,
     SHORTCUTS,
+    Measure,
     Rows,
     estimate,
 )
@@ -153,7 +153,10 @@ _SCALES = {"ccc": 0.05, "leak": 0.1, "drift": 0.01}  # colours are full at the l
 
 @styled
 def ablation_chart(
-    rows: Rows, groups: Mapping[str, str], differences: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    rows: Rows,
+    groups: Mapping[str, str],
+    differences: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    measures: Mapping[str, Measure],
 ) -> Figure:
     """A heat map: a row per variant, a column per measure, coloured by how much better than the base.
 
@@ -161,36 +164,32 @@ def ablation_chart(
         rows: a row per variant and seed.
         groups: the question of each variant, in the order to show; the base first.
         differences: {variant: {measure: difference, low, high}} of all but the base.
+        measures: the columns.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LinearSegmentedColormap, to_hex
     from matplotlib.figure import Figure
 
-    names, measures = list(groups), [*CCCS, *LEAKS, "drift"]
-    top = _scales(differences)
+    names = list(groups)
+    top = _scales(differences, measures)
     shades = LinearSegmentedColormap.from_list("difference", [COLOURS[1], "#ffffff", COLOURS[0]])
     figure = Figure(figsize=(10.5, 1.5 + 0.34 * len(names)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     for i, name in enumerate(names):
-        for j, measure in enumerate(measures):
+        for j, (key, measure) in enumerate(measures.items()):
             value = estimate(rows, name, measure).value
-            compared = differences.get(name, {}).get(measure)
+            compared = differences.get(name, {}).get(key)
             gain, sure = 0.0, False
             if compared is not None and np.isfinite(compared["difference"]):
-                gain = compared["difference"] * (1 if MEASURES[measure].higher else -1) / top[_kind(measure)]
+                gain = compared["difference"] * (1 if measure.higher else -1) / top[_kind(measure)]
                 sure = bool(compared["low"] > 0 or compared["high"] < 0)
             axis.add_patch(_cell(j, i, shades(0.5 + 0.42 * float(np.clip(gain, -1, 1)))))
-            digits = 3 if measure == "drift" else 2
+            digits = 3 if _kind(measure) == "drift" else 2
             shown = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
             axis.text(j, i, shown, ha="center", va="center", color=INK, weight="bold" if sure else "normal")
     _group_lines(axis, names, groups)
-    titles = [
-        ("CCC\n" if m in CCCS else "leak\n" if m in LEAKS else "\n")
-        + m.removesuffix("_ccc").removeprefix("leak_")
-        + (" ↑" if MEASURES[m].higher else " ↓")
-        for m in measures
-    ]
+    titles = [f"{_two_lines(m.title)} {'↑' if m.higher else '↓'}" for m in measures.values()]
     axis.set_xticks(range(len(measures)), titles)
     axis.xaxis.tick_top()
     axis.set_yticks(range(len(names)), names)
@@ -208,17 +207,26 @@ def ablation_chart(
     return figure
 
 
-def _kind(measure: str) -> str:
-    return "ccc" if measure in CCCS else "leak" if measure in LEAKS else "drift"
+def _two_lines(title: str) -> str:
+    """`CCC matched` and `CCC, weighted` with their first word above the others."""
+    head, _, rest = title.partition(" ")
+    return f"{head.rstrip(',')}\n{rest}" if rest else f"\n{head}"
 
 
-def _scales(differences: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
+def _kind(measure: Measure) -> str:
+    of = measure.score["measure"]
+    return "ccc" if of.endswith("ccc") else of
+
+
+def _scales(
+    differences: Mapping[str, Mapping[str, Mapping[str, Any]]], measures: Mapping[str, Measure]
+) -> dict[str, float]:
     """Per kind of measure, the largest finite |difference|, so that its columns share a scale."""
     scales = dict(_SCALES)
-    for measures in differences.values():
-        for measure, compared in measures.items():
-            if np.isfinite(compared["difference"]):
-                scales[_kind(measure)] = max(scales[_kind(measure)], abs(compared["difference"]))
+    for of_variant in differences.values():
+        for key, measure in measures.items():
+            if np.isfinite(of_variant[key]["difference"]):
+                scales[_kind(measure)] = max(scales[_kind(measure)], abs(of_variant[key]["difference"]))
     return scales
 
 

@@ -172,7 +172,7 @@ def check_attributes(settings: Sequence[Settings], attributes: object, manifest:
     if attributes is not None:
         return
     for setting in settings:
-        if setting.needs_attributes and setting.retrieval != "truth":
+        if setting.needs_attributes:
             raise UsageError(
                 f"method {setting.method!r} needs retrieved attributes: run `idfer retrieve "
                 f"{named(manifest)} --clip ViT-B-16/openai -o attributes.parquet` (another CLIP as you like; "

@@ -140,7 +140,7 @@ def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
     return leak_scores(found, said.spread is not None)
 
 
-def leak_scores(found: Sequence[Mapping[str, Any]], sampled: bool) -> list[Score]:
+def leak_scores(found: Sequence[Mapping[Any, Any]], sampled: bool) -> list[Score]:
     """What probes found as scores, each with its chance.
 
     Args:

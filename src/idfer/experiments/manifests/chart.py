@@ -48,7 +48,7 @@ def compare_chart(rows: Rows, measures: Mapping[str, Measure], overlap: float) -
         _panel(panels[1], rows, order, {key: measures[key] for key in leaks}, 2, overlap)
         panels[1].set_title("read by a probe")
         panels[1].axvline(0, color=INK, linewidth=1)
-        panels[1].set_xlim(min(-0.05, panels[1].get_xlim()[0]), 1.03)
+        panels[1].set_xlim(-0.14, 1.05)  # intervals of few places may be longer than the scale
         _legend(panels[1], [key.removeprefix(LEAK_OF) for key in leaks], 2, "0 chance · 1 read perfectly")
     panels[0].set_yticks(range(len(order)), order)
     panels[0].set_ylim(len(order) - 0.4, -0.6)

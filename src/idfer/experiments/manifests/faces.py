@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,7 +196,7 @@ def _bytes(values: NDArray[np.floating]) -> bytes:
     return np.ascontiguousarray(values, np.float32).tobytes()
 
 
-def _read_about(folder: Path) -> dict[str, list[dict[str, str | int]]] | None:
+def _read_about(folder: Path) -> dict[str, Any] | None:
     """What stands beside kept faces; None where they are not whole."""
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))

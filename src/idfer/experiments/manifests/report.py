@@ -136,7 +136,7 @@ def leakage_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -
 
 
 def sampled_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -> list[list[str]]:
-    """Nats and accuracy of a sampled feature, and accuracy with attributes attached, where a method has it."""
+    """Nats and accuracy of a sampled feature, and accuracy with attributes attached, where there are."""
     keys = [key for key in ("rate", "residual_nats", "sampled_ccc", "attached_ccc") if key in measures]
     table = [["method", "CCC", *(measures[key].title for key in keys)]]
     for method in names_of(rows):

@@ -148,5 +148,7 @@ def missing_text(data: Mapping[str, Any], probed: Sequence[str]) -> str:
     if not probed:
         said += " Nothing was probed: fewer than ten people who were not learned from."
     elif not attributes:
-        said += " Attributes were neither retrieved (`--attributes`) nor in the manifest: identity alone is probed."
+        said += (
+            " Attributes are neither retrieved (`--attributes`) nor in the manifest: only identity is probed."
+        )
     return said

@@ -11,7 +11,7 @@ import yaml
 from idfer import cli
 from idfer.catalogue import ESTIMATORS
 from idfer.errors import IdferError, UsageError
-from idfer.experiments.ablate_report import comparisons, markdown
+from idfer.experiments.ablate_report import comparisons, markdown, shift_sheet
 from idfer.experiments.grid import BASE, Grid, Variant
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
@@ -127,7 +127,8 @@ def test_the_report_says_what_the_numbers_say() -> None:
         for name, score in ((BASE, 0.5), ("less", 0.3))
         for seed in (1, 2, 3)
     ]  # fmt: skip
-    differences = comparisons(rows)
+    sheet = shift_sheet([1, 2, 3])
+    differences = comparisons(rows, sheet)
     assert differences["less"]["reversed_ccc"]["difference"] == pytest.approx(-0.2)
     assert differences["less"]["drift"]["p"] == 1.0
     settings = Settings.of(**BASE_SETTINGS)
@@ -139,7 +140,7 @@ def test_the_report_says_what_the_numbers_say() -> None:
         "command": "idfer ablate g.yaml", "seeds": [1, 2, 3], "variants": variants, "rows": rows,
         "comparisons": differences, "source_of": {"trials": ["abc"]},
     }  # fmt: skip
-    text = markdown(content, "ablation")
+    text = markdown(content, "ablation", sheet)
     assert "`idfer ablate g.yaml`" in text
     assert "## why: difference to the base" in text
     start = "| less | lr: 0.1, terms: {alpha: 0.0} |"

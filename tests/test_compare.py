@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from idfer import AttributeTable, Manifest, cli
+from idfer.evaluation.metrics import ccc
 
 TINY = [
     "--budget.size",
@@ -129,6 +130,18 @@ def _check_results(folder: Path) -> None:
         assert said in text
     assert "Every method with its defaults; nothing was searched." in text
     assert (folder / "results" / "compare.png").read_bytes().startswith(b"\x89PNG")
+    said = pd.read_parquet(folder / "results" / "compare.parquet")
+    assert len(said) == 2 * 89
+    of_erm = said[said["method"] == "erm"]
+    assert of_erm["path"].is_unique
+    by_fold = [
+        ccc(of[["valence", "arousal"]], of[["predicted_valence", "predicted_arousal"]]).mean()
+        for _, of in of_erm.groupby("fold")
+    ]
+    assert found["summary"]["erm"]["test_ccc"]["value"] == pytest.approx(np.mean(by_fold), abs=1e-5)
+    assert (
+        found["over_people"]["erm"]["difference"]["low"] < found["over_people"]["erm"]["difference"]["high"]
+    )
 
 
 def _check_ablation(results: Path) -> None:
@@ -158,7 +171,8 @@ def test_official_splits_without_attributes_are_trained_over_seeds(
     for tried in found["tuning"].values():  # each place chooses once
         assert sorted(at for one in tried for at in one["chosen_at"]) == [0, 1]
     text = (tmp_path / "results" / "compare.md").read_text()
-    assert "not what other people would" in text
+    assert "what other people would, is below under Over people" in text
+    assert "## Over people" in text
     assert "Nothing was probed: fewer than ten people" in text
     assert len(trained(tmp_path)) == 2 * 2 * 2
 

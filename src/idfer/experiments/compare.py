@@ -46,7 +46,7 @@ def benchmark_compare(
     and each is tested once. For every fold and seed, each method is tried with equally many settings, the one
     that is best on held-out people is taken, and its accuracy and leakage are measured on the people tested.
     Trials are kept under the hash of their arguments and never run again, also after an interruption. Writes
-    compare.md, compare.json and compare.png.
+    compare.md, compare.json, compare.png, and compare.parquet: every prediction of every face tested.
 
     Args:
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal, and for folds subject.
@@ -80,6 +80,8 @@ def benchmark_compare(
     """
     from idfer.experiments.jobs import Workers
     from idfer.experiments.manifests.faces import prepare
+    from idfer.experiments.manifests.measures import reference_of
+    from idfer.experiments.manifests.people import over_people, predictions
     from idfer.experiments.manifests.places import places
     from idfer.experiments.manifests.report import PLAIN, WEIGHTED, write
     from idfer.experiments.manifests.study import Study
@@ -125,7 +127,11 @@ def benchmark_compare(
         **provenance(jobs, Path(runs)),
         "tuning": tuning,
     }  # fmt: skip
-    return write(content, rows, Path(out))
+    table = predictions(
+        faces.manifest, divided, jobs["chosen"], [(row.name, row.seed) for row in rows], Path(runs)
+    )
+    people = over_people(table, faces.manifest, divided, reference_of(rows))
+    return write(content, rows, people, table, Path(out))
 
 
 def _methods(given: Sequence[str] | str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.experiments.measures import Measure, Rows, estimate, leak, values
 from idfer.experiments.measuring import ATTACHED
 from idfer.experiments.scores import names_of
@@ -58,6 +59,12 @@ def by_accuracy(rows: Rows, measures: Mapping[str, Measure]) -> list[str]:
     return sorted(
         names, key=lambda name: -np.nan_to_num(estimate(rows, name, measures["test_ccc"]).value, nan=-2)
     )
+
+
+def reference_of(rows: Rows) -> str:
+    """The method that others are compared with: idfer, or the first where idfer is not among them."""
+    names = names_of(rows)
+    return OURS if OURS in names else names[0]
 
 
 def _accuracy(title: str, metric: str, of: str, feature: str = "") -> Measure:

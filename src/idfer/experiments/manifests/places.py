@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
 
 PARTS = ("", "train", "val", "test")  # of a division, by number; "" takes no part
+TRAIN, VAL, TEST = 1, 2, 3
 FOLDS = 5
 HELD = 5  # one of so many parts of the people beside a fold is held out to choose settings on
 FEWEST = 4  # people beside a fold: two to learn from, two to choose on
@@ -84,7 +85,7 @@ class Places:
         if self.kind == "official":
             return 0.0
         counts = [np.bincount(place.division, minlength=len(PARTS)) for place in self.every]
-        return float(np.mean([count[3] / count[1] for count in counts]))
+        return float(np.mean([count[TEST] / count[TRAIN] for count in counts]))
 
 
 def division_of(runs: Path, digest: str, key: str, faces: Manifest) -> Manifest:
@@ -135,9 +136,9 @@ def _official(faces: Manifest, seeds: Sequence[int]) -> Places:
     every = []
     for seed in seeds:
         division = np.zeros(len(faces), np.int8)
-        division[split == "train"], division[split == test] = 1, 3
+        division[split == "train"], division[split == test] = TRAIN, TEST
         if has_val:
-            division[split == "val"] = 2
+            division[split == "val"] = VAL
         else:
             _keep_back(division, faces, faces.subjects, seed, "the split train")
         every.append(Place(f"seed {seed}", 0, seed, division))
@@ -189,7 +190,7 @@ def _folds(
     """A place per fold."""
     found = []
     for k in range(int(fold.max()) + 1):
-        division = np.where(fold == k, 3, 1).astype(np.int8)
+        division = np.where(fold == k, TEST, TRAIN).astype(np.int8)
         _keep_back(division, faces, groups, seed, f"fold {k + 1}")
         found.append(Place(name.format(k + 1), k + 1, seed, division))
     return found
@@ -197,7 +198,7 @@ def _folds(
 
 def _keep_back(division: Division, faces: Manifest, groups: NDArray[np.str_], seed: int, what: str) -> None:
     """Turn a fifth of the people who are trained on (fewer parts where people are few) into `val`."""
-    rows = np.flatnonzero(division == 1)
+    rows = np.flatnonzero(division == TRAIN)
     people = len(np.unique(groups[rows]))
     if people < FEWEST:
         raise UsageError(
@@ -208,10 +209,10 @@ def _keep_back(division: Division, faces: Manifest, groups: NDArray[np.str_], se
     counts = [len(np.unique(groups[rows[part == k]])) for k in range(int(part.max()) + 1)]
     fitting = [k for k, count in enumerate(counts) if 2 <= count <= people - 2]
     if fitting:
-        division[rows[part == fitting[0]]] = 2
+        division[rows[part == fitting[0]]] = VAL
     else:  # so few people that a deal by labels leaves one of them alone
         names = np.random.default_rng(seed).permutation(np.unique(groups[rows]))
-        division[rows[np.isin(groups[rows], names[: people // 2])]] = 2
+        division[rows[np.isin(groups[rows], names[: people // 2])]] = VAL
 
 
 def _file(runs: Path, digest: str, key: str) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.catalogue import method_entry
-from idfer.experiments.manifests.measures import by_accuracy, compared, measures_of, probed
+from idfer.experiments.manifests.measures import by_accuracy, compared, measures_of, probed, reference_of
+from idfer.experiments.manifests.people import OverPeople, records
 from idfer.experiments.manifests.study import Tried, regret
 from idfer.experiments.manifests.words import data_text, missing_text, test_text
 from idfer.experiments.measures import Measure, Rows, compare, estimate
@@ -28,6 +29,10 @@ from idfer.experiments.tables import (
     verdict,
 )
 from idfer.experiments.writer import write_results
+from idfer.files import atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NAME = "compare"
 WEIGHTED = (
@@ -42,12 +47,16 @@ PLAIN = (
 )
 
 
-def write(content: Mapping[str, Any], rows: Rows, out: Path) -> str:
-    """Write compare.json, compare.md and compare.png; returns the main table and where the files are.
+def write(
+    content: Mapping[str, Any], rows: Rows, people: Mapping[str, OverPeople], table: pd.DataFrame, out: Path
+) -> str:
+    """Write compare.json, .md, .png and .parquet; returns the main table and where the files are.
 
     Args:
         content: `command, rule, budget, data, methods, source, source_of, tuning`.
         rows: one per method and place, `seed` the number of the place.
+        people: accuracy over people.
+        table: all predictions.
         out: folder.
 
     Raises:
@@ -69,11 +78,16 @@ def write(content: Mapping[str, Any], rows: Rows, out: Path) -> str:
             for name in names_of(rows)
         },
         "comparisons": comparisons(rows, measures, overlap),
+        "over_people": records(people),
         "rows": [row.to_dict() | {"place": places[row.seed]} for row in rows],
     }
     figure = compare_chart(rows, measures, overlap)
-    files = write_results(out, NAME, whole, markdown(whole, rows, measures), figure)
-    return f"{columns(accuracy_table(rows, measures, overlap))}\n\n{files}"
+    files = write_results(out, NAME, whole, markdown(whole, rows, measures, people), figure)
+    with atomic(out / f"{NAME}.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
+    return (
+        f"{columns(accuracy_table(rows, measures, overlap))}\n\n{files}\npredicted {out / f'{NAME}.parquet'}"
+    )
 
 
 def _ends(rows: Rows, name: str, measure: Measure, overlap: float) -> dict[str, float]:
@@ -86,8 +100,7 @@ def comparisons(rows: Rows, measures: Mapping[str, Measure], overlap: float) -> 
 
     `p_holm` is corrected for how many comparisons there are in all.
     """
-    names = names_of(rows)
-    second = OURS if OURS in names else names[0]
+    names, second = names_of(rows), reference_of(rows)
     lines = [
         {"measure": key, "first": first, "second": second}
         | flat(compare(rows, first, second, measures[key], overlap))
@@ -153,13 +166,32 @@ def _finite(rows: Rows, method: str, measures: Mapping[str, Measure], key: str) 
     return key in measures and bool(np.isfinite(estimate(rows, method, measures[key]).value))
 
 
-def markdown(whole: Mapping[str, Any], rows: Rows, measures: Mapping[str, Measure]) -> str:
+def _over_people(people: Mapping[str, OverPeople], second: str) -> list[str]:
+    """Accuracy with its interval over people, a row per method."""
+    table = [["method", "CCC", f"minus {second}"]]
+    for method, of in people.items():
+        difference = "-" if of.difference is None else interval_text(of.difference, 3, "+")
+        table.append([_shown(method), interval_text(of.ccc), difference])
+    return [
+        "## Over people", "",
+        "The trained models stay and the people tested are drawn again (cluster bootstrap, percentile "
+        "intervals of 95 %, the same draws for all methods), all test people of a seed together and seeds "
+        "averaged. That tells what other people like these would change, not what training again would: a "
+        "difference to rely on leaves 0 out here and above.",
+        "", *pipes(table), "",
+    ]  # fmt: skip
+
+
+def markdown(
+    whole: Mapping[str, Any], rows: Rows, measures: Mapping[str, Measure], people: Mapping[str, OverPeople]
+) -> str:
     """The whole page, naming its command.
 
     Args:
         whole: the numbers as they go to JSON.
         rows: a row per method and place.
         measures: of the rows.
+        people: accuracy over people.
     """
     data, overlap = whole["data"], whole["data"]["division"]["overlap"]
     given = ", ".join(f"{name} {value}" for name, value in whole["budget"].items())
@@ -186,6 +218,7 @@ def markdown(whole: Mapping[str, Any], rows: Rows, measures: Mapping[str, Measur
         + "val: the held-out people of training.", "",
         *pipes(accuracy_table(rows, measures, overlap)), "",
         *_against(whole["comparisons"], measures),
+        *_over_people(people, reference_of(rows)),
         "## Leakage", "", missing_text(data, probed(rows)), "",
     ]  # fmt: skip
     if probed(rows):

@@ -18,6 +18,7 @@ import numpy as np
 
 from idfer.experiments.jobs import Job, sources
 from idfer.experiments.scores import Score, result_of
+from idfer.files import atomic
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -63,6 +64,11 @@ def provenance(parts: Mapping[str, Sequence[Job]], runs: Path) -> dict[str, Any]
     return {"source": sorted({*chain(*of.values())}), "source_of": of}
 
 
+def predictions_file(runs: Path, key: str) -> Path:
+    """Where a trial with `measure` "all" keeps (n, 2) float32 predictions of its test faces, in order."""
+    return runs / "predictions" / f"{key}.npy"
+
+
 def trial(
     out: Path, faces: str, division: str, settings: Settings, device: str, measure: Measured = "all"
 ) -> dict[str, Any]:
@@ -80,7 +86,8 @@ def trial(
         `scores`, a list of records (see `Score`): on held-out people (`val`) their CCC and `selection`, what
         settings are chosen by: with attributes the CCC under decorrelation weights; CCC and RMSE of the test
         people per dimension, and with attributes `weighted_ccc` of theirs; with "all" leaks with their
-        chance, rate, residual, and accuracy of a sampled and of an attached prediction.
+        chance, rate, residual, and accuracy of a sampled and of an attached prediction; and what was
+        predicted for the test people is kept (`predictions_file`).
 
     Raises:
         IdferError: training diverged, or faces are missing.
@@ -111,6 +118,9 @@ def trial(
         weighted, share, _ = measuring.selection(said.rows(test), unseen.rows(test), table, settings.seed)
         scores += [Score("weighted_ccc", weighted.value, "test"), replace(share, split="test")]
     if measure == "all":
+        file = predictions_file(out, Job("", TRIAL, arguments | {"measure": measure}).key)
+        with atomic(file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, said.rows(test).valence_arousal.astype(np.float32))
         scores += _carried(said, unseen, table, checkpoint.attributes, settings.seed)
         tests = unseen.rows(test)
         scores += measuring.sampled(said.rows(test), tests, checkpoint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.experiments.manifests.measures import IDENTITY
+from idfer.experiments.manifests.places import TEST, TRAIN, VAL
 from idfer.experiments.manifests.trial import NOT_MEASURED
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def data_record(faces: Faces, places: Places, manifest: str, attributes: str) ->
             "places": [
                 {
                     "name": place.name, "fold": place.fold, "seed": place.seed,
-                    "train": counts(place.division, 1), "val": counts(place.division, 2),
-                    "test": counts(place.division, 3),
+                    "train": counts(place.division, TRAIN), "val": counts(place.division, VAL),
+                    "test": counts(place.division, TEST),
                 }
                 for place in places.every
             ],
@@ -125,7 +126,7 @@ def test_text(division: Mapping[str, Any]) -> str:
     source = "Nadeau & Bengio 2003" + ("; for repeated folds Bouckaert & Frank 2004" if repeated else "")
     return (
         "Folds share most of what they learn from, so their scores are no independent samples, and a plain "
-        "paired t test calls too many differences real. Intervals (95 %) and p are of the corrected "
+        "paired t test may call too many differences real. Intervals (95 %) and p are of the corrected "
         f"resampled t test ({source}): the variance of a mean over the {count} folds is s² (1/{count} + "
         f"{overlap:.2f}), where {overlap:.2f} is test over training faces, with {count - 1} degrees of "
         "freedom. It is an approximation; no exact test of folds exists."

@@ -92,6 +92,7 @@ def test_from_a_table_of_photographs_to_a_comparison_over_folds(
         "detector": "none",
     }
     grid = {"base": {"method": "erm", "dim": 128, **budget}, "variants": {"rate": {"fast": {"lr": 0.01}}}}
+    grid["variants"]["truth"] = {"known": {"method": "idfer", "retrieval": "truth"}}  # which nobody knows
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
     places = ["-o", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"), *QUIET]
     given = ["--manifest", "m.parquet", "--attributes", "a.parquet"]
@@ -152,6 +153,7 @@ def _check_ablation(results: Path) -> None:
     text = (results / "ablation.md").read_text()
     assert "| fast | lr: 0.01 |" in text
     assert "Nadeau & Bengio 2003" in text
+    assert "Left out, for the manifest has no columns factor.NAME: known." in text
     assert "shift.md" not in text
     assert (results / "ablation.png").read_bytes().startswith(b"\x89PNG")
 

@@ -15,7 +15,8 @@ from idfer.experiments.jobs import Job, Workers
 from idfer.experiments.manifests import study, words
 from idfer.experiments.manifests.measures import measures_of, probed
 from idfer.experiments.manifests.places import Place
-from idfer.experiments.manifests.report import accuracy_table, comparisons, leakage_table
+from idfer.experiments.manifests.report import comparisons
+from idfer.experiments.manifests.tables import accuracy_table, leakage_table
 from idfer.experiments.scores import Row, Score
 
 PLACES = tuple(Place(f"fold {k}", k, 1, np.full(9, k, np.int8)) for k in (1, 2, 3))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.catalogue import DEFAULT_METHOD as OURS
-from idfer.experiments.manifests.measures import LEAK_OF, by_accuracy
-from idfer.experiments.measures import Measure, Rows, estimate, values
+from idfer.experiments.manifests.measures import LEAK_OF, by_accuracy, estimate_of
+from idfer.experiments.measures import Measure, Rows, values
 from idfer.reporting.style import COLOURS, INK, MARKERS, SOFT, grid, handle, legend_below, styled, text
 
 if TYPE_CHECKING:
@@ -41,12 +41,13 @@ def compare_chart(rows: Rows, measures: Mapping[str, Measure], overlap: float) -
     panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths, squeeze=False)[0]
     accuracy = [key for key in _ACCURACY if key in measures]
     _panel(panels[0], rows, order, {key: measures[key] for key in accuracy}, 0, overlap, numbers=True)
+    panels[0].margins(x=0.12)  # room for the numbers
     panels[0].set_title("agreement with the labels (CCC)")
     labels = [_ACCURACY[key] for key in accuracy]
-    _legend(panels[0], labels, 0, "higher is better; small: each place; bar: 95 %")
+    _legend(panels[0], labels, 0, "higher is better; small marks: each fold or seed; bar: 95 %")
     if leaks:
         _panel(panels[1], rows, order, {key: measures[key] for key in leaks}, 2, overlap)
-        panels[1].set_title("read by a probe")
+        panels[1].set_title("read by a probe from the mean feature")
         panels[1].axvline(0, color=INK, linewidth=1)
         panels[1].set_xlim(-0.14, 1.05)  # intervals of few places may be longer than the scale
         _legend(panels[1], [key.removeprefix(LEAK_OF) for key in leaks], 2, "0 chance · 1 read perfectly")
@@ -71,7 +72,7 @@ def _panel(
         colour, marker = COLOURS[(first + j) % len(COLOURS)], MARKERS[(first + j) % len(MARKERS)]
         for k, method in enumerate(order):
             at = k + step * (j - (len(measures) - 1) / 2)
-            found = estimate(rows, method, measure, overlap)
+            found = estimate_of(rows, method, measure, overlap)
             each = values(rows, method, measure)
             axis.plot(
                 each, np.full(len(each), at), marker, color=colour, markersize=2.5, alpha=0.45, zorder=2

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from idfer.catalogue import DEFAULT_METHOD as OURS
+from idfer.evaluation.bootstrap import Estimate
 from idfer.experiments.measures import Measure, Rows, estimate, leak, values
 from idfer.experiments.measuring import ATTACHED
-from idfer.experiments.scores import names_of
+from idfer.experiments.scores import names_of, rows_of
 
 IDENTITY = "identity"
 LEAK_OF = "leak_mean_"  # the feature that predictions are made from, by which methods are compared
 
 
 def measures_of(rows: Rows) -> dict[str, Measure]:
-    """The measures that some method has at every place."""
+    """The measures that some method has at some place."""
     possible = {
         "test_ccc": _accuracy("CCC", "ccc", "mean"),
         "weighted_ccc": Measure("CCC, weighted", True, {"measure": "weighted_ccc", "split": "test"}),
@@ -36,8 +37,27 @@ def measures_of(rows: Rows) -> dict[str, Measure]:
     return {
         key: measure
         for key, measure in possible.items()
-        if any(np.isfinite(values(rows, name, measure)).all() for name in names)
+        if any(np.isfinite(values(rows, name, measure)).any() for name in names)
     }
+
+
+def at_places(rows: Rows, measure: Measure) -> Rows:
+    """The rows of places where every method that has a measure anywhere has it.
+
+    Too few people of a level at some place leave its leakage unmeasured there, for all methods alike.
+    """
+    missing: set[int] = set()
+    for name in names_of(rows):
+        found = np.isfinite(values(rows, name, measure))
+        if found.any():
+            missing |= {row.seed for row, there in zip(rows_of(rows, name), found, strict=True) if not there}
+    return [row for row in rows if row.seed not in missing]
+
+
+def estimate_of(rows: Rows, name: str, measure: Measure, overlap: float) -> Estimate:
+    """Mean over the places where it was measured, with its interval; nan where it was nowhere."""
+    there = at_places(rows, measure)
+    return estimate(there, name, measure, overlap) if there else Estimate(np.nan, np.nan, np.nan)
 
 
 def probed(rows: Rows) -> list[str]:
@@ -54,8 +74,6 @@ def compared(measures: Mapping[str, Measure]) -> Sequence[str]:
 def by_accuracy(rows: Rows, measures: Mapping[str, Measure]) -> list[str]:
     """The methods, the most accurate on the test people first."""
     names = names_of(rows)
-    if "test_ccc" not in measures:
-        return names
     return sorted(
         names, key=lambda name: -np.nan_to_num(estimate(rows, name, measures["test_ccc"]).value, nan=-2)
     )

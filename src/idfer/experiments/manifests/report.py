@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.catalogue import DEFAULT_METHOD as OURS
-from idfer.catalogue import method_entry
-from idfer.experiments.manifests.measures import by_accuracy, compared, measures_of, probed, reference_of
+from idfer.experiments.manifests.measures import (
+    at_places,
+    compared,
+    estimate_of,
+    measures_of,
+    probed,
+    reference_of,
+)
 from idfer.experiments.manifests.people import OverPeople, records
 from idfer.experiments.manifests.study import Tried, regret
+from idfer.experiments.manifests.tables import (
+    accuracy_table,
+    leakage_table,
+    number,
+    sampled_table,
+    shown,
+)
 from idfer.experiments.manifests.words import data_text, missing_text, test_text
-from idfer.experiments.measures import Measure, Rows, compare, estimate
+from idfer.experiments.measures import Measure, Rows, compare
 from idfer.experiments.scores import names_of
 from idfer.experiments.statistics import holm
 from idfer.experiments.tables import (
@@ -86,12 +98,12 @@ def write(
     with atomic(out / f"{NAME}.parquet") as temporary:
         table.to_parquet(temporary, index=False)
     return (
-        f"{columns(accuracy_table(rows, measures, overlap))}\n\n{files}\npredicted {out / f'{NAME}.parquet'}"
+        f"{columns(accuracy_table(rows, measures, overlap))}\n\n{files}\nfaces    {out / f'{NAME}.parquet'}"
     )
 
 
 def _ends(rows: Rows, name: str, measure: Measure, overlap: float) -> dict[str, float]:
-    found = estimate(rows, name, measure, overlap)
+    found = estimate_of(rows, name, measure, overlap)
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
@@ -103,67 +115,15 @@ def comparisons(rows: Rows, measures: Mapping[str, Measure], overlap: float) -> 
     names, second = names_of(rows), reference_of(rows)
     lines = [
         {"measure": key, "first": first, "second": second}
-        | flat(compare(rows, first, second, measures[key], overlap))
+        | flat(compare(at_places(rows, measures[key]), first, second, measures[key], overlap))
         for first in names
         if first != second
         for key in compared(measures)
+        if at_places(rows, measures[key])
     ]
     for line, corrected in zip(lines, holm([line["p"] for line in lines]), strict=True):
         line["p_holm"] = corrected
     return lines
-
-
-def accuracy_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -> list[list[str]]:
-    """Accuracy on the test people, a row per method, the best first."""
-    keys = [
-        k
-        for k in ("test_ccc", "weighted_ccc", "valence_ccc", "arousal_ccc", "rmse", "val_ccc")
-        if k in measures
-    ]
-    table = [["method", *(measures[key].title for key in keys)]]
-    return table + [
-        [_shown(name), *(interval_text(estimate(rows, name, measures[key], overlap)) for key in keys)]
-        for name in by_accuracy(rows, measures)
-    ]
-
-
-def _shown(method: str) -> str:
-    return f"{method} (part of {OURS})" if method_entry(method).role == "part" else method
-
-
-def leakage_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -> list[list[str]]:
-    """What probes read, a row per method and feature, and chance."""
-    names = probed(rows)
-    table = [["method", "feature", *names]]
-    features = {"mean": "leak_mean_", "one draw": "leak_", "prediction": "leak_prediction_"}
-    for method in by_accuracy(rows, measures):
-        for feature, prefix in features.items():
-            if feature == "one draw" and not _finite(rows, method, measures, "rate"):
-                continue
-            cells = [measures.get(prefix + name) for name in names]
-            table.append(
-                [_shown(method), feature]
-                + ["-" if m is None else interval_text(estimate(rows, method, m, overlap), 2) for m in cells]
-            )
-    return table
-
-
-def sampled_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -> list[list[str]]:
-    """Nats and accuracy of a sampled feature, and accuracy with attributes attached, where there are."""
-    keys = [key for key in ("rate", "residual_nats", "sampled_ccc", "attached_ccc") if key in measures]
-    table = [["method", "CCC", *(measures[key].title for key in keys)]]
-    for method in names_of(rows):
-        if any(_finite(rows, method, measures, key) for key in keys):
-            cells = [
-                interval_text(estimate(rows, method, measures[key], overlap), 3)
-                for key in ("test_ccc", *keys)
-            ]
-            table.append([_shown(method), *cells])
-    return table
-
-
-def _finite(rows: Rows, method: str, measures: Mapping[str, Measure], key: str) -> bool:
-    return key in measures and bool(np.isfinite(estimate(rows, method, measures[key]).value))
 
 
 def _over_people(people: Mapping[str, OverPeople], second: str) -> list[str]:
@@ -171,7 +131,7 @@ def _over_people(people: Mapping[str, OverPeople], second: str) -> list[str]:
     table = [["method", "CCC", f"minus {second}"]]
     for method, of in people.items():
         difference = "-" if of.difference is None else interval_text(of.difference, 3, "+")
-        table.append([_shown(method), interval_text(of.ccc), difference])
+        table.append([shown(method), interval_text(of.ccc), difference])
     return [
         "## Over people", "",
         "The trained models stay and the people tested are drawn again (cluster bootstrap, percentile "
@@ -205,7 +165,7 @@ def markdown(
         "# Methods compared on one manifest", "", f"`{whole['command']}`", "", *data_text(data),
         f"Budget of all: {given}. {settings}", "",
         *([f"Choice of settings: {whole['rule']}", ""] if tries > 1 else []),
-        test_text(data["division"]), "", f"![figure]({NAME}.png)", "",
+        test_text(data["division"], people=True), "", f"![figure]({NAME}.png)", "",
         "## Accuracy", "",
         "Of the test people, means over places: CCC and RMSE, each of valence and arousal. "
         + (
@@ -225,8 +185,8 @@ def markdown(
         lines += [
             "0 is chance, 1 is read perfectly (nonlinear probes; balanced accuracy or R² rescaled, for "
             "identity 2 AUC - 1). Probes are trained and scored on disjoint people who were not learned "
-            "from. `-`: too few people at some place. Labels and attributes may go together in these data, "
-            "and then a good "
+            "from. Where a level has too few people at a place, the place is left out for all methods. "
+            "Labels and attributes may go together in these data, and then a good "
             "prediction itself tells of attributes.", "",
             *pipes(leakage_table(rows, measures, overlap)), "",
         ]  # fmt: skip
@@ -257,7 +217,7 @@ def _against(lines: Sequence[Mapping[str, Any]], measures: Mapping[str, Measure]
         told = verdict(line, measure.higher, "p_holm")
         table.append(
             [
-                _shown(line["first"]), measure.title + ("" if measure.higher else " (lower is better)"),
+                shown(line["first"]), measure.title + ("" if measure.higher else " (lower is better)"),
                 bracket(line, "difference", "low", "high", "+.3f"), p_text(line["p"]), p_text(line["p_holm"]),
                 f"{line['higher']} of {line['seeds']}", told,
             ]
@@ -282,10 +242,10 @@ def _choices(whole: Mapping[str, Any]) -> list[str]:
     for method, tried in tuning.items():
         for one in tried:
             test = float(np.mean(one.test_ccc))
-            numbers = [_number(value) for value in (one.selection, one.val_ccc, test)]
+            numbers = [number(value) for value in (one.selection, one.val_ccc, test)]
             times = f"{len(one.chosen_at)} of {count}"
-            table.append([_shown(method), settings_text(one.given), times, *numbers, ", ".join(one.edges)])
-    costs = ", ".join(f"{method} {_number(cost)}" for method, cost in whole["regret"].items())
+            table.append([shown(method), settings_text(one.given), times, *numbers, ", ".join(one.edges)])
+    costs = ", ".join(f"{method} {number(cost)}" for method, cost in whole["regret"].items())
     return [
         "## Settings tried", "",
         "Means over places. At an edge: in the outer tenth of its range, where a wider one might have "
@@ -293,7 +253,3 @@ def _choices(whole: Mapping[str, Any]) -> list[str]:
         "over places: "
         f"{costs}.", "", *pipes(table), "",
     ]  # fmt: skip
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "-"

@@ -113,14 +113,20 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def test_text(division: Mapping[str, Any]) -> str:
-    """Which test is used, and what it speaks of."""
+def test_text(division: Mapping[str, Any], people: bool = False) -> str:
+    """Which test is used, and what it speaks of.
+
+    Args:
+        division: of `data_record`.
+        people: whether the page has a section "Over people".
+    """
     count, overlap = len(division["places"]), division["overlap"]
     if division["kind"] == "official":
+        others = "what other people would, is below under Over people" if people else "not what others would"
         return (
             f"Intervals (95 %) and paired t tests are over the {count} seeds of weights and order. The "
             "people who are learned from and tested are the same each time, so they tell what training "
-            "again would change, not what other people would."
+            f"again would change; {others}."
         )
     repeated = len({place["seed"] for place in division["places"]}) > 1
     source = "Nadeau & Bengio 2003" + ("; for repeated folds Bouckaert & Frank 2004" if repeated else "")

@@ -147,3 +147,25 @@ def test_faces_are_told_apart_by_what_trials_read(squares: Manifest, tmp_path: P
     aged = frame.assign(**{"factor.age": np.arange(len(frame)) / 100})
     others = [digest(relabelled), digest(renamed), digest(aged), digest(frame, margin=0.3)]
     assert len({first, *others}) == 5
+
+
+def test_rows_that_a_method_could_not_use_are_left_out_for_all_and_counted(
+    photos: Path, tmp_path: Path
+) -> None:
+    (photos / "broken.png").write_bytes(b"no picture")
+    names = ["a one.png", "deep/d.png", "c none.PNG", "broken.png"]
+    table = pd.DataFrame({"path": names, "valence": 0.1, "arousal": [0.0, 0.1, 0.2, 0.3]})
+    settings = Settings.of(method="erm", size=32, detector="haar")
+    manifest = Manifest.from_frame(table, photos)
+    kept = prepare(manifest, None, tmp_path / "runs", settings, progress=False)
+    assert list(kept.manifest.frame["path"]) == names[:2]
+    assert not np.isnan(kept.manifest.boxes).any()
+    assert [(left.reason, left.count) for left in kept.left_out] == [
+        ("no face found", 1), ("image could not be read or cut", 1)
+    ]  # fmt: skip
+    assert "row 3" in kept.left_out[1].first
+    assert "broken.png" in kept.left_out[1].first
+    again = prepare(manifest, None, tmp_path / "runs", settings, progress=False)
+    assert (again.digest, again.left_out) == (kept.digest, kept.left_out)
+    with pytest.raises(IdferError, match=r"no row of the manifest can be used; the first: row 0: .*broken"):
+        prepare(manifest.rows(np.array([3])), None, tmp_path / "runs", settings, progress=False)

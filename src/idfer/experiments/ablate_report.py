@@ -127,7 +127,7 @@ def markdown(whole: Mapping[str, Any], name: str, sheet: Sheet) -> str:
         "`better` and `worse`: the interval of the difference to the base leaves 0 out; with so "
         "few seeds or folds much that is real stays `not told apart`, and with so many comparisons one in "
         "forty is called either by chance. Settings are not tuned again per variant.", "",
-        f"Base: {settings}. Terms: {terms}.", "",
+        f"Base: {settings}." + (f" Terms: {terms}." if terms else ""), "",
         f"![heat map]({name}.png)", "", "## All numbers", "",
         *pipes(_numbers(rows, variants, sheet)), "",
     ]  # fmt: skip

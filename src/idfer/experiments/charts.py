@@ -200,7 +200,7 @@ def ablation_chart(
         axis.spines[side].set_visible(False)
     ends = {"worse than the base": 0.08, "better": 0.92}
     handles = [handle(to_hex(shades(at)), "s", word) for word, at in ends.items()]
-    note = "numbers: means over seeds; bold: the 95 % interval of the paired difference leaves 0 out"
+    note = "numbers: means; bold: the 95 % interval of the paired difference leaves 0 out"
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2, frameon=False, title=note, title_fontsize=8.5
     )

@@ -86,16 +86,20 @@ def on_manifest(
     rows = [Row.of(variant.name, at, result) for (variant, at), result in zip(spots, results, strict=True)]
     data = data_record(faces, divided, named(manifest), named(attributes))
     measures = measures_of(rows)
-    shown = [
-        key for key in compared(measures) if np.isfinite(values(rows, BASE, measures[key])).all()
-    ]  # a level that is rare at some place is not shown
+    shown = [key for key in compared(measures) if np.isfinite(values(rows, BASE, measures[key])).all()]
+    rare = [measures[key].title for key in compared(measures) if key not in shown]
     words = [
         "Each variant changes the base in one respect; division and measures are those of "
         "`idfer benchmark compare`."
         + (f" Left out, for the manifest has no columns factor.NAME: {', '.join(untrue)}." if untrue else ""),
         *[line for line in data_text(data) if line],
         test_text(data["division"]),
-        missing_text(data, probed(rows)),
+        missing_text(data, probed(rows))
+        + (
+            f" Not shown, for people of a level were too few at some place: {', '.join(rare)}."
+            if rare
+            else ""
+        ),
     ]
     main = [name for name in shown if name.endswith("ccc")]
     sheet = Sheet(measures, shown, main, words, divided.overlap)

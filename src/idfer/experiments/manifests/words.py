@@ -96,7 +96,8 @@ def _division_text(division: Mapping[str, Any]) -> str:
         said = f"{folds} folds grouped by `{division['by']}`, alike in valence and arousal{anew}. {held}"
         if division["by"] == "path":
             said += " **Every picture counts as a person: whoever has two may be learned from and tested.**"
-    return f"{said} Faces (people): {sizes}."
+    place = "seed" if division["kind"] == "official" else "fold and its seed"
+    return f"{said} Faces (people): {sizes}. Below, a place is a {place}."
 
 
 def _span(places: Sequence[Mapping[str, Any]], part: str) -> str:

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from idfer import Manifest
 from idfer.errors import IdferError
 from idfer.experiments.grid import Plan
 from idfer.experiments.jobs import Job, Workers
 from idfer.experiments.manifests import study, words
+from idfer.experiments.manifests.chart import compare_chart
+from idfer.experiments.manifests.faces import Faces
 from idfer.experiments.manifests.measures import measures_of, probed
-from idfer.experiments.manifests.places import Place
+from idfer.experiments.manifests.places import Place, places
 from idfer.experiments.manifests.report import comparisons
 from idfer.experiments.manifests.tables import accuracy_table, leakage_table
 from idfer.experiments.scores import Row, Score
@@ -122,10 +126,34 @@ def test_the_page_says_which_test_and_what_leakage_is_of() -> None:
     assert "Leakage of skin is of what CLIP answered, its errors included" in said
     assert "only identity is probed" in words.missing_text(data, ["identity"])
     assert "Nothing was probed" in words.missing_text(data, [])
-    places = [{"seed": 1}] * 5
-    folds = words.test_text({"kind": "dealt", "places": places, "overlap": 0.3125})
+    five = [{"seed": 1}] * 5
+    folds = words.test_text({"kind": "dealt", "places": five, "overlap": 0.3125})
     assert "corrected resampled t test (Nadeau & Bengio 2003)" in folds
     assert "s² (1/5 + 0.31)" in folds
     assert "4 degrees of freedom" in folds
-    repeated = words.test_text({"kind": "dealt", "places": [*places, {"seed": 2}], "overlap": 0.3})
+    repeated = words.test_text({"kind": "dealt", "places": [*five, {"seed": 2}], "overlap": 0.3})
     assert "Bouckaert & Frank 2004" in repeated
+
+
+def test_folds_by_a_column_that_splits_people_are_said_in_bold() -> None:
+    frame = pd.DataFrame(
+        {"path": [f"{i}.png" for i in range(40)], "subject": [f"p{i % 10}" for i in range(40)]}
+    )
+    frame = frame.assign(video=[f"v{i // 4}" for i in range(40)], valence=0.1, arousal=np.linspace(-1, 1, 40))
+    manifest = Manifest.from_frame(frame, ".")
+    for by, told in (("subject", False), ("video", True)):
+        faces = Faces(manifest, None, "abc")
+        data = words.data_record(faces, places(manifest, folds=5, by=by), "m.parquet", "none")
+        assert ("both learned from and tested" in words.data_text(data)[2]) is told
+        assert (data["division"]["shared_people"] > 0) is told
+
+
+def test_one_place_and_one_method_make_a_page_and_a_figure(tmp_path: Path) -> None:
+    one = [row for row in _rows({"erm": (0.3, None), "bmse": (0.4, None)}) if row.seed == 0]
+    measures = measures_of(one)
+    lines = comparisons(one, measures, 0.0)
+    assert all(np.isnan(line["p_holm"]) for line in lines)
+    for rows in (one, [row for row in one if row.name == "erm"]):
+        figure = compare_chart(rows, measures_of(rows), 0.0)
+        figure.savefig(tmp_path / "one.png")
+        assert figure.axes[0].get_title(loc="left").endswith("(CCC)")

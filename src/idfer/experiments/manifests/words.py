@@ -42,7 +42,7 @@ def data_record(faces: Faces, places: Places, manifest: str, attributes: str) ->
         "truth": [c.removeprefix("factor.") for c in faces.manifest.frame.columns if c.startswith("factor.")],
         "division": {
             "kind": places.kind, "by": places.by, "test": places.test, "chosen_on": places.chosen_on,
-            "overlap": places.overlap,
+            "overlap": places.overlap, "shared_people": _shared(faces, places),
             "places": [
                 {
                     "name": place.name, "fold": place.fold, "seed": place.seed,
@@ -53,6 +53,17 @@ def data_record(faces: Faces, places: Places, manifest: str, attributes: str) ->
             ],
         },
     }  # fmt: skip
+
+
+def _shared(faces: Faces, places: Places) -> int:
+    """The most named people of a place who are learned from and tested, as folds by another column may do."""
+    subjects = faces.manifest.frame["subject"].to_numpy()
+    counts = []
+    for place in places.every:
+        tested = place.division == TEST
+        learned = (place.division == TRAIN) | (place.division == VAL)
+        counts.append(len((set(subjects[tested]) & set(subjects[learned])) - {""}))
+    return max(counts)
 
 
 def data_text(data: Mapping[str, Any]) -> list[str]:
@@ -96,6 +107,11 @@ def _division_text(division: Mapping[str, Any]) -> str:
         said = f"{folds} folds grouped by `{division['by']}`, alike in valence and arousal{anew}. {held}"
         if division["by"] == "path":
             said += " **Every picture counts as a person: whoever has two may be learned from and tested.**"
+    if division["shared_people"]:
+        said += (
+            f" **Up to {division['shared_people']} people of a fold are both learned from and tested; "
+            "scores are too good for strangers.**"
+        )
     place = "seed" if division["kind"] == "official" else "fold and its seed"
     return f"{said} Faces (people): {sizes}. Below, a place is a {place}."
 

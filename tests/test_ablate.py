@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from benchmark_rows import rows_of_measures
 from idfer import cli
 from idfer.catalogue import ESTIMATORS
 from idfer.errors import IdferError, UsageError
-from idfer.experiments.ablate_report import comparisons, markdown
+from idfer.experiments import trial
+from idfer.experiments.ablate_report import comparisons, markdown, shift_sheet
 from idfer.experiments.grid import BASE, Grid, Variant
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
@@ -127,7 +130,8 @@ def test_the_report_says_what_the_numbers_say() -> None:
         for name, score in ((BASE, 0.5), ("less", 0.3))
         for seed in (1, 2, 3)
     ]  # fmt: skip
-    differences = comparisons(rows)
+    sheet = shift_sheet([1, 2, 3])
+    differences = comparisons(rows, sheet)
     assert differences["less"]["reversed_ccc"]["difference"] == pytest.approx(-0.2)
     assert differences["less"]["drift"]["p"] == 1.0
     settings = Settings.of(**BASE_SETTINGS)
@@ -139,10 +143,40 @@ def test_the_report_says_what_the_numbers_say() -> None:
         "command": "idfer ablate g.yaml", "seeds": [1, 2, 3], "variants": variants, "rows": rows,
         "comparisons": differences, "source_of": {"trials": ["abc"]},
     }  # fmt: skip
-    text = markdown(content, "ablation")
+    text = markdown(content, "ablation", sheet)
     assert "`idfer ablate g.yaml`" in text
     assert "## why: difference to the base" in text
     start = "| less | lr: 0.1, terms: {alpha: 0.0} |"
     line = next(line for line in text.splitlines() if line.startswith(start))
     assert line.count("worse") == 1
     assert "-0.200 [-0.200, -0.200], p < 0.001, **worse**" in line
+
+
+def test_under_the_protocol_the_grids_seeds_and_the_shift_measures_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = {"base": 0.5, "fast": 0.6}
+    asked: list[tuple[str, Any]] = []
+
+    def run(jobs: list[Any], *_: Any) -> list[dict[str, Any]]:
+        asked.extend((job.name, job.arguments) for job in jobs)
+        rows = [
+            rows_of_measures({"x": dict.fromkeys(MEASURES, made_up[job.name.split(",")[0]])}, seeds=(1,))[0]
+            for job in jobs
+        ]
+        return [{"scores": [score.to_dict() for score in row.scores]} for row in rows]
+
+    monkeypatch.setattr(trial, "run_trials", run)
+    file = grid(tmp_path, seeds=[3, 4], variants={"rate": {"fast": {"lr": 0.01}}})
+    places = ["-o", str(tmp_path / "out"), "--runs", str(tmp_path / "runs"), "--size", "tiny"]
+    assert cli.main(["ablate", str(file), *places]) == 0
+    assert [name for name, _ in asked] == [f"{v}, seed {s}" for s in (3, 4) for v in ("base", "fast")]
+    assert {arguments["device"] for _, arguments in asked} == {"cpu"}
+    found = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert found["command"] == f"idfer ablate {file} --size tiny"
+    assert found["seeds"] == [3, 4]
+    assert set(found["summary"]["fast"]) == set(MEASURES)
+    assert found["comparisons"]["fast"]["reversed_ccc"]["difference"] == pytest.approx(0.1)
+    text = (tmp_path / "out" / "ablation.md").read_text()
+    assert "protocol and measures are those of [shift.md](shift.md). Seeds 3, 4." in text
+    assert (tmp_path / "out" / "ablation.png").is_file()

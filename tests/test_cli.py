@@ -64,7 +64,10 @@ def test_every_command_explains_every_option(name: str, capsys: pytest.CaptureFi
         (["fit", "m.parquet", "--epocs", "3"], "--epocs"),
         (["fit", "m.parquet", "--epochs", "many"], "many"),
         (["predict"], "inputs"),
-        (["benchmark"], "'benchmark' is a family of commands: benchmark shift, benchmark mi."),
+        (
+            ["benchmark"],
+            "'benchmark' is a family of commands: benchmark shift, benchmark compare, benchmark mi.",
+        ),
         (["benchmark", "shitf"], "unknown command 'benchmark shitf'. Did you mean 'benchmark shift'?"),
         (["benchmark", "shift", "--methods", "erm,idfre"], "unknown method 'idfre'. Did you mean 'idfer'?"),
         (["benchmark", "shift", "--seeds", "1,x"], "--seeds: 'x' is not a seed"),
@@ -87,8 +90,8 @@ def test_wrong_usage_is_one_line_and_exit_code_two(
 def test_a_family_of_commands_has_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["benchmark", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert f"  benchmark shift  {cli.VERBS['benchmark shift'].summary}" in shown
-    assert f"  benchmark mi     {cli.VERBS['benchmark mi'].summary}" in shown
+    assert f"  benchmark shift    {cli.VERBS['benchmark shift'].summary}" in shown
+    assert f"  benchmark mi       {cli.VERBS['benchmark mi'].summary}" in shown
     assert "idfer demo" not in shown
 
 

@@ -132,3 +132,39 @@ def test_a_row_is_read_again_from_its_json() -> None:
     assert row.to_dict()["scores"]["leak//age/mean/mlp"] == 0.1
     assert Row.of("a", 3, row.to_dict()) == row
     assert Row.of("a", 3, {"scores": [score.to_dict() for score in scores]}) == row
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.6])
+def test_folds_widen_an_interval_by_what_they_share(overlap: float) -> None:
+    plain, corrected = statistics.mean_interval(A - B), statistics.mean_interval(A - B, overlap)
+    assert corrected.value == plain.value
+    wider = (corrected.high - corrected.low) / (plain.high - plain.low)
+    assert wider == pytest.approx(np.sqrt((1 / 5 + overlap) / (1 / 5)))
+    found = statistics.paired(A, B, overlap)
+    difference = A - B
+    t = difference.mean() / (difference.std(ddof=1) * np.sqrt(1 / 5 + overlap))  # Nadeau & Bengio 2003
+    assert found.p == pytest.approx(2 * stats.t.sf(t, 4))
+    for theta in (found.relative.low, found.relative.high):
+        assert statistics.paired(A, (1 + theta) * B, overlap).p == pytest.approx(0.05)
+
+
+def test_equal_learners_are_told_apart_by_repeated_folds_as_rarely_as_said() -> None:
+    """Five folds of 40 people, dealt four times; a line through one of two features that tell nothing."""
+    rng = np.random.default_rng(0)
+    plain, corrected = [], []
+    for _ in range(300):
+        x, y = rng.normal(size=(2, 40)), rng.normal(size=40)
+        differences = []
+        for fold in (rng.permutation(40) % 5 for _ in range(4)):
+            for test in (fold == k for k in range(5)):
+                lines = [np.polyfit(feature[~test], y[~test], 1) for feature in x]
+                a, b = (
+                    np.mean((y[test] - np.polyval(line, f[test])) ** 2)
+                    for line, f in zip(lines, x, strict=True)
+                )
+                differences.append(a - b)
+        zeros = np.zeros(20)
+        plain.append(statistics.paired(differences, zeros).p < 0.05)
+        corrected.append(statistics.paired(differences, zeros, overlap=8 / 32).p < 0.05)
+    assert np.mean(plain) > 0.12  # far more often than one in twenty
+    assert np.mean(corrected) < 0.05

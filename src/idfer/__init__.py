@@ -26,6 +26,7 @@ _PUBLIC = {
     "load": "idfer.inference.predictor",
     "demo": "idfer.experiments.demo",
     "benchmark_shift": "idfer.experiments.shift",
+    "benchmark_compare": "idfer.experiments.compare",
     "benchmark_mi": "idfer.experiments.mi",
     "ablate": "idfer.experiments.ablate",
     "FaceModel": "idfer.types",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from idfer.errors import IdferError, UsageError
     from idfer.evaluation.data_checks import check
     from idfer.experiments.ablate import ablate
+    from idfer.experiments.compare import benchmark_compare
     from idfer.experiments.demo import demo
     from idfer.experiments.mi import benchmark_mi
     from idfer.experiments.shift import benchmark_shift

@@ -74,12 +74,16 @@ VERBS = {
         "idfer.experiments.shift", (), ("out", "runs", "plan", "settings"),
         "all methods on unseen people under a shifted shortcut",
     ),
+    "benchmark compare": Verb(
+        "idfer.experiments.compare", (), ("manifest", "attributes", "out", "runs", "plan"),
+        "methods on your own manifest, over folds of people, searched alike",
+    ),
     "benchmark mi": Verb(
         "idfer.experiments.mi", (), ("out",),
         "mutual-information estimators against known information",
     ),
     "ablate": Verb(
-        "idfer.experiments.ablate", ("grid",), ("out", "runs"),
+        "idfer.experiments.ablate", ("grid",), ("manifest", "attributes", "out", "runs"),
         "what each part of the method does: a base and its variants",
     ),
 }  # fmt: skip
@@ -214,7 +218,7 @@ The shipped model `synthetic-tiny` shows the machinery and is not fit for real p
 
 def _listed(names: list[str]) -> str:
     """One line per command."""
-    return "\n".join(f"  {name:<17}{VERBS[name].summary}" for name in names)
+    return "\n".join(f"  {name:<19}{VERBS[name].summary}" for name in names)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Folds:
 
     def __str__(self) -> str:
         frame = self.manifest.frame
-        groups = frame.assign(group=_groups(self.manifest, self.by)).groupby("fold")
+        groups = frame.assign(group=groups_of(self.manifest, self.by)).groupby("fold")
         table = groups.agg(
             rows=("path", "size"), groups=("group", "nunique"), valence=("valence", "mean"),
             arousal=("arousal", "mean"),
@@ -89,7 +89,7 @@ def split(
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     if by not in faces.frame.columns:
         raise unknown("column", by, list(faces.frame.columns))
-    groups = _groups(faces, by)
+    groups = groups_of(faces, by)
     if (count := len(np.unique(groups))) < folds:
         raise UsageError(f"{count} groups of {by!r} do not fill {folds} folds; use fewer --folds.")
     frame = faces.frame.assign(fold=deal(faces.targets, groups, folds, seed))
@@ -136,8 +136,8 @@ def _strata(targets: NDArray[np.floating], folds: int) -> NDArray[np.int64]:
     return np.asarray(np.where(counts[strata] < folds, counts.argmax(), strata))
 
 
-def _groups(faces: Manifest, by: str) -> NDArray[np.str_]:
-    """(N,) group names; a row without one is its own."""
+def groups_of(faces: Manifest, by: str) -> NDArray[np.str_]:
+    """(N,) names of the groups of a column; a row without one is its own."""
     if by == "subject":
         return np.asarray(faces.subjects)
     column = faces.frame[by]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from idfer.experiments.grid import BASE, Variant
-from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Rows, compare, estimate
+from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Measure, Rows, compare, estimate
 from idfer.experiments.scores import names_of
 from idfer.experiments.tables import (
     bracket,
@@ -22,16 +23,50 @@ from idfer.experiments.tables import (
 )
 from idfer.experiments.writer import write_results
 
-SHOWN = (*CCCS, *LEAKS, "drift")
+
+@dataclass(frozen=True)
+class Sheet:
+    """What the page of an ablation shows.
+
+    Attributes:
+        measures: all that JSON has a mean of, by name.
+        shown: those that are tabulated, compared and drawn.
+        main: those that stand in the tables of differences.
+        words: paragraphs on what was done.
+        overlap: of folds, see `statistics`; 0 for seeds.
+    """
+
+    measures: Mapping[str, Measure]
+    shown: Sequence[str]
+    main: Sequence[str]
+    words: Sequence[str]
+    overlap: float = 0.0
+
+    @property
+    def columns(self) -> dict[str, Measure]:
+        """The measures shown."""
+        return {name: self.measures[name] for name in self.shown}
 
 
-def write(content: Mapping[str, Any], name: str, out: Path) -> str:
+def shift_sheet(seeds: Sequence[int]) -> Sheet:
+    """Of the shift protocol."""
+    words = (
+        "Each variant changes the base in one respect; protocol and measures are those of "
+        f"[shift.md](shift.md). Seeds {', '.join(map(str, seeds))}. 95 % intervals: Student's t over seeds, "
+        "paired for differences."
+    )
+    return Sheet(MEASURES, (*CCCS, *LEAKS, "drift"), (*CCCS, "drift"), [words])
+
+
+def write(content: Mapping[str, Any], name: str, out: Path, sheet: Sheet) -> str:
     """Write NAME.json, NAME.md and NAME.png; returns the table of results and where the files are.
 
     Args:
-        content: `command, protocol, seeds, source, source_of, variants` and `rows`, one per variant and seed.
+        content: `command, source, source_of, variants`, what the trials were of, and `rows`, one per variant
+            and seed.
         name: of the files.
         out: folder.
+        sheet: what is shown.
 
     Raises:
         IdferError: a file cannot be written.
@@ -41,34 +76,46 @@ def write(content: Mapping[str, Any], name: str, out: Path) -> str:
     rows = content["rows"]
     whole = {
         **{key: value for key, value in content.items() if key != "rows"},
-        "summary": summary(rows),
-        "comparisons": comparisons(rows),
+        "summary": summary(rows, sheet),
+        "comparisons": comparisons(rows, sheet),
         "rows": rows,
     }
     groups = {variant.name: variant.group for variant in content["variants"]}
-    figure = ablation_chart(rows, groups, whole["comparisons"])
-    files = write_results(out, name, whole, markdown(whole, name), figure)
-    return f"{columns(_numbers(rows, content['variants']))}\n\n{files}"
+    figure = ablation_chart(rows, groups, whole["comparisons"], sheet.columns)
+    files = write_results(out, name, whole, markdown(whole, name, sheet), figure)
+    return f"{columns(_numbers(rows, content['variants'], sheet))}\n\n{files}"
 
 
-def _numbers(rows: Rows, variants: Sequence[Variant]) -> list[list[str]]:
+def _numbers(rows: Rows, variants: Sequence[Variant], sheet: Sheet) -> list[list[str]]:
     """All measures with their intervals, a row per variant."""
-    table = [["variant", *(MEASURES[m].title for m in SHOWN)]]
-    return table + [[v.name, *(interval_text(estimate(rows, v.name, m)) for m in SHOWN)] for v in variants]
+    table = [["variant", *(measure.title for measure in sheet.columns.values())]]
+    return table + [
+        [v.name, *(interval_text(estimate(rows, v.name, m, sheet.overlap)) for m in sheet.columns.values())]
+        for v in variants
+    ]
 
 
-def summary(rows: Rows) -> dict[str, dict[str, float]]:
-    """Means over seeds per variant, named as in shift.json."""
-    return {name: {m: estimate(rows, name, m).value for m in MEASURES} for name in names_of(rows)}
+def summary(rows: Rows, sheet: Sheet) -> dict[str, dict[str, float]]:
+    """Means over seeds per variant."""
+    return {
+        name: {key: estimate(rows, name, measure).value for key, measure in sheet.measures.items()}
+        for name in names_of(rows)
+    }
 
 
-def comparisons(rows: Rows) -> dict[str, dict[str, dict[str, Any]]]:
+def comparisons(rows: Rows, sheet: Sheet) -> dict[str, dict[str, dict[str, Any]]]:
     """{variant: {measure: variant minus base, seed by seed}}."""
     names = [name for name in names_of(rows) if name != BASE]
-    return {name: {m: flat(compare(rows, name, BASE, m)) for m in SHOWN} for name in names}
+    return {
+        name: {
+            key: flat(compare(rows, name, BASE, measure, sheet.overlap))
+            for key, measure in sheet.columns.items()
+        }
+        for name in names
+    }
 
 
-def markdown(whole: Mapping[str, Any], name: str) -> str:
+def markdown(whole: Mapping[str, Any], name: str, sheet: Sheet) -> str:
     """The whole report, naming its command."""
     rows, variants = whole["rows"], whole["variants"]
     base = variants[0].settings.to_dict()
@@ -76,22 +123,20 @@ def markdown(whole: Mapping[str, Any], name: str) -> str:
     settings = ", ".join(f"{k} {v}" for k, v in base.items() if v is not None)
     lines = [
         "# Ablation", "", f"`{whole['command']}`", "",
-        "Each variant changes the base in one respect; protocol and measures are those of "
-        "[shift.md](shift.md). "
-        f"Seeds {', '.join(map(str, whole['seeds']))}. 95 % intervals: Student's t over seeds, paired for "
-        "differences. `better` and `worse`: the interval of the difference to the base leaves 0 out; with so "
-        "few seeds much that is real stays `not told apart`, and with so many comparisons one in forty is "
-        "called either by chance. Settings are not tuned again per variant.", "",
-        f"Base: {settings}. Terms: {terms}.", "",
+        *(line for words in sheet.words for line in (words, "")),
+        "`better` and `worse`: the interval of the difference to the base leaves 0 out; with so "
+        "few seeds or folds much that is real stays `not told apart`, and with so many comparisons one in "
+        "forty is called either by chance. Settings are not tuned again per variant.", "",
+        f"Base: {settings}." + (f" Terms: {terms}." if terms else ""), "",
         f"![heat map]({name}.png)", "", "## All numbers", "",
-        *pipes(_numbers(rows, variants)), "",
+        *pipes(_numbers(rows, variants, sheet)), "",
     ]  # fmt: skip
     for group in dict.fromkeys(variant.group for variant in variants if variant.name != BASE):
-        table = [["variant", "changes", *(MEASURES[m].title for m in (*CCCS, "drift"))]]
+        table = [["variant", "changes", *(sheet.measures[m].title for m in sheet.main)]]
         for variant in variants:
             if variant.group == group and variant.name != BASE:
                 against = whole["comparisons"][variant.name]
-                cells = [_difference(against[m], MEASURES[m].higher) for m in (*CCCS, "drift")]
+                cells = [_difference(against[m], sheet.measures[m].higher) for m in sheet.main]
                 table.append([variant.name, settings_text(variant.given), *cells])
         lines += [f"## {group}: difference to the base", "", *pipes(table), ""]
     lines.append(f"Source: {source_text(whole['source_of'])}.")

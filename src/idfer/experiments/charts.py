@@ -10,14 +10,14 @@ import numpy as np
 from idfer.experiments.measures import (
     CCCS,
     LEAKS,
-    MEASURES,
     SHORTCUT_EFFECTS,
     SHORTCUTS,
+    Measure,
     Rows,
     estimate,
 )
 from idfer.experiments.scores import names_of
-from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, styled, text
+from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, handle, legend_below, styled, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +97,7 @@ def _accuracy(axis: Axes, rows: Rows, order: list[str]) -> None:
                 estimate(rows, method, "reversed_ccc").value, color=COLOURS[1], linestyle=style, linewidth=1,
                 alpha=0.8, zorder=1,
             )  # fmt: skip
-    _legend(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1)
+    legend_below(axis, [handle(shades[j], MARKERS[j], _SPLITS[m]) for j, m in enumerate(CCCS)], 1)
     note = "higher is better; lines: ERM (dotted) and\noracle (dashed), shortcut reversed"
     axis.set_xlabel(note, fontsize=8, color=SOFT)
 
@@ -118,7 +118,7 @@ def _leakage(axis: Axes, rows: Rows, order: list[str]) -> None:
     note = "0 chance · 1 read perfectly;\nhollow: mean of a sampled feature"
     axis.set_xlabel(note, fontsize=8, color=SOFT)
     handles = [handle(COLOURS[2 + j], MARKERS[j], m.removeprefix("leak_")) for j, m in enumerate(LEAKS)]
-    _legend(axis, handles, 2)
+    legend_below(axis, handles, 2)
 
 
 def _effects(axis: Axes, rows: Rows, order: list[str]) -> None:
@@ -132,18 +132,7 @@ def _effects(axis: Axes, rows: Rows, order: list[str]) -> None:
     axis.set_title("effect of attribute")
     axis.set_xlabel("prediction per SD of attribute,\nat fixed expression", fontsize=8, color=SOFT)
     words = [f"{attribute} on {dimension}" for attribute, dimension in SHORTCUTS.items()]
-    _legend(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1)
-
-
-def _legend(axis: Axes, handles: Any, columns: int) -> None:
-    """Marks under an axis's two lines of text."""
-    from matplotlib.transforms import ScaledTranslation
-
-    below = axis.transAxes + ScaledTranslation(0, -0.72, axis.figure.dpi_scale_trans)  # inches
-    axis.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
-        frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,
-    )  # fmt: skip
+    legend_below(axis, [handle(COLOURS[j], MARKERS[j], word) for j, word in enumerate(words)], 1)
 
 
 def _person(axis: Axes, rows: Rows, order: list[str]) -> None:
@@ -164,7 +153,10 @@ _SCALES = {"ccc": 0.05, "leak": 0.1, "drift": 0.01}  # colours are full at the l
 
 @styled
 def ablation_chart(
-    rows: Rows, groups: Mapping[str, str], differences: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    rows: Rows,
+    groups: Mapping[str, str],
+    differences: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    measures: Mapping[str, Measure],
 ) -> Figure:
     """A heat map: a row per variant, a column per measure, coloured by how much better than the base.
 
@@ -172,36 +164,32 @@ def ablation_chart(
         rows: a row per variant and seed.
         groups: the question of each variant, in the order to show; the base first.
         differences: {variant: {measure: difference, low, high}} of all but the base.
+        measures: the columns.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LinearSegmentedColormap, to_hex
     from matplotlib.figure import Figure
 
-    names, measures = list(groups), [*CCCS, *LEAKS, "drift"]
-    top = _scales(differences)
+    names = list(groups)
+    top = _scales(differences, measures)
     shades = LinearSegmentedColormap.from_list("difference", [COLOURS[1], "#ffffff", COLOURS[0]])
     figure = Figure(figsize=(10.5, 1.5 + 0.34 * len(names)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     for i, name in enumerate(names):
-        for j, measure in enumerate(measures):
+        for j, (key, measure) in enumerate(measures.items()):
             value = estimate(rows, name, measure).value
-            compared = differences.get(name, {}).get(measure)
+            compared = differences.get(name, {}).get(key)
             gain, sure = 0.0, False
             if compared is not None and np.isfinite(compared["difference"]):
-                gain = compared["difference"] * (1 if MEASURES[measure].higher else -1) / top[_kind(measure)]
+                gain = compared["difference"] * (1 if measure.higher else -1) / top[_kind(measure)]
                 sure = bool(compared["low"] > 0 or compared["high"] < 0)
             axis.add_patch(_cell(j, i, shades(0.5 + 0.42 * float(np.clip(gain, -1, 1)))))
-            digits = 3 if measure == "drift" else 2
+            digits = 3 if _kind(measure) == "drift" else 2
             shown = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
             axis.text(j, i, shown, ha="center", va="center", color=INK, weight="bold" if sure else "normal")
     _group_lines(axis, names, groups)
-    titles = [
-        ("CCC\n" if m in CCCS else "leak\n" if m in LEAKS else "\n")
-        + m.removesuffix("_ccc").removeprefix("leak_")
-        + (" ↑" if MEASURES[m].higher else " ↓")
-        for m in measures
-    ]
+    titles = [f"{_two_lines(m.title)} {'↑' if m.higher else '↓'}" for m in measures.values()]
     axis.set_xticks(range(len(measures)), titles)
     axis.xaxis.tick_top()
     axis.set_yticks(range(len(names)), names)
@@ -212,24 +200,33 @@ def ablation_chart(
         axis.spines[side].set_visible(False)
     ends = {"worse than the base": 0.08, "better": 0.92}
     handles = [handle(to_hex(shades(at)), "s", word) for word, at in ends.items()]
-    note = "numbers: means over seeds; bold: the 95 % interval of the paired difference leaves 0 out"
+    note = "numbers: means; bold: the 95 % interval of the paired difference leaves 0 out"
     figure.legend(
         handles=handles, loc="outside lower center", ncols=2, frameon=False, title=note, title_fontsize=8.5
     )
     return figure
 
 
-def _kind(measure: str) -> str:
-    return "ccc" if measure in CCCS else "leak" if measure in LEAKS else "drift"
+def _two_lines(title: str) -> str:
+    """`CCC matched` and `CCC, weighted` with their first word above the others."""
+    head, _, rest = title.partition(" ")
+    return f"{head.rstrip(',')}\n{rest}" if rest else f"\n{head}"
 
 
-def _scales(differences: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
+def _kind(measure: Measure) -> str:
+    of = measure.score["measure"]
+    return "ccc" if of.endswith("ccc") else of
+
+
+def _scales(
+    differences: Mapping[str, Mapping[str, Mapping[str, Any]]], measures: Mapping[str, Measure]
+) -> dict[str, float]:
     """Per kind of measure, the largest finite |difference|, so that its columns share a scale."""
     scales = dict(_SCALES)
-    for measures in differences.values():
-        for measure, compared in measures.items():
-            if np.isfinite(compared["difference"]):
-                scales[_kind(measure)] = max(scales[_kind(measure)], abs(compared["difference"]))
+    for of_variant in differences.values():
+        for key, measure in measures.items():
+            if np.isfinite(of_variant[key]["difference"]):
+                scales[_kind(measure)] = max(scales[_kind(measure)], abs(of_variant[key]["difference"]))
     return scales
 
 

@@ -151,12 +151,18 @@ class Grid:
     variants: list[Variant]
 
     @classmethod
-    def read(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Grid:
+    def read(
+        cls,
+        path: str | Path,
+        overrides: Mapping[str, Any] | None = None,
+        attributes: Sequence[str] | None = None,
+    ) -> Grid:
         """Read a grid: `base`, and `variants` {question: {name: changed settings}}.
 
         Args:
             path: the YAML file.
             overrides: settings that replace the base's.
+            attributes: those that faces are retrieved with; None: those of the shift protocol.
 
         Raises:
             IdferError: no such file, or not YAML.
@@ -168,14 +174,15 @@ class Grid:
             if key not in _GRID_KEYS:
                 raise unknown(f"key in {path}", str(key), list(_GRID_KEYS))
         base = _mapping(content.get("base"), f"{path}: base") | dict(overrides or {})
-        variants = {BASE: Variant(BASE, BASE, {}, _resolved(base, {}, f"{path}: base"))}
+        known = _protocol_attributes() if attributes is None else attributes
+        variants = {BASE: Variant(BASE, BASE, {}, _resolved(base, {}, f"{path}: base", known))}
         for group, members in _mapping(content.get("variants"), f"{path}: variants").items():
             for name, changes in _mapping(members, f"{path}: {group}").items():
                 where = f"{path}: {group}: {name}"
                 if name in variants:
                     raise UsageError(f"{where}: there is another variant of this name; rename one.")
                 given = _mapping(changes, where)
-                variants[name] = Variant(str(name), str(group), given, _resolved(base, given, where))
+                variants[name] = Variant(str(name), str(group), given, _resolved(base, given, where, known))
         seeds = numbers("seeds", content.get("seeds", [1, 2, 3]))
         return cls(str(content.get("name", "ablation")), seeds, list(variants.values()))
 
@@ -187,10 +194,16 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def _resolved(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> Settings:
-    """The base with a variant's changes; terms change key by key, unless the method is another."""
+def _protocol_attributes() -> list[str]:
     from idfer.attributes.vocabulary import Vocabulary
 
+    return list(Vocabulary.load("default").levels)
+
+
+def _resolved(
+    base: Mapping[str, Any], changes: Mapping[str, Any], where: str, known: Sequence[str]
+) -> Settings:
+    """The base with a variant's changes; terms change key by key, unless the method is another."""
     method = changes.get("method", base.get("method"))
     terms = dict(base.get("terms") or {}) if method == base.get("method") else {}
     changed_terms = changes.get("terms") or {}
@@ -198,10 +211,9 @@ def _resolved(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -
         raise UsageError(f"{where}: terms is {changed_terms!r}; give a mapping of term names to values.")
     try:
         settings = Settings.of(**{**base, **changes, "terms": terms | dict(changed_terms)})
-        known = list(Vocabulary.load("default").levels)  # what the protocol's faces are retrieved with
         for attribute in settings.use or ():
             if attribute not in known:
-                raise unknown("attribute", attribute, known)
+                raise unknown("attribute", attribute, list(known))
     except IdferError as error:
         raise type(error)(f"{where}: {error}") from error
     return settings

@@ -260,8 +260,9 @@ def _plain(record: Any) -> Any:
 
 _MATTERS = (
     "attributes", "capacity.py", "catalogue.py", "data", "device.py", "evaluation",
-    "experiments/measuring.py", "experiments/protocol.py", "experiments/protocols", "experiments/scores.py",
-    "experiments/trial.py", "methods", "models", "names.py", "objectives", "options.py", "ranges.py",
+    "experiments/measuring.py", "experiments/manifests/faces.py", "experiments/manifests/trial.py",
+    "experiments/protocol.py", "experiments/protocols", "experiments/scores.py", "experiments/trial.py",
+    "methods", "models", "names.py", "objectives", "options.py", "ranges.py",
     "search.py", "statistics", "synthetic", "training", "types.py",
 )  # fmt: skip
 

@@ -36,7 +36,8 @@ class Measure:
     signed: bool = False
 
 
-def _leak(target: str, feature: str) -> Measure:
+def leak(target: str, feature: str) -> Measure:
+    """How well a probe reads something from a feature: "sampled", "mean" or "prediction"."""
     title = f"leak {target}" + ("" if feature == "sampled" else f" ({feature})")
     probe = "verification" if target == "identity" else "nonlinear"
     return Measure(title, False, {"measure": "leak", "of": target, "feature": feature, "probe": probe}, True)
@@ -60,9 +61,9 @@ def _ccc(split: str, feature: str) -> Measure:
 _LEAKING = (*ATTRIBUTES, "identity")
 MEASURES: Mapping[str, Measure] = {
     **{f"{split}_ccc": _ccc(split, "") for split in TESTS},
-    **{f"leak_{name}": _leak(name, "sampled") for name in _LEAKING},
-    **{f"leak_mean_{name}": _leak(name, "mean") for name in _LEAKING},
-    **{f"leak_prediction_{name}": _leak(name, "prediction") for name in _LEAKING},
+    **{f"leak_{name}": leak(name, "sampled") for name in _LEAKING},
+    **{f"leak_mean_{name}": leak(name, "mean") for name in _LEAKING},
+    **{f"leak_prediction_{name}": leak(name, "prediction") for name in _LEAKING},
     "rate": Measure("rate (nats)", False, {"measure": "rate"}),
     "drift": Measure("drift", False, {"measure": "drift"}),
     **{f"effect_{a}_{d}": _effect(a, d) for a in ("age", "gender", "skin") for d in DIMENSIONS},
@@ -80,27 +81,38 @@ Rows = Sequence[Row]
 Array = NDArray[np.float64]
 
 
-def values(rows: Rows, name: str, measure: str) -> Array:
+def values(rows: Rows, name: str, measure: str | Measure) -> Array:
     """(seeds,) one measure of one method or variant, seeds in ascending order; nan where not measured."""
-    of = MEASURES[measure]
+    of = _measure(measure)
     scores = np.array([row.value(**of.score) for row in rows_of(rows, name)], np.float64)
     return np.maximum(scores, 0.0) if of.clip else scores
 
 
-def estimate(rows: Rows, name: str, measure: str) -> Estimate:
-    """Mean over seeds with its 95 % t interval; nan where a seed was not measured."""
-    return mean_interval(values(rows, name, measure))
+def estimate(rows: Rows, name: str, measure: str | Measure, overlap: float = 0.0) -> Estimate:
+    """Mean over seeds with its 95 % t interval; nan where a seed was not measured.
+
+    Args:
+        rows: of all methods.
+        name: of the method or variant.
+        measure: a name of `MEASURES`, or another measure.
+        overlap: of folds, see `statistics`.
+    """
+    return mean_interval(values(rows, name, measure), overlap)
 
 
-def compared(rows: Rows, name: str, measure: str) -> Array:
+def compared(rows: Rows, name: str, measure: str | Measure) -> Array:
     """(seeds,) `values` as methods are compared by: a signed measure by its size."""
     found = values(rows, name, measure)
-    return np.abs(found) if MEASURES[measure].signed else found
+    return np.abs(found) if _measure(measure).signed else found
 
 
-def compare(rows: Rows, first: str, second: str, measure: str) -> Paired:
-    """`first` against `second`, seed by seed."""
-    return paired(compared(rows, first, measure), compared(rows, second, measure))
+def compare(rows: Rows, first: str, second: str, measure: str | Measure, overlap: float = 0.0) -> Paired:
+    """`first` against `second`, seed by seed; arguments as for `estimate`."""
+    return paired(compared(rows, first, measure), compared(rows, second, measure), overlap)
+
+
+def _measure(measure: str | Measure) -> Measure:
+    return MEASURES[measure] if isinstance(measure, str) else measure
 
 
 def gap_closed(rows: Rows, name: str, measure: str = "reversed_ccc") -> Estimate:

@@ -41,12 +41,12 @@ class Reader:
     checkpoint: Checkpoint
     seed: int
 
-    def __call__(self, faces: Manifest, table: AttributeTable) -> Answers:
+    def __call__(self, faces: Manifest, table: AttributeTable | None) -> Answers:
         """What it says of faces, every attribute taken out."""
         return self.each([None], faces, table)[0]
 
     def each(
-        self, strengths: Sequence[Mapping[str, float] | None], faces: Manifest, table: AttributeTable
+        self, strengths: Sequence[Mapping[str, float] | None], faces: Manifest, table: AttributeTable | None
     ) -> list[Answers]:
         """What it says at each of `strengths`: 0 leaves an attribute in, 1 takes it out, None all out."""
         from idfer.evaluation.forward import Pass
@@ -137,12 +137,22 @@ def leaks(said: Answers, faces: Manifest, seed: int) -> list[Score]:
             "records"
         ),
     ]
+    return leak_scores(found, said.spread is not None)
+
+
+def leak_scores(found: Sequence[Mapping[Any, Any]], sampled: bool) -> list[Score]:
+    """What probes found as scores, each with its chance.
+
+    Args:
+        found: records of `evaluation.leakage.leakage`.
+        sampled: whether the feature is sampled; where it is not, its mean is also its only sample.
+    """
     scores = []
     for leak in found:
         verified = leak["kind"] == "verification"
         # identity: AUC of verification; both are put on the scale of the score
         chance = 2 * leak["chance"] - 1 if verified else leak["chance"]
-        alone = said.spread is None and leak["features"] == "mean"
+        alone = not sampled and leak["features"] == "mean"
         for feature in ["sampled", "mean"] if alone else [leak["features"]]:
             where = {"of": leak["target"], "feature": feature, "probe": leak["kind"]}
             scores += [Score("leak", leak["score"], **where), Score("chance", chance, **where)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,15 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """As JSON: fields that say nothing are left out."""
         return {name: value for name, value in asdict(self).items() if value != ""}
+
+
+def result_of(scores: Sequence[Score]) -> dict[str, Any]:
+    """Scores as a trial returns them: rounded to six decimals, None where not finite."""
+    rounded = [
+        replace(s, value=round(float(s.value), 6) if s.value is not None and np.isfinite(s.value) else None)
+        for s in scores
+    ]
+    return {"scores": [score.to_dict() for score in rounded]}
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from idfer.experiments.jobs import Job, Workers, run_jobs, sources
 from idfer.experiments.protocol import CHANGED, CORRELATION, PROBED, Protocol
 from idfer.experiments.protocols.design import load_design
-from idfer.experiments.scores import Score
+from idfer.experiments.scores import Score, result_of
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -213,11 +211,7 @@ def trial(
         scores += measuring.attached(tests, table, read)
     scores.append(Score("seconds", trained - start, of="fit"))
     scores.append(Score("seconds", time.monotonic() - trained, of="measuring"))
-    return {"scores": [replace(score, value=_rounded(score.value)).to_dict() for score in scores]}
-
-
-def _rounded(value: float | None) -> float | None:
-    return round(float(value), 6) if value is not None and np.isfinite(value) else None
+    return result_of(scores)
 
 
 def _faces(folder: Path) -> tuple[Manifest, AttributeTable]:

@@ -59,3 +59,14 @@ def handle(colour: str, marker: str, label: str) -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, linestyle="none", label=label)
+
+
+def legend_below(axis: Axes, handles: Any, columns: int, inches: float = 0.72) -> None:
+    """Marks under an axis, below as many inches of tick labels and text."""
+    from matplotlib.transforms import ScaledTranslation
+
+    below = axis.transAxes + ScaledTranslation(0, -inches, axis.figure.dpi_scale_trans)
+    axis.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
+        frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,
+    )  # fmt: skip

@@ -32,11 +32,11 @@ def training_device(device: str, devices: int, precision: str) -> torch.device:
     if devices > 1:
         if where.type == "mps" or str(where) != where.type:
             raise UsageError(
-                f"--devices {devices} with --device {where}: that is one; use --device cuda or cpu."
+                f"--devices {devices} with --device {where}: that is one device; use --device cuda or cpu."
             )
         here = torch.cuda.device_count() if where.type == "cuda" else devices
         if devices > here:
-            raise UsageError(f"--devices {devices}: there are {here} CUDA devices here.")
+            raise UsageError(f"--devices {devices}: there are {here} CUDA device(s) here.")
     if where.type == "cuda" and precision == "bf16-mixed" and not torch.cuda.is_bf16_supported(False):
         print("idfer: this GPU has no bf16 of its own; --precision 16-mixed is faster.", file=sys.stderr)
     return where

@@ -1,4 +1,4 @@
-"""Trackers that a user has: what `log.jsonl` says of every epoch, and steps in between, where they are watched.
+"""Trackers that a user has: what `log.jsonl` says of every epoch, and steps in between, where a user looks.
 
 `log.jsonl` stays the run's own log. A run that goes on where it stopped goes on in the same tracker: what was
 logged after the saved state is logged once.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,7 +65,9 @@ def trackers(
     Raises:
         IdferError: one cannot be opened.
     """
-    kinds = {"csv": _Csv, "tensorboard": _TensorBoard, "wandb": _Wandb}
+    kinds: Mapping[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
+        "csv": _Csv, "tensorboard": _TensorBoard, "wandb": _Wandb,
+    }  # fmt: skip
     opened: list[Tracker] = []
     failed = True
     try:
@@ -88,25 +91,25 @@ class _Csv:
         file.unlink(missing_ok=True)  # Fabric's logger begins anew; the old rows go into the new file
         self.logger = CSVLogger(folder, "csv", "")
         for row in kept:
-            self.logger.log_metrics(row, int(row["step"]))
+            self.logger.log_metrics(row, row["step"])
         self.logger.save()
 
     def log(self, kind: str, values: Mapping[str, float], step: int) -> None:
-        self.logger.log_metrics(dict(values), step)
+        self.logger.log_metrics({**values}, step)
         self.logger.save()
 
     def close(self, failed: bool) -> None:
         """Every row is written already."""
 
 
-def _rows(file: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file that are whole."""
-    rows: list[dict[str, float]] = []
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics file that are whole, numbers but `step` as they are written."""
+    rows: list[dict[str, Any]] = []
     with suppress(FileNotFoundError), file.open(newline="", encoding="utf-8") as opened:
         for row in csv.DictReader(opened):
             with suppress(ValueError, TypeError, KeyError):  # the last may have been cut
-                numbers = {name: float(value) for name, value in row.items() if value}
-                rows.append(numbers | {"step": int(numbers["step"])})
+                known = {name: value for name, value in row.items() if value and math.isfinite(float(value))}
+                rows.append(known | {"step": int(known["step"])})
     return rows
 
 

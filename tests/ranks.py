@@ -18,9 +18,12 @@ class Descent(torch.optim.SGD):
         super().__init__(params, lr=lr)
 
 
-def train_by_descent(works: Sequence[Any]) -> None:
-    """Train each in turn, in processes that are started once for all."""
-    optimise.AdamW = Descent  # type: ignore[misc,assignment]
-    torch.optim.Adam = Descent  # type: ignore[misc,assignment]
-    for work in works:
+def train_each(works: tuple[Sequence[Any], Sequence[Any]]) -> None:
+    """Train the first in turn by plain descent and the others as they are; processes are costly to start."""
+    adam, adamw = torch.optim.Adam, optimise.AdamW
+    torch.optim.Adam, optimise.AdamW = Descent, Descent  # type: ignore[misc,assignment]
+    for work in works[0]:
+        run._in_process(work)
+    torch.optim.Adam, optimise.AdamW = adam, adamw  # type: ignore[misc]
+    for work in works[1]:
         run._in_process(work)

@@ -5,31 +5,28 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.catalogue import METHODS
-from idfer.training import run as running
-from idfer.training.checkpoint import load_state
 from idfer.training.processes import run_processes
+from idfer.training.trainer import Trainer
 
-from ranks import Descent, train_by_descent
+from ranks import Descent, train_each
 
 SMALL: dict[str, Any] = {
     "backbone": "conv4", "size": 16, "batch_size": 24, "dim": 8, "device": "cpu", "progress": False
 }  # fmt: skip
-WITHOUT_A_TWIN = [
-    name for name in METHODS if name not in ("erm_weights", "adversarial_weights", "erm_people")
-]
+TWINS = ("erm_weights", "adversarial_weights", "erm_people")  # of a method that is trained anyway
+RUNS = {name: (name, "conv4") for name in METHODS if name not in TWINS} | {
+    "layers of timm": ("erm", "test_efficientnet")  # whose normalisation has the activation inside
+}
 
 
 def check_moved_alike(first: dict[str, Tensor], one: Path, two: Path, share: float) -> None:
@@ -45,66 +42,6 @@ def check_moved_alike(first: dict[str, Tensor], one: Path, two: Path, share: flo
     assert moved > 0.01
 
 
-def test_two_processes_take_the_steps_of_one_by_every_method(
-    squares: Manifest, squares_table: AttributeTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    works: list[Any] = []
-    monkeypatch.setattr("idfer.training.run.run_processes", lambda _, work, count: works.append(work))
-    monkeypatch.setattr("idfer.methods.optimise.AdamW", Descent)
-    monkeypatch.setattr("torch.optim.Adam", Descent)
-
-    def fit(out: str, **options: Any) -> None:
-        idfer.fit(squares, squares_table, out=tmp_path / out, epochs=1, lr=0.01, **SMALL | options)
-
-    for name in WITHOUT_A_TWIN:
-        for devices in (1, 2):
-            fit(f"{name}-{devices}", method=name, devices=devices)
-    for devices in (1, 2):  # timm's normalisation with activation
-        fit(f"act-{devices}", method="erm", backbone="test_efficientnet", devices=devices)
-    run_processes(train_by_descent, works, 2)
-    for name, work in zip([*WITHOUT_A_TWIN, "act"], works, strict=True):
-        check_moved_alike(work.parameters, tmp_path / f"{name}-1", tmp_path / f"{name}-2", 2e-3)
-
-
-def test_what_one_process_began_two_finish(
-    squares: Manifest, squares_table: AttributeTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options: dict[str, Any] = {**SMALL, "method": "idfer", "epochs": 3, "logger": "csv"}
-    begun: list[Any] = []
-
-    def remember(work: Any, network: torch.nn.Module) -> None:
-        begun.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
-        kept(work, network)
-
-    kept = running._train
-    monkeypatch.setattr(running, "_train", remember)
-    idfer.fit(squares, squares_table, out=tmp_path / "one", **options)
-    kept_state = running.Trainer._save
-
-    def stop(trainer: Any, folder: Path, epoch: int, *rest: Any) -> None:
-        kept_state(trainer, folder, epoch, *rest)
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(running.Trainer, "_save", stop)
-    with pytest.raises(KeyboardInterrupt):
-        idfer.fit(squares, squares_table, out=tmp_path / "two", **options)
-    state = load_state(tmp_path / "two")
-    assert state is not None
-    assert state["epoch"] == 1
-    idfer.fit(squares, squares_table, out=tmp_path / "two", devices=2, **options)
-    check_moved_alike(begun[0], tmp_path / "one", tmp_path / "two", 0.02)
-    logs = [[json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
-            for run in ("one", "two")]  # fmt: skip
-    for of_one, of_two in zip(*logs, strict=True):
-        assert of_two == pytest.approx(of_one, rel=1e-3, abs=1e-3)
-    tracked = (tmp_path / "two" / "csv" / "metrics.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in tracked] == ["epoch", "1", "2", "3"]
-    assert sorted(p.name for p in (tmp_path / "two").iterdir()) == sorted(
-        p.name for p in (tmp_path / "one").iterdir()
-    )
-
-
 ONE_FAILS = """
 import os
 from idfer.errors import IdferError
@@ -117,15 +54,58 @@ class OneFails(ERM):
 """
 
 
-def test_an_error_of_one_process_ends_all_with_its_message(squares: Manifest, tmp_path: Path) -> None:
+def test_two_processes_take_the_steps_of_one_go_on_where_it_stopped_and_end_together(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[Any] = []
+    monkeypatch.setattr("idfer.training.run.run_processes", lambda _, work, count: waiting.append(work))
+
+    def fit(out: str, **options: Any) -> None:
+        idfer.fit(squares, squares_table, out=tmp_path / out, **SMALL | options)
+
+    # every method by plain descent: weights then differ as gradients do
+    with monkeypatch.context() as patched:
+        patched.setattr("idfer.methods.optimise.AdamW", Descent)
+        patched.setattr("torch.optim.Adam", Descent)
+        for name, (method, backbone) in RUNS.items():
+            for devices in (1, 2):
+                fit(f"{name}-{devices}", method=method, backbone=backbone, devices=devices, epochs=1, lr=0.01)
+
+    # one process begins, two go on
+    whole: dict[str, Any] = {"method": "idfer", "epochs": 3, "logger": "csv"}
+    fit("whole", **whole)
+    kept = Trainer._save
+
+    def stop(trainer: Any, folder: Path, epoch: int, *rest: Any) -> None:
+        kept(trainer, folder, epoch, *rest)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit("resumed", **whole)
+    fit("resumed", devices=2, **whole)
+
+    # one of two fails
     (tmp_path / "failing.py").write_text(ONE_FAILS)
-    command = [sys.executable, "-m", "idfer", "fit", str(squares.root / "manifest.parquet")]
-    command += [part for name, value in SMALL.items() for part in (f"--{name}", str(value).lower())]
-    command += ["--method", "failing:OneFails", "--devices", "2", "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.stderr == "idfer: row 7: gone.png cannot be read.\n"
-    assert done.returncode == 1
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    monkeypatch.syspath_prepend(tmp_path)
+    fit("failing", method="failing:OneFails", devices=2, epochs=1)
+
+    with pytest.raises(IdferError, match=r"^row 7: gone\.png cannot be read\.$"):
+        run_processes(train_each, (waiting[: len(RUNS)], waiting[len(RUNS) :]), 2)
+    assert multiprocessing.active_children() == []
+    assert not (tmp_path / "failing" / "model.safetensors").exists()
+    for name, work in zip(RUNS, waiting, strict=False):
+        check_moved_alike(work.parameters, tmp_path / f"{name}-1", tmp_path / f"{name}-2", 2e-3)
+    one, two = tmp_path / "whole", tmp_path / "resumed"
+    check_moved_alike(waiting[len(RUNS)].parameters, one, two, 0.02)
+    assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
+    logs = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (one, two)]
+    for of_one, of_two in zip(*logs, strict=True):
+        assert of_two == pytest.approx(of_one, rel=1e-3, abs=1e-3)
+    tracked = (two / "csv" / "metrics.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in tracked] == ["epoch", "1", "2", "3"]
 
 
 @pytest.mark.parametrize(

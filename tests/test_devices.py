@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessExitedException
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
@@ -54,6 +55,7 @@ class OneFails(ERM):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_go_on_where_it_stopped_and_end_together(
     squares: Manifest, squares_table: AttributeTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +137,11 @@ def test_a_script_that_trains_while_it_is_imported_is_told(
         idfer.fit(squares, method="erm", devices=2, out=tmp_path / "run", **SMALL)
 
 
-def test_a_process_that_dies_without_a_word_is_told() -> None:
-    with pytest.raises(IdferError, match="one of its processes did"):
-        run_processes(os._exit, 9, 1)
+def test_a_process_that_dies_without_a_word_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def died() -> bool:
+        raise ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 123, -9, "SIGKILL")
+
+    context = SimpleNamespace(join=died, processes=[])
+    monkeypatch.setattr("idfer.training.processes.start_processes", lambda *_, **__: context)
+    with pytest.raises(IdferError, match=r"one of its processes did \(process 1 .* SIGKILL\)"):
+        run_processes(print, 9, 2)

@@ -26,7 +26,7 @@ from idfer.files import atomic
 _WORK, _FAILURE = "work.pt", "failure-{}.json"
 _KINDS: dict[str, type[Exception]] = {
     "IdferError": IdferError, "UsageError": UsageError, "MemoryError": MemoryError,
-    "OutOfMemoryError": torch.OutOfMemoryError,
+    "OutOfMemoryError": torch.cuda.OutOfMemoryError,
 }  # fmt: skip
 
 
@@ -112,9 +112,12 @@ def _failure(folder: Path, error: Exception) -> Exception:
     )
     if not failures:
         how = " ".join(str(error).split())
+        why = "it may have run out of memory"
+        if getattr(error, "exit_code", 0) == 1:  # before it came to its work
+            why = 'see above; in a script the call must stand under `if __name__ == "__main__":`'
         return IdferError(
-            f"training ended, for one of its processes did ({how}); it may have run out of memory. What was "
-            "saved is kept: the same command goes on from there."
+            f"training ended, for one of its processes did ({how}); {why}. What was saved is kept: the same "
+            "command goes on from there."
         )
     first = failures[0]
     if (kind := _KINDS.get(first["kind"])) is not None:

@@ -1,10 +1,11 @@
 """How fast `fit` reads faces from files: `python benchmarks/loading.py [--images 1500] [--rounds 5]`.
 
-JPEG files of 256 x 256 pixels (the photographs of scikit-image, cut), read as training reads them when they
-do not fit in memory: cropped, resized to 224 pixels and stacked into batches of 64 by `--num_workers` 0, 1,
-2, ... up to the cores. Beside each, bare decoding of the same files by as many processes (Pillow to an array,
-nothing else). All in turn in one process; ratios are of one round, their median is kept. Starting the workers
-counts, as it does in every epoch. Writes results/loading.json.
+JPEG files of 224 x 224 pixels (the photographs of scikit-image, cut), as `idfer crop` leaves faces for a
+network of that size, read as training reads them when they do not fit in memory: in batches of 64, by
+`--num_workers` 0, 1, 2, ... up to the cores. Beside each, bare decoding of the same files by as many
+processes (Pillow to an array, nothing else), by the clock and in processor time of all processes together.
+All in turn; ratios are of one round, their median is kept. Starting the workers counts, as it does in every
+epoch. The load says how busy the machine was with other work. Writes results/loading.json.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
+import resource
 import statistics
 import tempfile
 import time
@@ -29,7 +32,7 @@ from idfer.data.loader import FaceDataset
 from idfer.data.preprocess import Preprocess
 from idfer.experiments.jobs import cores
 
-SIDE, SIZE, BATCH = 256, 224, 64
+SIDE, BATCH = 224, 64
 
 
 def write(folder: Path, count: int) -> Manifest:
@@ -67,15 +70,23 @@ def loaded(manifest: Manifest, workers: int) -> None:
     """Read an epoch as `fit` does."""
     rows = list(range(len(manifest)))
     order = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    for _ in FaceDataset(manifest, Preprocess(SIZE)).batches(order, workers):
+    for _ in FaceDataset(manifest, Preprocess(SIDE)).batches(order, workers):
         pass
 
 
-def seconds(function: Callable[[Manifest, int], None], manifest: Manifest, workers: int) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
+def seconds(
+    function: Callable[[Manifest, int], None], manifest: Manifest, workers: int
+) -> tuple[float, float]:
+    """Time of one call, by the clock and of the processor."""
+    busy, start = processor(), time.perf_counter()
     function(manifest, workers)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, processor() - busy
+
+
+def processor() -> float:
+    """Processor time of this process and of those that it has started and ended, s."""
+    usage = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(used.ru_utime + used.ru_stime for used in usage)
 
 
 def main() -> None:
@@ -84,25 +95,30 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    tried = list(range(cores() + 1))
-    times: dict[int, list[tuple[float, float]]] = {workers: [] for workers in tried}
+    rounds: dict[int, list[tuple[tuple[float, float], tuple[float, float]]]] = {
+        workers: [] for workers in range(cores() + 1)
+    }
     with tempfile.TemporaryDirectory() as folder:
         manifest = write(Path(folder), given.images)
         for _ in range(given.rounds):
-            for workers in tried:
-                times[workers].append((seconds(bare, manifest, workers), seconds(loaded, manifest, workers)))
-    alone = times[0]
+            for workers, kept in rounds.items():
+                kept.append((seconds(bare, manifest, workers), seconds(loaded, manifest, workers)))
     results = {
         str(workers): {
-            "of_bare_decoding": round(statistics.median(b / f for b, f in pairs), 3),
-            "of_no_worker": round(
-                statistics.median(f0 / f for (_, f0), (_, f) in zip(alone, pairs, strict=True)), 3
-            ),
-            "faces_per_second": round(statistics.median(given.images / f for _, f in pairs)),
+            "of_bare_decoding": round(statistics.median(b[0] / f[0] for b, f in kept), 3),
+            "of_bare_processor_time": round(statistics.median(b[1] / f[1] for b, f in kept), 3),
+            "faces_per_second": round(statistics.median(given.images / f[0] for _, f in kept)),
         }
-        for workers, pairs in times.items()
+        for workers, kept in rounds.items()
     }
-    result = {"cores": cores(), "images": given.images, "rounds": given.rounds, "num_workers": results}
+    load = round(os.getloadavg()[0], 1)
+    result = {
+        "cores": cores(),
+        "load": load,
+        "images": given.images,
+        "rounds": given.rounds,
+        "num_workers": results,
+    }
     print(json.dumps(result, indent=1))
     (Path(__file__).parent / "results" / "loading.json").write_text(json.dumps(result, indent=1) + "\n")
 

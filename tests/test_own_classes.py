@@ -1,23 +1,27 @@
-"""A method, a model and an estimator of a user's own, by `module:Class`, without touching the package."""
+"""A method, a model, an estimator and a reader of a user's own, by name, without touching the package."""
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 import idfer
-from idfer import IdferError, Manifest, UsageError, cli
+from idfer import AttributeTable, IdferError, Manifest, UsageError, cli
+from idfer.methods.penalty import estimator_class
 from idfer.training.checkpoint import load_checkpoint
 from idfer.training.settings import Settings
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-METHOD = "own_method:SmoothERM"
+METHOD, ESTIMATOR = "own_method:SmoothERM", "own_estimator:Correlation"
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def in_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a user who stands in the folder of the example; imports are forgotten afterwards."""
     monkeypatch.chdir(EXAMPLES)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    for module in ("own_method", "own_model"):
+    for module in ("own_method", "own_model", "own_estimator", "own_reader"):
         monkeypatch.delitem(sys.modules, module, raising=False)
 
 
@@ -74,6 +78,59 @@ def test_an_own_model_is_evaluated_by_the_command_line(
 def test_the_adapter_is_as_short_as_promised() -> None:
     code = (EXAMPLES / "own_model.py").read_text().split("class Mine:")[1]
     assert len([line for line in code.splitlines() if line.strip() and '"""' not in line]) <= 10
+
+
+def test_an_own_estimator_says_what_its_equation_says(in_examples: None) -> None:
+    kind = estimator_class(ESTIMATOR)
+    draw = torch.Generator().manual_seed(0)
+    x, noise = torch.randn(2, 4000, 1, generator=draw, dtype=torch.float64)
+    c = torch.stack(
+        [0.8 * x + 0.6 * noise, noise], 1
+    )  # the first attribute correlates by 0.8, the second not
+    values = kind(2, 1, 1)(x, c)
+    assert values.tolist() == pytest.approx([-0.5 * math.log(1 - 0.8**2), 0.0], abs=0.03)
+    assert torch.autograd.gradcheck(kind(2, 1, 1), (x[:6].clone().requires_grad_(), c[:6]))
+
+
+def test_an_own_estimator_makes_features_tell_less(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path, in_examples: None
+) -> None:
+    """Features of a sensitive network, with and without the penalty's weight."""
+    options = {
+        "attributes": squares.root / "attributes.parquet", "method": "conditional", "backbone": "conv4",
+        "size": 32, "batch_size": 36, "dim": 8, "epochs": 12, "terms.estimator": ESTIMATOR,
+        "terms.ramp_to": 0.2, "device": "cpu", "progress": "false",
+    }  # fmt: skip
+    told = []
+    for beta in (1e-6, 3.0):
+        given = {**options, "terms.beta": beta, "out": tmp_path / f"beta{beta}"}
+        command = ["fit", str(squares.root), *(f"--{name}={value}" for name, value in given.items())]
+        assert cli.main(command) == 0
+        history = (tmp_path / f"beta{beta}" / "log.jsonl").read_text().splitlines()
+        told.append(json.loads(history[-1])["penalty"])
+    assert 0 <= told[1] < 0.8 * told[0]
+
+
+def test_an_own_reader_reads_scales_and_counts(
+    tmp_path: Path, in_examples: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / name)
+    lines = ["file,who,fold,v,a", "a.png,ann,training,9,5", "b.png,bob,dev,1,3", "b.png,bob,dev,0,0"]
+    (tmp_path / "ratings.csv").write_text("\n".join([*lines, "gone.png,bob,dev,5,5", "a.png,ann,dev,99,5"]))
+    out = tmp_path / "manifest.parquet"
+    assert (
+        cli.main(["manifest", "own_reader:read", str(tmp_path), "-o", str(out), "--progress", "false"]) == 0
+    )
+    manifest = Manifest.read(out)
+    assert manifest.targets.tolist() == [[1, 0], [-1, -0.5]]
+    assert manifest.frame["split"].tolist() == ["train", "val"]
+    assert manifest.frame["subject"].tolist() == ["ann", "bob"]
+    said = capsys.readouterr().out
+    for why in ("1  no face (first: images/b.png)", "1  image is not there (first: images/gone.png)",
+                "1  label is outside its range"):  # fmt: skip
+        assert why in said
 
 
 @pytest.mark.slow

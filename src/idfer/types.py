@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Batch:
     """B training faces with what is known of them.
 
+    On N devices `image` holds the B / N faces whose features this process computes, and all else is of all B:
+    so is what a network in training answers (`idfer.training.shared_backbone`).
+
     Attributes:
         image: (B, 3, H, W) float, already normalised as the backbone wants it.
         target: (B, 2) valence and arousal in [-1, 1].
@@ -35,7 +38,7 @@ class Batch:
     row: Tensor
 
     def __len__(self) -> int:
-        return int(self.image.shape[0])
+        return int(self.target.shape[0])
 
 
 class Prediction(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -114,8 +114,21 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
         global random state, as every DataLoader does.
         """
         workers = 0 if self.pixels is not None else num_workers
-        loader = DataLoader(self, batch_sampler=order, num_workers=workers, collate_fn=_as_is)  # type: ignore[arg-type]
+        loader: DataLoader[Any] = DataLoader(
+            self,
+            batch_sampler=order,  # type: ignore[arg-type]
+            num_workers=workers,
+            collate_fn=_as_is,  # type: ignore[arg-type]
+            worker_init_fn=_on_one_thread,
+        )
         return iter(loader)
+
+
+def _on_one_thread(worker: int) -> None:
+    """Keep OpenCV from starting a thread per core in every worker, as torch does of itself."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -36,6 +36,10 @@ class Network(nn.Module):
         head: "mlp" [ours], or "bottleneck", the lineage's D -> 2 -> BatchNorm -> ReLU -> 2.
         levels: number of levels of each attribute, where what is attached is its evidence of the label
             (`idfer.models.evidence`); () where identity features are added and subtracted themselves.
+
+    Attributes:
+        shared: what stands for the backbone in training on several devices: a share of a batch's images ->
+            features of the whole batch; None elsewhere.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Network(nn.Module):
         )
 
         self.evidence = Evidence(tuple(levels), dim) if levels else None
+        self.shared: Callable[[Tensor], Tensor] | None = None
 
     def strength(self, detach: Sequence[str] | Mapping[str, float] | None = None) -> Tensor:
         """m (1, A) for the attributes to detach; None detaches all, [] none, a mapping gives strengths.
@@ -116,7 +121,7 @@ class Network(nn.Module):
         Raises:
             UsageError: `detach` names an attribute this network does not have, or `retrieved` is missing.
         """
-        z = self.backbone(image)
+        z = self.shared(image) if self.shared and self.training else self.backbone(image)
         m = self.strength(detach) if strength is None else strength
         if self.evidence is None:
             mean, identity = self.residual(z, m, retrieved, attach)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, generator: torch.Generator, first: int = 0, of: int | None = None) -> Tensor:
     """Augment uint8 faces (B, 3, S, S) into float faces on the scale [0, 255], same shape and device.
 
     Geometry: mirrored with probability ½, rotated by σ = 2°, scaled by σ = 3 %, shifted by σ = 2 % of the
@@ -17,10 +17,13 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     Args:
         images: (B, 3, S, S) uint8.
         generator: a CPU generator; the same state gives the same pixels.
+        first: place of the first of these faces in their batch, where they are a part of it.
+        of: faces of that batch; None where these are all.
     """
     count, device = len(images), images.device
-    draw = torch.randn(count, 6, generator=generator)
-    flip = (torch.rand(count, generator=generator) < 0.5).float() * -2 + 1
+    whole, part = of or count, slice(first, first + count)
+    draw = torch.randn(whole, 6, generator=generator)[part]
+    flip = (torch.rand(whole, generator=generator)[part] < 0.5).float() * -2 + 1
     angle, scale = draw[:, 0] * 0.035, (1 + 0.03 * draw[:, 1]).clamp(0.8, 1.2)
     shift = (draw[:, 2:4] * 0.04).clamp(-0.2, 0.2)
     cos, sin = angle.cos() * scale, angle.sin() * scale

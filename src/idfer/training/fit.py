@@ -17,6 +17,7 @@ from idfer.training.holdout import training_split
 from idfer.training.record import CONFIG, Plan, Record
 from idfer.training.retrieval import aligned, retrieval_record
 from idfer.training.settings import Settings
+from idfer.training.trackers import check_loggers
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -53,9 +54,11 @@ def fit(
     holdout: float = Settings.holdout,
     seed: int = Settings.seed,
     device: str = "auto",
+    devices: int = 1,
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     num_workers: int = 2,
     save_minutes: float = 10.0,
+    logger: list[str] | str | None = None,
     progress: bool = True,
 ) -> Path:
     """Train a valence-arousal model on the `train` split of a manifest.
@@ -102,9 +105,12 @@ def fit(
         holdout: share of the people to keep back, e.g. 0.2, where the manifest has no splits.
         seed: of weights, order and augmentation.
         device: auto, cpu, cuda, cuda:N or mps.
+        devices: GPUs of this machine (or, to try it, processes on its CPU) that share each batch; what is
+            learned is the same but for rounding.
         precision: 32-true, bf16-mixed or 16-mixed.
-        num_workers: processes that decode images when they do not fit in memory.
+        num_workers: processes of each device that decode images when they do not fit in memory.
         save_minutes: at least this often, and after every epoch, the training state is saved.
+        logger: trackers to log to beside `log.jsonl`: csv, tensorboard or wandb; several by comma.
         progress: show a progress bar.
 
     Returns:
@@ -123,8 +129,8 @@ def fit(
         precision=precision,
     )  # fmt: skip
     return fit_settings(
-        manifest, attributes, settings, out=out, device=device, num_workers=num_workers,
-        save_minutes=save_minutes, progress=progress,
+        manifest, attributes, settings, out=out, device=device, devices=devices, num_workers=num_workers,
+        save_minutes=save_minutes, logger=logger, progress=progress,
     )  # fmt: skip
 
 
@@ -135,14 +141,18 @@ def fit_settings(
     *,
     out: str | Path | None = None,
     device: str = "auto",
+    devices: int = 1,
     num_workers: int = 2,
     save_minutes: float = 10.0,
+    logger: list[str] | str | None = None,
     progress: bool = True,
 ) -> Path:
     """`fit` with its settings resolved: what the trials of benchmarks call. Arguments and errors as there."""
     from idfer.data.content import image_keys, person_keys
     from idfer.data.manifest import Manifest
 
+    loggers = check_loggers(logger)
+    check_at_least(devices, 1, "--devices")
     check_at_least(num_workers, 0, "--num_workers")
     check_at_least(save_minutes, 0, "--save_minutes")
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
@@ -168,11 +178,10 @@ def fit_settings(
         print(f"idfer: {retrieved.warning}", file=sys.stderr)
 
     from idfer.training.run import run
+    from idfer.training.trainer import How
 
-    run(
-        plan, train, retrieved, validation, table, seen, folder, device=device, num_workers=num_workers,
-        save_seconds=save_minutes * 60, progress=progress,
-    )  # fmt: skip
+    how = How(device, devices, num_workers, save_minutes * 60, progress, loggers)
+    run(plan, train, retrieved, validation, table, seen, folder, how)
     return folder
 
 

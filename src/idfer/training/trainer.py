@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from idfer.data.preprocess import Preprocess
-from idfer.device import resolve_device
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.methods.common import Setup
@@ -29,19 +28,31 @@ from idfer.training.data import TrainingData
 from idfer.training.optimizer_state import check_optimizer_state
 from idfer.training.order import by_person, drawn
 from idfer.training.settings import Settings
+from idfer.training.shared_backbone import align
+from idfer.training.trackers import EVERY, Tracker, trackers
 from idfer.training.validation import Validation
 from idfer.types import Batch, Method
 
 
-def fabric_for(settings: Settings, device: str) -> Fabric:
-    """Device and precision of a run."""
-    where = resolve_device(device)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision of every run
-    return Fabric(
-        accelerator=where.type,
-        devices=[where.index or 0] if where.type == "cuda" else 1,
-        precision=settings.precision,  # type: ignore[arg-type]
-    )
+@dataclass(frozen=True)
+class How:
+    """What of a training changes none of its numbers.
+
+    Attributes:
+        device: auto, cpu, cuda, cuda:N or mps.
+        devices: how many, with a process each.
+        num_workers: decoding processes of each.
+        save_seconds: how often the state is saved at least.
+        progress: show bars.
+        loggers: trackers to log to, from `check_loggers`.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    num_workers: int = 2
+    save_seconds: float = 600.0
+    progress: bool = True
+    loggers: tuple[str, ...] = ()
 
 
 class Trainer:
@@ -68,13 +79,12 @@ class Trainer:
         self.settings, self.network, self.data = settings, network, data
         self.preprocess, self.fabric = preprocess, fabric
         self.batches = max(1, len(data.rows) // settings.batch_size)
+        self.size = min(settings.batch_size, len(data.rows))
         budget = Budget(settings.epochs * self.batches, settings.lr, settings.weight_decay)
         setup = Setup(network, fabric, budget, data.facts(levels), settings.terms)
         self.method: Method = settings.entry.load()(setup)
 
-    def train(
-        self, folder: Path, validation: Validation | None, workers: int, save_seconds: float, progress: bool
-    ) -> None:
+    def train(self, folder: Path, validation: Validation | None, how: How) -> None:
         """Run all epochs, or those that are left of an interrupted run in `folder`.
 
         The order of faces is fixed by (seed, epoch) and the augmentation by (seed, epoch, step), so going on
@@ -83,34 +93,56 @@ class Trainer:
         Args:
             folder: where state and log are saved.
             validation: faces scored after every epoch for the log, or None.
-            workers: decoding processes.
-            save_seconds: the state is saved at least this often, and after every epoch.
-            progress: show a bar.
+            how: how often the state is saved beside after every epoch, and the like.
         """
         epochs = self.settings.epochs
         state = self._restore(folder) or {"epoch": 0, "step": 0, "sums": {}, "history": []}
         skip, sums, history = state["step"], state["sums"], state["history"]
+        done = state["epoch"] * self.batches + skip
         saved = time.monotonic()
-        with bar(f"fit {self.settings.method}", epochs * self.batches, progress) as advance:
-            advance(state["epoch"] * self.batches + skip, _note(history))
+        with (
+            trackers(how.loggers, folder, self.settings.to_dict(), done) as tracked,
+            bar(f"fit {self.settings.method}", epochs * self.batches, how.progress) as advance,
+        ):
+            advance(done, _note(history))
             for epoch in range(state["epoch"], epochs):
                 self.network.train()
-                batches = self.data.faces.batches(self._order(epoch)[skip:], workers)
+                order = self._order(epoch)[skip:]
+                batches = self.data.faces.batches([rows[self._share] for rows in order], how.num_workers)
                 if skip:  # in the middle of an epoch its loader had drawn its seed before the state was saved
                     self._set_random(state)
-                for step, (pixels, rows) in enumerate(batches, start=skip):
+                for step, ((pixels, _), rows) in enumerate(zip(batches, order, strict=True), start=skip):
                     logged = self._logged(self.method.step(self._batch(pixels, rows, epoch, step)))
                     sums = {k: sums.get(k, 0.0) + v for k, v in logged.items()}
+                    done += 1
+                    if done % EVERY == 0:
+                        self._track(tracked, "step", logged | self._rate(), done)
                     advance(1, _note(history))
-                    if time.monotonic() - saved > save_seconds:
+                    if time.monotonic() - saved > how.save_seconds:
                         self._save(folder, epoch, step + 1, sums, history)
                         saved = time.monotonic()
                 line = {"epoch": epoch + 1} | {k: round(v / self.batches, 6) for k, v in sums.items()}
+                if self.fabric.world_size > 1:
+                    align(self.method.modules())
                 scores = validation.score(self.network, self.fabric.device) if validation else {}
                 history = [*history, line | scores]
+                self._track(tracked, "epoch", line | scores, done)
                 skip, sums = 0, {}
                 self._save(folder, epoch + 1, 0, sums, history)
                 saved = time.monotonic()
+
+    @staticmethod
+    def _track(tracked: Sequence[Tracker], kind: str, values: Mapping[str, float], done: int) -> None:
+        """Tell the trackers: `step/loss` of a single step, `epoch/loss` of an epoch's mean."""
+        named = {name if name == kind else f"{kind}/{name}": value for name, value in values.items()}
+        for tracker in tracked:
+            tracker.log(kind, named, done)
+
+    def _rate(self) -> dict[str, float]:
+        """The learning rate of the next step."""
+        groups = (getattr(one, "param_groups", None) for one in self.method.optimizers().values())
+        rates = [float(group[0]["lr"]) for group in groups if group]
+        return {"lr": rates[0]} if rates else {}
 
     def _logged(self, logged: Any) -> dict[str, float]:
         """What a step reports.
@@ -134,17 +166,24 @@ class Trainer:
         shuffled = rng.permutation(self.data.rows)
         if (sampling := getattr(self.method, "sampling", None)) is not None:  # a method's own wish
             shuffled = drawn(self.data.rows, sampling.double().numpy(), rng)
-        size = min(self.settings.batch_size, len(shuffled))
         if people := self.settings.entry.people_per_batch:
-            shuffled = by_person(shuffled, self.data.subject.numpy(), max(2, size // people), rng)
-        return [shuffled[i * size : (i + 1) * size].tolist() for i in range(self.batches)]
+            shuffled = by_person(shuffled, self.data.subject.numpy(), max(2, self.size // people), rng)
+        return [shuffled[i * self.size : (i + 1) * self.size].tolist() for i in range(self.batches)]
 
-    def _batch(self, pixels: Tensor, rows: Tensor, epoch: int, step: int) -> Batch:
+    @property
+    def _share(self) -> slice:
+        """Which faces of a batch this process reads."""
+        count = self.size // self.fabric.world_size
+        return slice(self.fabric.global_rank * count, (self.fabric.global_rank + 1) * count)
+
+    def _batch(self, pixels: Tensor, rows: list[int], epoch: int, step: int) -> Batch:
+        """This process's share of the images, and what is known of all faces of the batch."""
         device = self.fabric.device
         image = pixels.to(device)
         if self.settings.augmentation:
             seed = np.random.SeedSequence([self.settings.seed, epoch, step]).generate_state(1, np.uint64)[0]
-            image = augment(image, torch.Generator().manual_seed(int(seed) >> 1))
+            draw = torch.Generator().manual_seed(int(seed) >> 1)
+            image = augment(image, draw, self._share.start, len(rows))
         return Batch(
             image=self.preprocess.normalise(image),
             target=self.data.target[rows].to(device),
@@ -158,6 +197,8 @@ class Trainer:
     def _save(
         self, folder: Path, epoch: int, step: int, sums: dict[str, float], history: list[dict[str, float]]
     ) -> None:
+        if self.fabric.global_rank:
+            return
         state: dict[str, Any] = {"epoch": epoch, "step": step, "sums": sums, "history": history}
         state["modules"] = {k: v.state_dict() for k, v in self.method.modules().items()}
         state["optimizers"] = {k: v.state_dict() for k, v in self.method.optimizers().items()}

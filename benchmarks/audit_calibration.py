@@ -381,12 +381,13 @@ def table(results: dict[str, Any]) -> str:
         raw, fixed = equal["raw_differs"][metric], equal["standardised_differs"][metric]
         lines.append(f"| {metric} | {100 * raw:.1f} % | {100 * fixed:.1f} % |")
     told = results["information"]
+    seconds = ", ".join(f"{part} {count}" for part, count in results["cpu_seconds"].items() if count)
     lines += [
         "", "## Information where there is none", "",
         f"p <= .05 in {100 * told['p_05']:.1f} % of {told['audits']} audits (prediction), "
         f"{100 * told['p_05_beyond_labels']:.1f} % (beyond labels), "
         f"{100 * told['p_05_beyond_labels_that_differ']:.1f} % (beyond labels that differ between groups).",
-        "", f"{sum(results['cpu_seconds'].values())} s of one core.", "",
+        "", f"Seconds of one core: {seconds}.", "",
     ]  # fmt: skip
     return "\n".join(lines)
 

@@ -244,7 +244,7 @@ def _probe_group(
     x, people = x[keep], np.unique(people[keep], return_inverse=True)[1]
     rng = np.random.default_rng(seed)
     fold = deal(people, FOLDS, rng)
-    orders = [np.arange(len(x))] + [_shuffle(people, rng) for _ in range(_SHUFFLES[kind])]
+    orders = [np.arange(len(x))] + [shuffle(people, rng) for _ in range(_SHUFFLES[kind])]
     first = next(iter(targets.values()))
     values = [t.values[keep] for t in targets.values()]
     if first.continuous:
@@ -366,11 +366,16 @@ def _check_target(target: Target, people: People, keep: NDArray[np.bool_], name:
             )
 
 
-def _shuffle(people: People, rng: np.random.Generator) -> People:
-    """(N,) row whose target each row takes when targets are permuted over people, blocks kept together."""
+def shuffle(people: People, rng: np.random.Generator) -> People:
+    """(N,) row whose target each row takes when targets are permuted over people, blocks kept together.
+
+    People are 0..S-1. A person with more rows than the donor gets the donor's over again.
+    """
     count = np.bincount(people)
-    by_person = np.split(np.argsort(people, kind="stable"), np.cumsum(count)[:-1])
+    by_person = np.argsort(people, kind="stable")
+    start = np.cumsum(count) - count
+    turn = np.arange(len(people)) - np.repeat(start, count)  # a person's 1st, 2nd, ... row
+    donor = np.repeat(rng.permutation(len(count)), count)
     order = np.empty(len(people), np.intp)
-    for rows, donor in zip(by_person, (by_person[i] for i in rng.permutation(len(count))), strict=True):
-        order[rows] = np.resize(donor, len(rows))
+    order[by_person] = by_person[start[donor] + turn % count[donor]]
     return order

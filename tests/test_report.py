@@ -21,9 +21,9 @@ from idfer.errors import IdferError, UsageError
 from idfer.evaluation.evaluation import Evaluation
 from idfer.evaluation.metrics import ccc
 from idfer.evaluation.suite import measure
-from idfer.reporting.content import number
 from idfer.reporting.folder import check_out
 from idfer.reporting.report import evaluate, write_metrics, write_report
+from idfer.reporting.style import number
 from idfer.results import json_ready
 from idfer.training.checkpoint import Checkpoint, load_checkpoint
 

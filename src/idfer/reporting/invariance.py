@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.evaluation.anova import DIMENSIONS, NAMED, PARTS, POOLED
-from idfer.reporting.figures import interval, offset, panel, svg
-from idfer.reporting.style import COLOURS, INK, MARKERS, SOFT, grid, handle, styled, text
+from idfer.reporting.figures import interval, offset
+from idfer.reporting.style import COLOURS, INK, MARKERS, SOFT, grid, handle, number, styled, text
+from idfer.reporting.svg import panel, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +68,22 @@ def panels(models: Models) -> list[str]:
         axis.set_xlabel("per SD of the attribute")
         drawn.append(svg(figure))
     return [*drawn, svg(_spread(models))]
+
+
+def alt(models: Models) -> str:
+    """The panels in words: effects of the named attributes and the spread, by model."""
+    said = []
+    for model, found in models.items():
+        for dimension in DIMENSIONS:
+            effects = [
+                f"{in_words(name)} {number(found['effects'][name][dimension]['value'], signed=True)}"
+                for name in NAMED
+                if name in found["effects"]
+            ]
+            said.append(f"effects of {model} on {dimension} per standard deviation: {', '.join(effects)}")
+        parts = [f"{part} {number(found['components'][POOLED][part]['value'])}" for part in PARTS]
+        said.append(f"spread of {model}'s predictions: {', '.join(parts)}")
+    return f"The same expression on other faces. {'; '.join(said)}."
 
 
 @styled

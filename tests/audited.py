@@ -61,8 +61,8 @@ def checks(kind: str) -> list[dict[str, Any]]:
     """One of each level."""
     said = [
         ("IDF302", "info", "glasses × age: 3 groups hold fewer than 20 people and are withheld.", "glasses"),
-        ("IDF306", "warning", "skin tone comes from a classifier: see how much of its error would make or hide "
-         "a gap.", "skin tone"),
+        ("IDF306", "warning", "skin tone comes from a classifier: see how much of its error would make or "
+         "hide a gap.", "skin tone"),
     ]  # fmt: skip
     if kind != "data":
         said.insert(0, ("IDF309", "error", "12 predictions lie outside [-1, 1]; check the scale.", None))
@@ -81,8 +81,10 @@ def predicted_tables(rng: np.random.Generator, intersections: bool) -> dict[str,
                 group(rng, attribute, level, people[level], *at) for at in product(DIMENSIONS, METRICS)
             ]
         for a, b in pairwise(levels[::-1]):
-            for at in product(DIMENSIONS, METRICS):
-                gaps.append(gap(rng, attribute, (a, b), "pair", *at, PLANTED.get((attribute, at[1]), 0)))
+            gaps += [
+                gap(rng, attribute, (a, b), "pair", *at, PLANTED.get((attribute, at[1]), 0.0))
+                for at in product(DIMENSIONS, METRICS)
+            ]
     for one, other in combinations(LEVELS, 2) if intersections else ():
         for i, level in enumerate(f"{a}, {b}" for a, b in product(LEVELS[one], LEVELS[other])):
             name, kept = f"{one} x {other}", i != 1

@@ -48,12 +48,17 @@ def audit(kind: str = "model", intersections: bool = True, seed: int = 0) -> dic
     found |= predicted_tables(rng, intersections)
     if kind == "model":
         found["effects"] = effects(rng)
+        found["components"] = [
+            {"dimension": d, "part": part, **around(rng, size, 0.01)}
+            for d in ("valence", "arousal", "both")
+            for part, size in (("expression", 0.4), ("person", 0.12), ("interaction", 0.05))
+        ]
     return found
 
 
 TABLES = (
     "accuracy", "groups", "gaps", "leakage", "information", "effects", "power", "sensitivity",
-    "representation", "stereotype", "cells", "circumplex",
+    "representation", "stereotype", "cells", "circumplex", "components",
 )  # fmt: skip
 
 
@@ -204,17 +209,17 @@ def effects(rng: np.random.Generator) -> list[dict[str, Any]]:
 
 
 def circumplex(rng: np.random.Generator) -> list[dict[str, Any]]:
-    """RMSE over five by five bins of the plane; corners are empty."""
+    """RMSE over seven by seven bins of the plane; corners are empty."""
     return [
         {
             "attribute": attribute, "level": level, "valence_bin": i, "arousal_bin": j,
-            "valence": -0.8 + 0.4 * i, "arousal": -0.8 + 0.4 * j, "rows": 120, "people": 40,
-            "rmse": float(0.2 + 0.05 * k + 0.03 * abs(i - 2) + 0.02 * rng.random()),
+            "valence": (2 * i - 6) / 7, "arousal": (2 * j - 6) / 7, "rows": 120, "people": 40,
+            "rmse": float(0.2 + 0.05 * k + 0.02 * abs(i - 3) + 0.02 * rng.random()),
         }
-        for attribute, levels in LEVELS.items()
+        for attribute, levels in {"everybody": ("everybody",), **LEVELS}.items()
         for k, level in enumerate(levels)
-        for i, j in product(range(5), range(5))
-        if abs(i - 2) + abs(j - 2) < 4
+        for i, j in product(range(7), range(7))
+        if abs(i - 3) + abs(j - 3) < 5
     ]  # fmt: skip
 
 
@@ -227,38 +232,61 @@ def data_tables(rng: np.random.Generator) -> dict[str, Any]:
             representation.append({
                 "attribute": attribute, "level": level, "rows": round(8240 * share),
                 "people": round(412 * share), "share": float(share), "evenness": 0.83,
+                "effective_number": 2.4,
             })  # fmt: skip
             for dimension, (b, name) in product(("valence", "arousal"), enumerate(BINS)):
                 planted = attribute == "age" and dimension == "valence"
                 ratio = float(np.exp((0.45 * (1 - k) * (b - 2) / 2 if planted else 0) + 0.03 * rng.normal()))
-                expected = 8240 * share / 5
+                expected = float(share) / 5
                 cells.append({
                     "attribute": attribute, "level": level, "dimension": dimension, "bin": name,
-                    "observed": round(ratio * expected), "expected": expected, "ratio": ratio,
-                    "z": float((ratio - 1) * np.sqrt(expected)),
+                    "observed": ratio * expected, "expected": expected, "ratio": ratio,
+                    "z": float((ratio - 1) * np.sqrt(8240 * expected)),
                 })  # fmt: skip
         for label in ("valence", "arousal", "both"):
             nats = 0.11 if attribute == "age" and label != "arousal" else 0.008
             stereotype.append({
                 "attribute": attribute, "label": label, "mutual_information": nats, "null_mean": 0.006,
-                "p": 0.0005 if nats > 0.1 else 0.31, "normalised": nats / 1.1,
+                "p": 0.0005 if nats > 0.1 else 0.31, "p_adjusted": 0.004 if nats > 0.1 else 0.9,
+                "normalised": nats / 1.1,
             })  # fmt: skip
     return {"representation": representation, "stereotype": stereotype, "cells": cells}
 
 
-def comparison(seed: int = 0) -> list[dict[str, Any]]:
+def comparison(seed: int = 0) -> dict[str, Any]:
     """Gaps of two models on the same faces; the second halves the planted ones."""
     rng = np.random.default_rng(seed)
     rows = []
     for attribute, levels in LEVELS.items():
         for (b, a), dimension, metric in product(pairwise(levels), DIMENSIONS, METRICS):
             size = PLANTED.get((attribute, metric), 0.0)
-            one = around(rng, size, 0.02)["value"]
-            difference = -size / 2 + 0.01 * rng.normal()
             rows.append({
                 "attribute": attribute, "level_a": a, "level_b": b, "dimension": dimension, "metric": metric,
-                "gap_a": one, "gap_b": one + difference, "difference": difference,
-                "low": difference - 0.04, "high": difference + 0.04,
-                "p_adjusted": 0.003 if abs(difference) > 0.045 else 0.6,
+                **paired(rng, size, "gap"),
             })  # fmt: skip
-    return rows
+    return {
+        "schema": "idfer.comparison/1",
+        "about": {
+            "name": "ERM and idfer", "names": ["ERM", "idfer"], "kind": "comparison", "rows": 8240,
+            "people": 412, "attributes": list(LEVELS), "command": "",
+        },
+        "settings": {"level": 0.95, "replicates": 2000, "min_people": 20, "power": 0.8},
+        "comparison": rows,
+        "accuracy_comparison": [
+            {"dimension": d, "metric": m, **paired(rng, 0.1, "value")}
+            for d, m in product(DIMENSIONS, METRICS)
+        ],
+        "checks": [],
+        "verdict": VERDICT[:1],
+        "environment": {"idfer": "0.2.0"},
+    }  # fmt: skip
+
+
+def paired(rng: np.random.Generator, size: float, what: str) -> dict[str, float]:
+    """A number of two models, its difference and p."""
+    one = around(rng, size, 0.02)["value"]
+    difference = -size / 2 + 0.01 * rng.normal()
+    return {
+        f"{what}_a": one, f"{what}_b": one + difference, "difference": difference, "low": difference - 0.04,
+        "high": difference + 0.04, "p": 0.01, "p_adjusted": 0.003 if abs(difference) > 0.045 else 0.6,
+    }  # fmt: skip

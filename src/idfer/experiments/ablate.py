@@ -21,7 +21,7 @@ def ablate(
     """Change one thing at a time and measure what it did, under the shift protocol.
 
     Trials are those of `idfer benchmark shift` and shared with it: what either has finished is not run again,
-    also after an interruption. Writes ablation.md, ablation.json and a heat map ablation.png.
+    also after an interruption. Writes ablation.html, ablation.md, ablation.json and a heat map ablation.png.
 
     Args:
         grid: YAML file, e.g. ablations/default.yaml: a base and its variants, grouped by question.

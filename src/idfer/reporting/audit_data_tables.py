@@ -16,7 +16,7 @@ STRIKING = 3.0  # standard errors from independence at which a cell of the heat 
 
 
 def representation(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Per attribute: its name, evenness, and levels with faces, people and share (`width` in percent)."""
+    """Per attribute: `name`, what is `said` of its evenness, and `levels` with faces, people and share."""
     found = []
     for attribute in dict.fromkeys(row["attribute"] for row in audit["representation"]):
         part = [row for row in audit["representation"] if row["attribute"] == attribute]
@@ -27,8 +27,10 @@ def representation(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
             for row in part
         ]  # fmt: skip
-        evenness = number(part[0].get("evenness"))
-        found.append({"name": measure(attribute), "evenness": evenness, "levels": levels})
+        said = f"evenness {number(part[0].get('evenness'))}"
+        if part[0].get("effective_number") is not None:
+            said += f", as diverse as {number(part[0]['effective_number'], 1)} groups of one size"
+        found.append({"name": measure(attribute), "said": said, "levels": levels})
     return found
 
 
@@ -44,9 +46,10 @@ def stereotype(audit: Mapping[str, Any]) -> Table | None:
     ]
     return cut(
         "How much an attribute and the labels tell of each other: mutual information in nats. Shuffled: its "
-        "mean when the attribute is shuffled over people. Normalised: 0 is independent, 1 is one from the other. "
-        f"*: p of this one test is at most {number(alpha)}.",
+        "mean when the attribute is shuffled over people. Normalised: 0 is independent, 1 is one "
+        f"from the other. *: p is at most {number(alpha)}.",
         ("Attribute", *(f"With {label}" for label in labels)), table, "attributes", columns=1,
+        kind="stacked cards loose",
     )  # fmt: skip
 
 
@@ -71,10 +74,16 @@ def cells(audit: Mapping[str, Any]) -> list[HeatMap]:
 def _association(row: Row | None, alpha: float) -> Cell:
     if row is None or row["mutual_information"] is None:
         return "n/a"
-    told = row["p"] is not None and row["p"] <= alpha
+    p = row["p"] if row.get("p_adjusted") is None else row["p_adjusted"]
+    told = p is not None and p <= alpha
     null, normalised = number(row["null_mean"], 3), number(row["normalised"])
     nats = number(row["mutual_information"], 3)
-    return nats + (" *" if told else ""), f"shuffled {null}, normalised {normalised}, p {p_text(row['p'])}"
+    return nats + (" *" if told else ""), f"shuffled {null}, normalised {normalised}, p\u00a0{p_text(p)}"
+
+
+def _percent(value: float | None) -> str:
+    """A small part of a whole: "1.2 %"."""
+    return "n/a" if value is None else f"{100 * value:.1f} %"
 
 
 def _heat(row: Row | None) -> Heat:
@@ -84,4 +93,4 @@ def _heat(row: Row | None) -> Heat:
     more = row["ratio"] >= 1
     sign = (" ▲" if more else " ▼") if abs(value_of(row, "z")) >= STRIKING else ""
     strength = min(1.0, abs(float(np.log2(max(row["ratio"], 1e-6)))))
-    return Heat(f"{number(row['ratio'], 1)}×{sign}", count(row["observed"]), strength, more)
+    return Heat(f"{number(row['ratio'], 1)}×{sign}", _percent(row["observed"]), strength, more)

@@ -132,7 +132,7 @@ def _compared_lanes(row: Row, alpha: float) -> list[Lane]:
         row["difference"], value_of(row, "low"), value_of(row, "high"), 2, _told(row, alpha)
     )  # fmt: skip
     return [
-        *(Lane(value_of(row, name), _NAN, _NAN, i) for i, name in enumerate(("gap_a", "gap_b"))),
+        *(Lane(value_of(row, name), _NAN, _NAN, i, None) for i, name in enumerate(("gap_a", "gap_b"))),
         difference,
     ]
 

@@ -13,7 +13,8 @@ from idfer.reporting.page import write_page
 
 _TABLES = (
     "accuracy", "groups", "gaps", "leakage", "information", "effects", "power", "sensitivity",
-    "representation", "stereotype", "cells", "circumplex", "comparison", "checks",
+    "representation", "stereotype", "cells", "circumplex",
+    "comparison", "accuracy_comparison", "components", "checks",
 )  # fmt: skip
 _ORDER = ("error", "warning", "info")
 _FIRST = 2  # attributes whose error over the plane stands before the fold
@@ -23,7 +24,8 @@ def write(audit: Mapping[str, Any], folder: str | Path) -> Path:
     """Write report.html of an audit: one self-contained page.
 
     It works for predictions, a model and a data set: a section stands where its table has rows. A comparison
-    of two audits adds `comparison`, rows of {attribute, level_a, level_b, dimension, metric, gap_a, gap_b,
+    of two audits has `comparison`, rows of {attribute, level_a, level_b, dimension, metric, gap_a, gap_b,
+    difference, low, high, p_adjusted}, `accuracy_comparison` of {dimension, metric, value_a, value_b,
     difference, low, high, p_adjusted}, and the names of both under `about.names`.
 
     Args:
@@ -51,7 +53,7 @@ def page_content(audit: Mapping[str, Any]) -> dict[str, Any]:
         "size": _size(about),
         "attributes": [measure(str(name)) for name in about.get("attributes") or ()],
         "verdict": [sentence for sentence in audit.get("verdict") or () if sentence],
-        "checks": sorted(audit["checks"], key=lambda check: (_ORDER.index(check["level"]), check["code"])),
+        "checks": sorted(audit["checks"], key=_rank),
         "settings": settings,
         "level": share(settings["level"]),
         "environment": audit.get("environment") or {},
@@ -69,6 +71,8 @@ def page_content(audit: Mapping[str, Any]) -> dict[str, Any]:
         "more_planes": planes[_FIRST:],
         "effects": audit_forests.effects(audit),
         "effect_table": audit_tables.effects(audit),
+        "components": audit_tables.components(audit),
+        "overall": audit_tables.overall(audit, names),
         "warning": _warning(audit),
         "representation": audit_data_tables.representation(audit),
         "stereotype": audit_data_tables.stereotype(audit),
@@ -76,6 +80,12 @@ def page_content(audit: Mapping[str, Any]) -> dict[str, Any]:
         "comparison": audit_forests.comparison(audit, names),
         "comparison_table": audit_tables.comparison(audit["comparison"], names),
     }
+
+
+def _rank(check: Mapping[str, Any]) -> tuple[int, str]:
+    """Worst first."""
+    level = check["level"]
+    return (_ORDER.index(level) if level in _ORDER else len(_ORDER), check["code"])
 
 
 def _size(about: Mapping[str, Any]) -> str:

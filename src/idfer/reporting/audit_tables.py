@@ -144,8 +144,8 @@ def sensitivity(audit: Mapping[str, Any]) -> Table | None:
     ]  # fmt: skip
     return cut(
         "Attributes that a classifier gave. Error: the share of levels it gets wrong, as estimated. "
-        "Corrected: the gap if its errors fell on all alike. To hide, to make: the share of wrong levels at which a gap "
-        "like this would vanish, or could arise from errors alone.",
+        "Corrected: the gap if its errors fell on all alike. To hide, to make: the share of wrong levels at "
+        "which a gap like this would vanish, or could arise from errors alone.",
         ("Groups", "Dimension", "Metric", "Gap", "Error", "Corrected", "To hide", "To make"), rows, "gaps",
         most=24,
     )  # fmt: skip
@@ -167,6 +167,37 @@ def effects(audit: Mapping[str, Any]) -> Table | None:
         "Change of the prediction at the same expression, with its "
         f"{share(audit['settings']['level'])} interval.",
         ("Attribute", *(_capital(d) for d in dimensions)), cells, "effects", "Effects as a table",
+    )  # fmt: skip
+
+
+def components(audit: Mapping[str, Any]) -> Table | None:
+    """How far predictions spread with expression, person and the rest: a row per dimension."""
+    rows = audit["components"]
+    parts = list(dict.fromkeys(row["part"] for row in rows))
+    at = {(row["dimension"], row["part"]): row for row in rows}
+    cells: list[list[Cell]] = [
+        [d, *(with_interval(at[d, part], "value") if (d, part) in at else "n/a" for part in parts)]
+        for d in dict.fromkeys(row["dimension"] for row in rows)
+    ]
+    return cut(
+        "How far predictions spread over the drawn faces, as a standard deviation, and its ratios. "
+        "Interaction: one person's expression read otherwise than another's, and all that is left.",
+        ("Dimension", *(_capital(part.replace("_", " ")) for part in parts)), cells, "dimensions",
+    )  # fmt: skip
+
+
+def overall(audit: Mapping[str, Any], names: Sequence[str]) -> Table | None:
+    """Two models' accuracy over everybody, and the paired difference."""
+    cells: list[list[Cell]] = [
+        [
+            dimension_of(row), metric_of(row), number(row["value_a"]), number(row["value_b"]),
+            with_interval(row, "difference", True), p_text(row["p_adjusted"]),
+        ]
+        for row in audit["accuracy_comparison"]
+    ]  # fmt: skip
+    return cut(
+        f"Agreement with the labels over everybody: {names[1]} minus {names[0]}, paired.",
+        ("Dimension", "Metric", names[0], names[1], "Difference", "p"), cells, "metrics", row_heads=2,
     )  # fmt: skip
 
 
@@ -197,13 +228,14 @@ def cut(
     most: int = MOST,
     row_heads: int = 1,
     columns: int = 2,
+    kind: str = "stacked cards",
 ) -> Table | None:
     """A table of at most so many rows, that says how many it leaves out; None without rows."""
     if not rows:
         return None
     if len(rows) > most:
         caption += f" Here are the first {most} of {len(rows)} {what}; all are in audit.json."
-    return Table(caption, heads, rows[:most], row_heads, "stacked cards", columns, folded)
+    return Table(caption, heads, rows[:most], row_heads, kind, columns, folded)
 
 
 def _group_table(rows: Rows, caption: str, folded: str = "") -> Table | None:

@@ -44,7 +44,7 @@ def leakage(table: pd.DataFrame, ceilings: Mapping[str, float] | None = None) ->
                 _bar(axis, features.index(line["features"]), line)
             for row, name in enumerate(features):
                 if name not in set(part["features"]) and len(part):
-                    axis.text(0.015, row, "not measured", va="center", fontsize=8, color=SOFT)
+                    axis.text(0.03, row, "not measured", va="center", fontsize=8, color=SOFT)
             axis.axvline(0, color=INK, linewidth=1)
             ceiling = (ceilings or {}).get(target, 1.0)
             if ceiling < 1:

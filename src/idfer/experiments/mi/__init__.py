@@ -93,7 +93,9 @@ def benchmark_mi(
     rows = _run(jobs, settings, record, on, progress)
     as_used = _run_shipped(names, draws, settings, record, on, progress) if shipped else []
     parts = [markdown(rows, record.command, batch_size)] if rows else [f"`{record.command}`"]
-    text = "\n\n".join([*parts, *([shipped_markdown(as_used)] if as_used else [])])
+    text = "\n\n".join(
+        ["# Estimators of mutual information", *parts, *([shipped_markdown(as_used)] if as_used else [])]
+    )
     write_pages(root, "mi", text + "\n", figure(rows, batch_size) if rows else None)
     drawn = f"\nfigure  {root / 'mi.png'}" if rows else ""
     return f"{text}\n\nrows    {root / 'mi.json'}{drawn}"

@@ -25,8 +25,14 @@ VERDICT = [
 ]
 
 
-def audit(kind: str = "model", intersections: bool = True, seed: int = 0) -> dict[str, Any]:
-    """Everything that audit.json of this kind holds ("predictions", "model" or "data")."""
+def audit(kind: str = "model", crossings: int = 1, seed: int = 0) -> dict[str, Any]:
+    """Everything that audit.json of this kind holds.
+
+    Args:
+        kind: "predictions", "model" or "data".
+        crossings: how many pairs of attributes are crossed.
+        seed: of the numbers.
+    """
     rng = np.random.default_rng(seed)
     found: dict[str, Any] = {
         "schema": "idfer.audit/1",
@@ -45,7 +51,7 @@ def audit(kind: str = "model", intersections: bool = True, seed: int = 0) -> dic
     }  # fmt: skip
     if kind == "data":
         return found | data_tables(rng)
-    found |= predicted_tables(rng, intersections)
+    found |= predicted_tables(rng, crossings)
     if kind == "model":
         found["effects"] = effects(rng)
         found["components"] = [
@@ -76,7 +82,7 @@ def checks(kind: str) -> list[dict[str, Any]]:
     return [dict(zip(("code", "level", "message", "attribute"), line, strict=True)) for line in said]
 
 
-def predicted_tables(rng: np.random.Generator, intersections: bool) -> dict[str, Any]:
+def predicted_tables(rng: np.random.Generator, crossings: int) -> dict[str, Any]:
     """Accuracy, groups, gaps and their power, leakage, information, sensitivity and circumplex."""
     gaps, groups, power = [], [], []
     people = {level: int(rng.integers(90, 200)) for levels in LEVELS.values() for level in levels}
@@ -90,7 +96,7 @@ def predicted_tables(rng: np.random.Generator, intersections: bool) -> dict[str,
                 gap(rng, attribute, (a, b), "pair", *at, PLANTED.get((attribute, at[1]), 0.0))
                 for at in product(DIMENSIONS, METRICS)
             ]
-    for one, other in combinations(LEVELS, 2) if intersections else ():
+    for one, other in list(combinations(LEVELS, 2))[:crossings]:
         for i, level in enumerate(f"{a}, {b}" for a, b in product(LEVELS[one], LEVELS[other])):
             name, kept = f"{one} x {other}", i != 1
             groups += [

@@ -49,7 +49,7 @@ def stereotype(audit: Mapping[str, Any]) -> Table | None:
         "mean when the attribute is shuffled over people. Normalised: 0 is independent, 1 is one "
         f"from the other. *: p is at most {number(alpha)}.",
         ("Attribute", *(f"With {label}" for label in labels)), table, "attributes", columns=1,
-        kind="stacked cards loose",
+        kind="stacked cards tall loose",
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _association(row: Row | None, alpha: float) -> Cell:
     told = p is not None and p <= alpha
     null, normalised = number(row["null_mean"], 3), number(row["normalised"])
     nats = number(row["mutual_information"], 3)
-    return nats + (" *" if told else ""), f"shuffled {null}, normalised {normalised}, p\u00a0{p_text(p)}"
+    return nats + ("\u00a0*" if told else ""), f"shuffled {null}, normalised {normalised}, p\u00a0{p_text(p)}"
 
 
 def _percent(value: float | None) -> str:

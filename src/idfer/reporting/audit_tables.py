@@ -12,7 +12,6 @@ from idfer.reporting.audit_words import (
     Rows,
     compared,
     count,
-    dimension_of,
     in_order,
     measure,
     metric_of,
@@ -87,7 +86,7 @@ def gaps(audit: Mapping[str, Any]) -> list[Table]:
             f"{len(crossed)} gaps of groups of two attributes at once",
         ),
     ]  # fmt: skip
-    heads = ("Groups", "Dimension", "Metric", "Gap", "p", "At equal labels", "Detectable", "People of each")
+    heads = ("Groups", "Dimension", "Metric", "Gap", "p", "At equal labels", "Detectable", "People")
     found = [
         cut(caption, heads, [_gap_cells(row, unseen) for row in part], "gaps", folded)
         for part, caption, folded in parts
@@ -136,7 +135,7 @@ def sensitivity(audit: Mapping[str, Any]) -> Table | None:
     """How errors of a classified attribute bear on gaps; the largest gaps first."""
     rows: list[list[Cell]] = [
         [
-            compared(row), dimension_of(row), metric_of(row), number(row["gap"], signed=True),
+            compared(row), row["dimension"], metric_of(row), number(row["gap"], signed=True),
             share(row["error_rate"]), number(row["corrected_gap"], signed=True),
             share(row["error_to_vanish"]), share(row["error_to_make"]),
         ]
@@ -190,7 +189,7 @@ def overall(audit: Mapping[str, Any], names: Sequence[str]) -> Table | None:
     """Two models' accuracy over everybody, and the paired difference."""
     cells: list[list[Cell]] = [
         [
-            dimension_of(row), metric_of(row), number(row["value_a"]), number(row["value_b"]),
+            row["dimension"], metric_of(row), number(row["value_a"]), number(row["value_b"]),
             with_interval(row, "difference", True), p_text(row["p_adjusted"]),
         ]
         for row in audit["accuracy_comparison"]
@@ -205,7 +204,7 @@ def comparison(rows: Rows, names: Sequence[str]) -> Table | None:
     """Gaps of two models and their paired differences."""
     cells: list[list[Cell]] = [
         [
-            compared(row), dimension_of(row), metric_of(row), number(row["gap_a"], signed=True),
+            compared(row), row["dimension"], metric_of(row), number(row["gap_a"], signed=True),
             number(row["gap_b"], signed=True), with_interval(row, "difference", True),
             p_text(row["p_adjusted"]),
         ]
@@ -228,7 +227,7 @@ def cut(
     most: int = MOST,
     row_heads: int = 1,
     columns: int = 2,
-    kind: str = "stacked cards",
+    kind: str = "stacked cards tall",
 ) -> Table | None:
     """A table of at most so many rows, that says how many it leaves out; None without rows."""
     if not rows:
@@ -266,7 +265,7 @@ def _spread(
         elif note and len(key) > 1:
             key = (key[0], f"{key[1]} ({note})", *key[2:])
         if keys[-1] == "dimension":
-            key = (*key[:-1], dimension_of(first))
+            key = (*key[:-1], str(first["dimension"]))
         spread.append((key, [*values, count(first["rows"]), count(first["people"])]))
     return spread
 
@@ -280,9 +279,9 @@ def _gap_cells(row: Row, unseen: Mapping[tuple[str, ...], float]) -> list[Cell]:
     if row.get("standardised_gap") is not None:
         equal = with_interval(row, "standardised_gap", True, ends="standardised_")
     return [
-        compared(row), dimension_of(row), metric_of(row), with_interval(row, "gap", True),
-        p_text(row["p_adjusted"]) + (" *" if row["significant"] else ""), equal,
-        number(unseen.get(place(row))), f"{count(row.get('people_a'))}, {count(row.get('people_b'))}",
+        compared(row), row["dimension"], metric_of(row), with_interval(row, "gap", True),
+        p_text(row["p_adjusted"]) + ("\u00a0*" if row["significant"] else ""), equal,
+        number(unseen.get(place(row))), f"{count(row.get('people_a'))},\u00a0{count(row.get('people_b'))}",
     ]  # fmt: skip
 
 

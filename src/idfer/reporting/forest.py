@@ -29,7 +29,7 @@ class Lane:
         low: lower end of its interval; NaN for a point without one.
         high: upper end.
         series: which colour and marker.
-        told: whether it is told from zero: its marker is filled and its number stands at the right, starred.
+        told: whether it is told from zero: its marker is filled, its number stands at the right, starred.
             None where that is not asked: the marker is filled, without a number.
         unseen: half the width of the grey band around zero, in which a difference would go unseen; NaN: none.
     """
@@ -96,8 +96,8 @@ def _draw(axis: Axes, at: float, lane: Lane) -> None:
         )
     axis.plot(
         lane.value, at, MARKERS[lane.series % 6], color=colour, markersize=6 if lane.told else 5,
-        markerfacecolor="white" if lane.told is False else colour, markeredgecolor=colour, markeredgewidth=1.2,
-        zorder=3,
+        markerfacecolor="white" if lane.told is False else colour, markeredgecolor=colour,
+        markeredgewidth=1.2, zorder=3,
     )  # fmt: skip
     if lane.told:
         axis.text(

@@ -51,7 +51,7 @@ def gaps(audit: Mapping[str, Any]) -> Chart | None:
             f"{interval_text(largest, 'gap', signed=True)}."
         )
     keys = [*_dimensions(found), *_TOLD, key("grey band: a gap in here would likely go unseen", "line", "_")]
-    alt = f"Gaps between groups with their intervals. {' '.join(said)}"
+    alt = f"Gaps between groups. {' '.join(said)} The rest is in the tables below."
     return Chart(panels, alt, keys, kind="top") if panels else None
 
 
@@ -72,7 +72,7 @@ def effects(audit: Mapping[str, Any]) -> Chart | None:
         key("hollow: it holds 0", "ink", "o", hollow=True),
     ]
     panels = [forest("Effect at the same expression", rows, "change of the prediction")]
-    return Chart(panels, f"Effects of what was drawn otherwise. {'; '.join(said)}.", keys)
+    return Chart(panels, f"Effects of what was drawn otherwise. {'; '.join(said[:6])}. See the table.", keys)
 
 
 def comparison(audit: Mapping[str, Any], names: Sequence[str]) -> Chart | None:
@@ -97,7 +97,8 @@ def comparison(audit: Mapping[str, Any], names: Sequence[str]) -> Chart | None:
             f"{interval_text(first, 'difference', signed=True)}."
         )
     keys = [*legend([f"gap of {names[0]}", f"gap of {names[1]}", "difference"]), *_TOLD]
-    alt = f"Gaps of {names[0]} and {names[1]} on the same faces. {' '.join(said)}"
+    whole = " ".join([*said, "The rest is in the table below."])
+    alt = f"Gaps of {names[0]} and {names[1]} on the same faces. {whole}"
     return Chart(panels, alt, keys, kind="top") if panels else None
 
 

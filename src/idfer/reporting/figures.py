@@ -59,20 +59,22 @@ def accuracy(table: pd.DataFrame, metric: str = "ccc") -> list[str]:
 
 
 def accuracy_alt(table: pd.DataFrame, metric: str = "ccc") -> str:
-    """The points in words: for every model and split the value of each dimension.
+    """The points in words: for every model and split the mean of both dimensions.
 
     Args:
         table: as `accuracy` takes it.
         metric: as `accuracy` takes it.
     """
+    part = table[(table["metric"] == metric) & (table["dimension"] == "mean")]
     said = []
-    for (model, split), part in table[table["metric"] == metric].groupby(["model", "split"], sort=False):
+    for model, rows in part.groupby("model", sort=False):
         values = [
-            f"{dimension} {number(value)}"
-            for dimension, value in zip(part["dimension"], part["value"], strict=True)
+            f"{split or 'all faces'} {number(value)}"
+            for split, value in zip(rows["split"], rows["value"], strict=True)
         ]
-        said.append(f"{model}, {split or 'all faces'}: {', '.join(values)}")
-    return f"{metric.upper()} by model and split. {'; '.join(said)}."
+        said.append(f"{model}: {', '.join(values)}")
+    name = metric.upper()
+    return f"{name}, mean of both dimensions. {'; '.join(said)}. The rest is in the table All metrics."
 
 
 @styled
@@ -118,7 +120,7 @@ def circumplex_alt(table: pd.DataFrame) -> str:
             f"of {model}'s predictions {_pair(predicted.std())}, "
             f"{(label == answer).mean():.0%} in the quadrant of the label"
         )
-    return f"Faces on the plane of valence and arousal: {'; '.join(said)}."
+    return f"Faces on the plane of valence and arousal: {'; '.join(said)}. See the table All metrics."
 
 
 @styled
@@ -153,19 +155,21 @@ def detached(table: pd.DataFrame) -> list[str]:
 
 
 def detached_alt(table: pd.DataFrame) -> str:
-    """The lines in words: where each face's prediction starts and ends.
+    """The lines in words: how far predictions move with everything detached.
 
     Args:
         table: as `detached` takes it.
     """
     said = []
     for row, part in table.groupby("row", sort=False):
-        moves = [f"label {_pair(part[['label_valence', 'label_arousal']].iloc[0])}"]
-        for name, word in (("none", "nothing"), ("all", "everything")):
-            end = part.loc[part["detached"] == name, ["valence", "arousal"]]
-            moves += [f"with {word} detached {_pair(end.iloc[0])}"] if len(end) else []
-        said.append(f"row {row}: {', '.join(moves)}")
-    return f"Predicted valence and arousal of {len(said)} faces: {'; '.join(said)}."
+        start = part.loc[part["detached"] == "none", ["valence", "arousal"]].to_numpy(float)
+        ends = part.loc[part["detached"] != "none", ["valence", "arousal"]].to_numpy(float)
+        most = float(np.hypot(*(ends - start[0]).T).max()) if len(ends) and len(start) else 0.0
+        said.append(f"{number(most)} of row {row}")
+    return (
+        "How far the prediction moves on the plane when attributes are detached, at most: "
+        f"{', '.join(said)}. The rest is in the table below."
+    )
 
 
 def plane(axis: Axes, words: bool = True) -> None:

@@ -71,19 +71,19 @@ def panels(models: Models) -> list[str]:
 
 
 def alt(models: Models) -> str:
-    """The panels in words: effects of the named attributes and the spread, by model."""
+    """The panels in words: effects of the named attributes, and how much of the spread is the person's."""
     said = []
     for model, found in models.items():
-        for dimension in DIMENSIONS:
-            effects = [
-                f"{in_words(name)} {number(found['effects'][name][dimension]['value'], signed=True)}"
-                for name in NAMED
-                if name in found["effects"]
-            ]
-            said.append(f"effects of {model} on {dimension} per standard deviation: {', '.join(effects)}")
-        parts = [f"{part} {number(found['components'][POOLED][part]['value'])}" for part in PARTS]
-        said.append(f"spread of {model}'s predictions: {', '.join(parts)}")
-    return f"The same expression on other faces. {'; '.join(said)}."
+        effects = [
+            f"{name} "
+            + " and ".join(number(found["effects"][name][d]["value"], signed=True) for d in DIMENSIONS)
+            for name in NAMED
+            if name in found["effects"]
+        ]
+        ratio = number(found["components"][POOLED]["person_ratio"]["value"])
+        said.append(f"{model}: {', '.join(effects)}; spread of person to expression {ratio}")
+    whole = ". ".join(said)
+    return f"Effects on valence and arousal at the same expression. {whole}. The rest is in the tables below."
 
 
 @styled

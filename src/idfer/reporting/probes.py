@@ -61,21 +61,26 @@ def leakage(table: pd.DataFrame, ceilings: Mapping[str, float] | None = None) ->
 
 
 def leakage_alt(table: pd.DataFrame, ceilings: Mapping[str, float] | None = None) -> str:
-    """The bars in words: for every target the best probe's score by features.
+    """The bars in words: for every target what is read from the model's first feature and from the labels.
 
     Args:
         table: as `leakage` takes it.
         ceilings: as `leakage` takes them.
     """
-    several = table["model"].nunique() > 1
+    best = table.groupby(["model", "features", "target"], sort=False)["score"].max()
     said = []
-    for (model, target), part in table.groupby(["model", "target"], sort=False):
-        best = part.groupby("features", sort=False)["score"].max()
-        scores = ", ".join(f"{name} {number(best[name])}" for name in _ordered(part))
-        ceiling = (ceilings or {}).get(str(target), 1.0)
-        most = f" (at most {number(ceiling)} can be read)" if ceiling < 1 else ""
-        said.append(f"{target}{f' of {model}' if several else ''}{most}: {scores}")
-    return f"How well probes read each attribute, 0 at chance, 1 perfectly. {'; '.join(said)}."
+    for model, part in table.groupby("model", sort=False):
+        first = _ordered(part)[0]
+        scores = []
+        for target in dict.fromkeys(part["target"]):
+            control = best.get((model, "labels", target))
+            against = "" if control is None else f" against {number(control)}"
+            ceiling = (ceilings or {}).get(target, 1.0)
+            most = f" (ceiling {number(ceiling)})" if ceiling < 1 else ""
+            scores.append(f"{target} {number(best.get((model, first, target)))}{against}{most}")
+        said.append(f"from the {first} of {model} against the labels alone: {', '.join(scores)}")
+    whole = "; ".join(said)
+    return f"What probes read, 0 at chance, 1 perfectly, {whole}. The rest is in the table All probes."
 
 
 def probe_legend(kinds: Sequence[str]) -> list[dict[str, str]]:

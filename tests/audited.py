@@ -175,10 +175,16 @@ def gap(
     }  # fmt: skip
 
 
+STRENGTHS = (
+    ("prediction", 0.2), ("expression", 0.5), ("backbone", 0.8), ("prediction + labels", 0.22),
+    ("labels", 0.04),
+)  # fmt: skip
+
+
 def leakage(rng: np.random.Generator) -> list[dict[str, Any]]:
     """Prediction, two features and the control, of each attribute and of identity."""
     rows = []
-    for feature, strength in (("prediction", 0.2), ("expression", 0.5), ("backbone", 0.8), ("labels", 0.04)):
+    for feature, strength in STRENGTHS:
         for attribute in (*LEVELS, "identity"):
             probes = ("verification",) if attribute == "identity" else ("linear", "nonlinear")
             for probe in probes:
@@ -209,7 +215,13 @@ def effects(rng: np.random.Generator) -> list[dict[str, Any]]:
     """Of drawn interventions."""
     return [
         {"attribute": attribute, "dimension": dimension, **around(rng, size, 0.01, "effect")}
-        for attribute, size in (("gender", 0.01), ("age", -0.08), ("skin", 0.0), ("facial_hair", 0.05))
+        for attribute, size in (
+            ("gender", 0.01),
+            ("age", -0.08),
+            ("skin", 0.0),
+            ("facial_hair", 0.05),
+            ("ear_size", 0.0),
+        )
         for dimension in ("valence", "arousal")
     ]
 
@@ -242,7 +254,7 @@ def data_tables(rng: np.random.Generator) -> dict[str, Any]:
             })  # fmt: skip
             for dimension, (b, name) in product(("valence", "arousal"), enumerate(BINS)):
                 planted = attribute == "age" and dimension == "valence"
-                ratio = float(np.exp((0.45 * (1 - k) * (b - 2) / 2 if planted else 0) + 0.03 * rng.normal()))
+                ratio = float(np.exp((0.9 * (1 - k) * (b - 2) / 2 if planted else 0) + 0.03 * rng.normal()))
                 expected = float(share) / 5
                 cells.append({
                     "attribute": attribute, "level": level, "dimension": dimension, "bin": name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,8 @@ from idfer.reporting.figures import plane
 from idfer.reporting.probes import leakage, leakage_alt, probe_legend
 from idfer.reporting.style import COLOURS, INK, number, styled
 from idfer.reporting.svg import Chart, key, panel, svg
+
+EVERYBODY = "everybody"  # the attribute, in `circumplex`, of all faces together
 
 
 def probes(audit: Mapping[str, Any]) -> Chart | None:
@@ -44,37 +46,40 @@ def circumplex(audit: Mapping[str, Any]) -> list[Chart]:
     found = [row for row in audit["circumplex"] if row["rmse"] is not None]
     if not found:
         return []
-    errors = [row["rmse"] for row in found]
+    errors = [float(row["rmse"]) for row in found]
+    sides = tuple(_side({float(row[name]) for row in found}) for name in ("valence", "arousal"))
     charts = []
     for attribute in dict.fromkeys(row["attribute"] for row in found):
         levels: dict[str, list[Mapping[str, Any]]] = {}
         for row in found:
             if row["attribute"] == attribute:
                 levels.setdefault(row["level"], []).append(row)
-        panels = [_error_plane(level, rows, min(errors), max(errors)) for level, rows in levels.items()]
+        panels = [_error_plane(level, rows, sides, errors) for level, rows in levels.items()]
         said = "; ".join(_said(level, rows) for level, rows in levels.items())
         means = [_pooled(rows) for rows in levels.values()]
         alt = f"RMSE over the plane of labels by {measure(attribute)}: {said}."
         across = max(min(len(levels), 4), 2)
         chart = Chart(panels, alt, across=across, kind="square", title=measure(attribute))
-        charts.append((max(means) - min(means), chart))
+        first = attribute == EVERYBODY
+        charts.append((np.inf if first else max(means) - min(means), chart))
     return [chart for _, chart in sorted(charts, key=lambda pair: -pair[0])]
 
 
 @styled
-def _error_plane(level: str, rows: Rows, least: float, most: float) -> str:
-    """One group's plane: a square per bin, the fuller the larger the RMSE, which it names."""
+def _error_plane(level: str, rows: Rows, sides: Sequence[float], errors: Sequence[float]) -> str:
+    """One group's plane: a square per bin, the fuller the larger the RMSE among all, which it names."""
     from matplotlib.patches import Rectangle
 
     figure, axis = panel(3.1, 3.2)
     plane(axis, words=False)
-    wide, high = (_side({float(row[name]) for row in rows}) for name in ("valence", "arousal"))
+    wide, high = sides
+    least, most = min(errors), max(errors)
     for row in rows:
         x, y = float(row["valence"]), float(row["arousal"])
         full = (row["rmse"] - least) / max(most - least, 1e-9)
         axis.add_patch(
             Rectangle(
-                (x - wide / 2, y - high / 2), wide, high, color=COLOURS[1], alpha=0.06 + 0.58 * full,
+                (x - wide / 2, y - high / 2), wide, high, color=COLOURS[1], alpha=0.05 + 0.45 * full,
                 linewidth=0,
             )
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from idfer.evaluation.anova import NAMED
 from idfer.reporting.audit_words import (
     METRICS,
     Row,
@@ -18,7 +19,7 @@ from idfer.reporting.audit_words import (
     value_of,
 )
 from idfer.reporting.forest import Lane, forest
-from idfer.reporting.invariance import in_words
+from idfer.reporting.invariance import UNNAMED, in_words
 from idfer.reporting.style import number
 from idfer.reporting.svg import Chart, key, legend
 
@@ -56,10 +57,10 @@ def gaps(audit: Mapping[str, Any]) -> Chart | None:
 
 
 def effects(audit: Mapping[str, Any]) -> Chart | None:
-    """A row per attribute, a lane per dimension; None without interventions."""
+    """A row per attribute, a lane per dimension, the largest effects only; None without interventions."""
     found = [row for row in audit["effects"] if row["effect"] is not None]
     rows, said = [], []
-    for attribute in dict.fromkeys(row["attribute"] for row in found):
+    for attribute in _first_effects(found):
         part = sorted((row for row in found if row["attribute"] == attribute), key=_series)
         rows.append((in_words(attribute), [_effect_lane(row) for row in part]))
         values = ", ".join(f"{row['dimension']} {interval_text(row, 'effect', signed=True)}" for row in part)
@@ -73,6 +74,15 @@ def effects(audit: Mapping[str, Any]) -> Chart | None:
     ]
     panels = [forest("Effect at the same expression", rows, "change of the prediction")]
     return Chart(panels, f"Effects of what was drawn otherwise. {'; '.join(said[:6])}. See the table.", keys)
+
+
+def _first_effects(rows: Rows) -> list[str]:
+    """Attributes that models are told of, then the others with the largest effects."""
+    largest: dict[str, float] = {}
+    for row in rows:
+        largest[row["attribute"]] = max(largest.get(row["attribute"], 0.0), abs(row["effect"]))
+    others = sorted((name for name in largest if name not in NAMED), key=lambda name: -largest[name])
+    return [*(name for name in NAMED if name in largest), *others[:UNNAMED]]
 
 
 def comparison(audit: Mapping[str, Any], names: Sequence[str]) -> Chart | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from idfer.reporting import audit_data_tables, audit_figures, audit_forests, audit_tables
-from idfer.reporting.audit_words import count, measure, share
+from idfer.reporting.audit_words import count, in_signs, measure, share
 from idfer.reporting.folder import REPORT
 from idfer.reporting.page import write_page
 
@@ -17,7 +17,7 @@ _TABLES = (
     "comparison", "accuracy_comparison", "components", "checks",
 )  # fmt: skip
 _ORDER = ("error", "warning", "info")
-_FIRST = 2  # attributes whose error over the plane stands before the fold
+_FIRST = 3  # planes before the fold: everybody's, and the two attributes with the most uneven error
 
 
 def write(audit: Mapping[str, Any], folder: str | Path) -> Path:
@@ -52,8 +52,8 @@ def page_content(audit: Mapping[str, Any]) -> dict[str, Any]:
         "names": names,
         "size": _size(about),
         "attributes": [measure(str(name)) for name in about.get("attributes") or ()],
-        "verdict": [sentence for sentence in audit.get("verdict") or () if sentence],
-        "checks": sorted(audit["checks"], key=_rank),
+        "verdict": [in_signs(sentence) for sentence in audit.get("verdict") or () if sentence],
+        "checks": [{**c, "message": in_signs(c["message"])} for c in sorted(audit["checks"], key=_rank)],
         "settings": settings,
         "level": share(settings["level"]),
         "environment": audit.get("environment") or {},

@@ -114,19 +114,20 @@ def leakage(audit: Mapping[str, Any]) -> Table | None:
 
 def information(audit: Mapping[str, Any]) -> Table | None:
     """Nats of attributes in features, against shuffled attributes."""
+    found = [row for row in audit["information"] if row["nats"] is not None]
+    estimators = list(dict.fromkeys(row["estimator"] for row in found if row["estimator"]))
     rows: list[list[Cell]] = [
         [
             measure(row["feature"]), measure(row["attribute"]), with_interval(row, "nats", places=3),
-            number(row["null_high"], 3), p_text(row.get("p")), row["estimator"] or row.get("note") or "",
+            number(row["null_high"], 3), p_text(row.get("p")),
         ]
-        for row in audit["information"]
-        if row["nats"] is not None
+        for row in found
     ]  # fmt: skip
     return cut(
         "Information in nats that features hold of an attribute. “| labels”: beyond what the labels tell. "
         "Shuffled: the upper end of what is found when the attribute is shuffled over people; below it there "
-        "is nothing to see.",
-        ("Features", "Attribute", "Nats", "Shuffled", "p", "Estimator"), rows, "estimates",
+        f"is nothing to see. By {'; '.join(estimators) or 'an estimator that is not named'}.",
+        ("Features", "Attribute", "Nats", "Shuffled", "p"), rows, "estimates",
         "Information in nats as a table",
     )  # fmt: skip
 

@@ -94,7 +94,7 @@ def p_text(p: float | None) -> str:
     """A p value: "0.012", "< 0.001", "n/a"."""
     if p is None:
         return "n/a"
-    return "< 0.001" if p < 0.001 else number(p, 3)
+    return "<\u00a00.001" if p < 0.001 else number(p, 3)
 
 
 def count(value: float | None) -> str:
@@ -108,8 +108,8 @@ def share(value: float | None) -> str:
 
 
 def in_signs(text: str) -> str:
-    """Text with true minus signs before numbers."""
-    return re.sub(r"-(?=[.\d])", "−", text)
+    """Text with true minus signs before numbers; hyphens within words and ranges stay."""
+    return re.sub(r"(?<![\w.)-])-(?=\.?\d)", "−", text)
 
 
 def in_order(rows: Rows, name: str, order: Sequence[str] | Mapping[str, Any]) -> list[str]:

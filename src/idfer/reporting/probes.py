@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FIRST = ("expression", "expression mean", "prediction")  # first in a panel; controls come last
 CONTROLS = ("untrained backbone", "labels")
+BESIDE = "prediction + labels"  # stands beside the labels, to be compared with them
 _PROBES = {
     "linear": "linear probe",
     "nonlinear": "linear + nonlinear probe (number at the right)",
@@ -91,8 +92,8 @@ def probe_legend(kinds: Sequence[str]) -> list[dict[str, str]]:
 def _ordered(table: pd.DataFrame) -> list[str]:
     """Features from the model's own to the controls."""
     features = list(dict.fromkeys(table["features"]))
-    others = [name for name in features if name not in (*FIRST, *CONTROLS)]
-    return sorted(features, key=[*FIRST, *others, *CONTROLS].index)
+    others = [name for name in features if name not in (*FIRST, BESIDE, *CONTROLS)]
+    return sorted(features, key=[*FIRST, *others, BESIDE, *CONTROLS].index)
 
 
 def _bar(axis: Axes, row: int, line: dict[Any, Any]) -> None:

@@ -38,8 +38,8 @@ def benchmark_mi(
 
     Each estimator's critic is fitted on fresh samples and judged on samples of its own. Then each is measured
     as methods use it: with its default settings, on wide features and as few people as in training. Writes
-    mi.json (a row per estimator, task and seed), mi.md and mi.png. Finished rows are read from mi.json and
-    not run again.
+    mi.json (a row per estimator, task and seed), mi.html, mi.md and mi.png. Finished rows are read from
+    mi.json and not run again.
 
     Args:
         out: folder of mi.json, mi.md and mi.png.

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from audited import TABLES, audit, comparison
 from idfer.reporting import audit_page
 from idfer.reporting.folder import REPORT, check_out
 from idfer.reporting.markdown_page import write_markdown_page
+from made_up_audits import TABLES, audit, comparison
 
 
 def words(page):

@@ -12,12 +12,12 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from audited import audit, comparison
 from browser import BROWSER, browsing, opened
 from idfer.evaluation.suite import measure
 from idfer.reporting import audit_page
 from idfer.reporting.markdown_page import write_markdown_page
 from idfer.reporting.report import evaluate, write_report
+from made_up_audits import audit, comparison
 
 from evaluated import run_folder, write_faces
 

@@ -62,7 +62,7 @@ def _text(row: Mapping[str, Any]) -> tuple[str, bool]:
     if valence is None:
         return f"{number}  no numbers", False
     arousal = row.get("arousal_smooth", row.get("arousal"))
-    return f"{number}  V {valence:+.2f}  A {arousal:+.2f}".replace("-", "−"), True
+    return f"{number}  V {valence:+.2f}  A {arousal:+.2f}", True  # Pillow's own font has no minus sign
 
 
 def _ink(ground: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -13,6 +13,9 @@ from idfer.reporting.markdown_page import write_markdown_page
 from made_up_audits import TABLES, audit, comparison
 
 
+UNDRAWN = {"gaps": [], "circumplex": []}  # most of the figures, where a test is of something else
+
+
 def words(page):
     """What a page says, without figures and marks."""
     text = page.read_text(encoding="utf-8")
@@ -60,7 +63,7 @@ def test_a_withheld_group_shows_its_note_and_no_number(tmp_path):
     content = audit("predictions")
     for row in content["groups"]:
         row["level"] = "few" if row["value"] is None else row["level"]
-    text = words(audit_page.write(content, tmp_path))
+    text = words(audit_page.write(content | UNDRAWN, tmp_path))
     found = re.findall(r"age × gender presentation: few (.*?) age ×", text)
     assert found and all(
         re.sub(r"withheld: fewer than 20 people|n/a|\s", "", line) == "" for line in found
@@ -73,6 +76,19 @@ def test_what_is_told_from_zero_is_starred_and_counted(said):
     assert told and f"The {len(told)} gaps told from 0" in said["predictions"]
     table = said["predictions"].split("gaps told from 0, by metric")[1].split("All gaps between levels")[0]
     assert len(re.findall(r"\d \* ", table)) == len(told)
+
+
+def test_planes_of_which_too_little_is_left_are_not_drawn(tmp_path):
+    content = audit("predictions")
+    kept = [row for row in content["circumplex"] if row["attribute"] not in ("age", "glasses")]
+    kept += [row for row in content["circumplex"] if row["attribute"] == "age" and row["level"] == "older"]
+    glasses = [row for row in content["circumplex"] if row["level"] == "wears glasses"][:2]
+    text = words(audit_page.write(content | {"gaps": [], "circumplex": kept + glasses}, tmp_path))
+    planes = text.split("Error over the plane of labels, by group")[1].split("What predictions and features")[
+        0
+    ]
+    assert "everybody" in planes and "gender presentation" in planes and "skin tone" in planes
+    assert " age " not in planes and "glasses" not in planes
 
 
 def test_an_audit_that_found_nothing_is_still_a_page(tmp_path):
@@ -92,7 +108,7 @@ def test_numbers_that_are_null_are_drawn_around(tmp_path):
 
 
 def test_names_from_a_table_are_text_and_not_markup(tmp_path):
-    text = json.dumps(audit("predictions")).replace("glasses", "<b>$x_1$ & glasses")
+    text = json.dumps(audit("predictions") | UNDRAWN).replace("glasses", "<b>$x_1$ & glasses")
     page = audit_page.write(json.loads(text), tmp_path).read_text(encoding="utf-8")
     assert "<b>" not in page and "&lt;b&gt;$x 1$ &amp; glasses" in page
 

@@ -14,6 +14,7 @@ from idfer.reporting.probes import leakage, leakage_alt, probe_legend
 from idfer.reporting.style import COLOURS, INK, number, styled
 from idfer.reporting.svg import Chart, key, panel, svg
 
+LEAST = 3  # bins of a group's plane; of fewer nothing is seen
 EVERYBODY = "everybody"  # the attribute, in `circumplex`, of all faces together
 
 
@@ -54,13 +55,16 @@ def circumplex(audit: Mapping[str, Any]) -> list[Chart]:
         for row in found:
             if row["attribute"] == attribute:
                 levels.setdefault(row["level"], []).append(row)
+        first = attribute == EVERYBODY
+        levels = {level: rows for level, rows in levels.items() if len(rows) >= LEAST}
+        if len(levels) < 2 - first:
+            continue
         panels = [_error_plane(level, rows, sides, errors) for level, rows in levels.items()]
         said = "; ".join(_said(level, rows) for level, rows in levels.items())
         means = [_pooled(rows) for rows in levels.values()]
         alt = f"RMSE over the plane of labels by {measure(attribute)}: {said}."
         across = max(min(len(levels), 4), 2)
         chart = Chart(panels, alt, across=across, kind="square", title=measure(attribute))
-        first = attribute == EVERYBODY
         charts.append((np.inf if first else max(means) - min(means), chart))
     return [chart for _, chart in sorted(charts, key=lambda pair: -pair[0])]
 

@@ -44,7 +44,8 @@ def page_content(audit: Mapping[str, Any]) -> dict[str, Any]:
     about, settings = audit["about"], audit.get("settings") or {}
     audit["settings"] = settings = {"min_people": 20, "level": 0.95, "power": 0.8} | dict(settings)
     names = [str(name) for name in about.get("names") or ("A", "B")]
-    title = f"Audit of {' and '.join(names) if audit['comparison'] else about['name']}"
+    both = about.get("kind") == "comparison"
+    title = f"{' and '.join(names)} compared" if both else f"Audit of {about['name']}"
     planes = audit_figures.circumplex(audit)
     return {
         "title": title,

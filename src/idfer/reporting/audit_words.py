@@ -108,8 +108,8 @@ def share(value: float | None) -> str:
 
 
 def in_signs(text: str) -> str:
-    """Text with true minus signs before numbers; hyphens within words and ranges stay."""
-    return re.sub(r"(?<![\w.)-])-(?=\.?\d)", "−", text)
+    """Text with true minus and multiplication signs; hyphens within words and ranges stay."""
+    return re.sub(r"(?<![\w.)-])-(?=\.?\d)", "−", text).replace(CROSSING, " × ")
 
 
 def in_order(rows: Rows, name: str, order: Sequence[str] | Mapping[str, Any]) -> list[str]:

@@ -268,7 +268,8 @@ def data_tables(rng: np.random.Generator) -> dict[str, Any]:
                 "p": 0.0005 if nats > 0.1 else 0.31, "p_adjusted": 0.004 if nats > 0.1 else 0.9,
                 "normalised": nats / 1.1,
             })  # fmt: skip
-    return {"representation": representation, "stereotype": stereotype, "cells": cells}
+    labels = [row for row in leakage(rng) if row["feature"] == "labels"]
+    return {"representation": representation, "stereotype": stereotype, "cells": cells, "leakage": labels}
 
 
 def comparison(seed: int = 0) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from idfer.reporting.folder import REPORT, check_out
 from idfer.reporting.markdown_page import write_markdown_page
 from made_up_audits import TABLES, audit, comparison
 
-
 UNDRAWN = {"gaps": [], "circumplex": []}  # most of the figures, where a test is of something else
 
 
@@ -46,6 +45,7 @@ def test_each_kind_has_its_sections_and_no_other(said):
         "Gaps between groups": ("model", "predictions"),
         "What predictions and features tell": ("model", "predictions"),
         "drawn on another face": ("model",),
+        "What the labels tell about the person": ("data",),
         "Who is in it": ("data",),
         "Where they go together": ("data",),
         "The gaps of ERM and idfer": ("comparison",),

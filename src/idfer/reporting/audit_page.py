@@ -59,7 +59,7 @@ def page_content(audit: Mapping[str, Any]) -> dict[str, Any]:
         "level": share(settings["level"]),
         "environment": audit.get("environment") or {},
         "command": about.get("command") or "",
-        "soft": bool(audit["sensitivity"]),
+        "ceiling": any((row["ceiling"] or 1.0) < 1 for row in audit["leakage"]),
         "accuracy": audit_tables.accuracy(audit),
         "gaps": audit_forests.gaps(audit),
         "gap_tables": audit_tables.gaps(audit),

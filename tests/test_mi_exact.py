@@ -139,7 +139,8 @@ def test_benchmark_writes_what_it_measured_and_names_its_command(tmp_path: Path)
     )
     assert content["command"] == command
     markdown = (tmp_path / "mi.md").read_text()
-    assert markdown.startswith(f"`{command}`")
+    assert markdown.startswith(f"# Estimators of mutual information\n\n`{command}`")
+    assert "<h1>" in (tmp_path / "mi.html").read_text()
     assert markdown.strip() in text
     assert (tmp_path / "mi.png").read_bytes().startswith(b"\x89PNG")
     part = [r for r in rows if (r["estimator"], r["d"], r["mi"]) == ("club", 2, 1.0)]

@@ -1,69 +1,55 @@
-"""The report's page in a real browser: on a telephone, on paper, in the dark."""
+"""Every page in a real browser: on a telephone, on paper, in the dark, and for those who do not see it."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
-from html import unescape
-from pathlib import Path
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from browser import BROWSER, browsing, opened
 from idfer.evaluation.suite import measure
+from idfer.reporting import audit_page
+from idfer.reporting.markdown_page import write_markdown_page
 from idfer.reporting.report import evaluate, write_report
+from made_up_audits import audit, comparison
 
 from evaluated import run_folder, write_faces
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to open the page with")
-DARK = ("--force-dark-mode", "--blink-settings=preferredColorScheme=0")
 
-# What a reader meets in a frame of a telephone's width: how far things reach, where `reversed` stands.
-PROBE = """<!doctype html><body style="margin:0"><iframe id="f" src="%s"
-style="width:%dpx;height:3000px;border:0"></iframe><pre id="said"></pre><script>
-f.onload = () => {
-  const page = f.contentDocument, heads = [...page.querySelectorAll("table.headline thead th")];
-  const at = heads.findIndex(th => th.textContent.trim() == "reversed");
-  const cells = [...page.querySelectorAll("table.headline tbody tr")].map(tr => tr.children[at]);
-  const right = e => Math.ceil(e.getBoundingClientRect().right);
-  const far = [...page.querySelectorAll("p, li, h1, h2, dd, figure, figure img, figure svg, td, tbody th")]
-    .filter(e => e.checkVisibility() && !e.closest("details")).filter(e => right(e) > %d);
-  said.textContent = JSON.stringify({
-    width: page.documentElement.scrollWidth, reversed: cells.map(right),
-    far: far.map(e => e.tagName + " " + e.textContent.trim().slice(0, 40)),
-    figures: [...page.querySelectorAll("figure")].map(e => e.scrollWidth - e.clientWidth),
-  });
-};
-</script>"""
+EVALUATED = ("one", "two")
+AUDITS = ("model", "predictions", "data", "comparison")
+PAGES = (*EVALUATED, *AUDITS, "text")
 
+TEXT = """# Made up
 
-def browse(folder: Path, page: Path, *options: str) -> str:
-    """Open a page without a window; returns what the browser prints."""
-    command = [
-        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--hide-scrollbars", "--disable-dev-shm-usage", "--allow-file-access-from-files",
-        f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr", "--v=0", *options, page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    assert "CONSOLE" not in done.stderr, done.stderr
-    return done.stdout
+`idfer ablate made-up.yaml`
 
+See [shift.md](shift.md). 95 % intervals.
 
-def picture(folder: Path, page: Path, width: int, height: int, *options: str) -> np.ndarray:
-    """(height, width, 3) of the page as it shows."""
-    shot = folder / "shot.png"
-    browse(folder, page, f"--screenshot={shot}", f"--window-size={width},{height}", *options)
-    return np.asarray(Image.open(shot).convert("RGB"), float)
+![heat map](made-up.png)
+
+## All numbers
+
+|  | CCC matched | CCC balanced | CCC reversed | leak gender | leak age | leak skin | drift |
+|---|---|---|---|---|---|---|---|
+| base | 0.811 [0.789, 0.833] | 0.795 [0.764, 0.826] | 0.761 [0.707, 0.815] | 0.005 | 0.1 | 0.1 | 0.3 |
+| **other** | 0.711 [0.689, 0.733] | 0.695 [0.664, 0.726] | 0.661 [0.607, 0.715] | n/a | 0.2 | 0.2 | 0.4 |
+
+- a list
+- of two
+"""
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """An ordinary evaluation of 24 people in four splits, one without pictures, and two runs compared."""
+    """Evaluations of 24 people in four splits, one without pictures, one of two runs; audits; a text."""
     root = tmp_path_factory.mktemp("pages")
     (root / "faces").mkdir()
     faces = write_faces(root / "faces", ("val", "matched", "balanced", "reversed"), people=24, gender=True)
@@ -71,37 +57,103 @@ def pages(tmp_path_factory):
     attributes = ("gender", "age", "skin")
     one = evaluate(run_folder(root / "runs" / "one", attributes, code=4), faces, out=root, **kwargs)
     two = measure(run_folder(root / "runs" / "two", (), 1), faces, **kwargs)
+    figure = Figure(figsize=(10, 3))
+    figure.subplots().plot([0, 1])
     return {
         "one": root / "report.html",
         "plain": write_report([one], root / "plain.html", show_faces=False),
         "two": write_report([two, one], root / "two.html"),
+        "comparison": audit_page.write(comparison(), root / "comparison"),
+        **{kind: audit_page.write(audit(kind), root / kind) for kind in ("model", "predictions", "data")},
+        "text": write_markdown_page(TEXT, root / "text.html", figure),
     }
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as started:
+        yield started
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_quiet_and_asks_for_nothing(pages, browser, name, width):
+    with opened(browser, pages[name], width) as page:
+        page.unfold()
+        assert page.far() == []
+        assert page.said == [] and page.asked == []
+    assert pages[name].stat().st_size < 5_000_000
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_withholds_nothing_from_those_who_do_not_see_it(pages, browser, name, width, dark):
+    with opened(browser, pages[name], width, dark) as page:
+        page.unfold()
+        assert page.findings() == []
+
+
+def test_the_checks_find_a_page_that_is_broken(browser, tmp_path):
+    page = tmp_path / "broken.html"
+    page.write_text(
+        "<!doctype html><html lang=en><title>t</title><main><h1>t</h1><img src='http://example.org/a.png'>"
+        "<p style='width: 1300px; color: #eee'>pale</p></main>"
+        "<script>console.log('said'); nothing()</script>",
+        encoding="utf-8",
+    )
+    with opened(browser, page) as shown:
+        assert len(shown.far()) == 2 and len(shown.said) >= 2
+        assert shown.asked == ["http://example.org/a.png"]
+        assert {line.split(":")[0] for line in shown.findings()} == {"image-alt", "color-contrast"}
+
+
+class Figures(HTMLParser):
+    """Descriptions of figures and how tables name their rows and columns."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.alts, self.heads, self.tables, self.captions = [], [], 0, 0
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if given.get("role") == "img":
+            self.alts.append(given["aria-label"])
+        self.heads += [given.get("scope")] if tag == "th" else []
+        self.tables += tag == "table"
+        self.captions += tag == "caption"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_figures_tell_their_numbers_and_tables_their_heads(pages, name):
+    found = Figures(pages[name])
+    assert found.alts
+    for alt in found.alts:
+        assert len(re.findall(r"\d\.\d", alt)) >= 3, alt
+    assert set(found.heads) <= {"row", "col"}
+    assert found.captions == found.tables - 24 * (name in EVALUATED), "a face's three lines need no caption"
+
+
 @pytest.mark.parametrize(("name", "width"), [("one", 1200), ("two", 500)])
-def test_no_part_of_the_page_is_blank(pages, tmp_path, name, width):
-    pixels = picture(tmp_path, pages[name], width, 2400)
+def test_no_part_of_the_page_is_blank(pages, browser, name, width):
+    with opened(browser, pages[name], width) as page:
+        pixels = page.pixels(2400)
     assert (pixels.reshape(12, -1).std(axis=1) > 2).all()
 
 
-@pytest.mark.parametrize("name", ["one", "two"])
-def test_a_telephone_shows_all_of_it(pages, tmp_path, name):
-    frame = tmp_path / "frame.html"
-    frame.write_text(PROBE % (pages[name].as_uri(), 390, 390), encoding="utf-8")
-    dom = browse(tmp_path, frame, "--dump-dom", "--virtual-time-budget=8000", "--window-size=800,3200")
-    found = re.search(r'<pre id="said">(.+?)</pre>', dom, re.DOTALL)
-    assert found, dom[-2000:]
-    said = json.loads(unescape(found.group(1)))
-    assert said["width"] == 390, "the page scrolls sideways"
-    assert len(said["reversed"]) == {"one": 1, "two": 3}[name] and max(said["reversed"]) <= 390
-    assert said["far"] == [], "something reaches beyond the edge"
-    assert set(said["figures"]) == {0}, "a figure is cut"
+@pytest.mark.parametrize(("name", "rows"), [("one", 1), ("two", 3)])
+def test_a_telephone_shows_the_shifted_split(pages, browser, name, rows):
+    column = """[...document.querySelectorAll("table.headline td")]
+      .filter(e => e.dataset.label == "reversed").map(e => Math.ceil(e.getBoundingClientRect().right))"""
+    with opened(browser, pages[name], 390) as page:
+        right = page.tab.evaluate(column)
+    assert len(right) == rows and max(right) <= 390
 
 
-@pytest.mark.parametrize("name", ["one", "two"])
-def test_it_prints_on_six_pages_at_most(pages, tmp_path, name):
-    paper = tmp_path / "page.pdf"
-    browse(tmp_path, pages[name], f"--print-to-pdf={paper}", "--no-pdf-header-footer", *DARK)
+@pytest.mark.parametrize("name", EVALUATED)
+def test_it_prints_on_six_pages_at_most(pages, browser, tmp_path, name):
+    with opened(browser, pages[name], dark=True) as page:
+        paper = page.print(tmp_path / "page.pdf")
     count = len(re.findall(rb"/Type\s*/Page\b(?!s)", paper.read_bytes()))
     assert 1 <= count <= 6
     if shutil.which("pdftotext") is None:
@@ -114,20 +166,30 @@ def test_it_prints_on_six_pages_at_most(pages, tmp_path, name):
 
 
 @pytest.mark.skipif(shutil.which("pdftoppm") is None, reason="no pdftoppm on this machine to look at paper")
-def test_paper_is_white_for_one_who_reads_in_the_dark(pages, tmp_path):
-    paper = tmp_path / "page.pdf"
-    browse(tmp_path, pages["plain"], f"--print-to-pdf={paper}", *DARK)
+@pytest.mark.parametrize("name", ["plain", "predictions"])
+def test_paper_is_white_for_one_who_reads_in_the_dark(pages, browser, tmp_path, name):
+    with opened(browser, pages[name], dark=True) as page:
+        paper = page.print(tmp_path / "page.pdf")
     subprocess.run(["pdftoppm", "-r", "40", "-png", paper, tmp_path / "paper"], check=True)
     sheets = [np.asarray(Image.open(p).convert("L"), float) for p in sorted(tmp_path.glob("paper*.png"))]
     assert all(np.median(sheet) > 250 for sheet in sheets)
-    assert (sheets[0] < 60).mean() > 0.005, "the ink is dark"
+    assert max((sheet < 60).mean() for sheet in sheets) > 0.005, "the ink is dark"
 
 
-def test_in_the_dark_no_figure_is_a_white_slab(pages, tmp_path):
-    pixels = picture(tmp_path, pages["plain"], 1200, 3000, *DARK).mean(axis=2)
+@pytest.mark.parametrize("name", ["plain", "predictions"])
+def test_in_the_dark_no_figure_is_a_white_slab(pages, browser, name):
+    with opened(browser, pages[name], dark=True) as page:
+        pixels = page.pixels(3000).mean(axis=2)
+    with opened(browser, pages[name]) as page:
+        light = page.pixels(3000).mean(axis=2)
     assert np.median(pixels) < 60, "the browser does not ask for a dark page"
     assert (pixels > 245).mean() < 0.01, "a white slab"
-    light = picture(tmp_path, pages["plain"], 1200, 3000).mean(axis=2)
     assert np.median(light) > 245
     bands = slice(600, 2600)  # figures: their ink stands out from the dark as it does from the light
     assert np.abs(pixels[bands] - np.median(pixels)).mean() > 0.4 * np.abs(light[bands] - 255).mean()
+
+
+def test_colours_are_told_apart_by_more_than_colour(pages):
+    page = pages["predictions"].read_text(encoding="utf-8")
+    assert "told from 0 over all tests" in page and 'fill="none"' in page, "a key for filled and hollow"
+    assert "▲" in pages["data"].read_text(encoding="utf-8")

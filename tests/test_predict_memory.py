@@ -21,7 +21,7 @@ from PIL import Image
 from idfer.data.faces import load_detector
 from idfer.data.images import read_image
 from idfer.errors import UsageError
-from idfer.inference.drawing import annotate
+from idfer.inference.drawing import COLOURS, annotate
 from idfer.inference.predictor import Predictor, predict
 from photographs import VA, save
 
@@ -250,17 +250,23 @@ def test_faces_are_drawn_where_they_are(model: Predictor, photos: Path, astronau
     assert all(block.any() for half in np.split(six, 2) for block in np.array_split(half, 3, axis=1))
 
 
-def test_colours_go_from_unpleasant_to_pleasant() -> None:
-    def row(valence: float | None) -> dict[str, object]:
-        return {"x": 10, "y": 60, "width": 50, "height": 30, "valence": valence, "arousal": valence}
+def test_a_face_keeps_its_colour_and_its_label_is_readable_on_each() -> None:
+    def drawn(face: int, valence: float | None) -> np.ndarray:
+        row = {"face_id": face, "x": 10, "y": 60, "width": 50, "height": 30, "valence": valence}
+        return np.asarray(annotate(np.zeros((100, 100, 3), np.uint8), [row | {"arousal": valence}]))
 
-    def box(valence: float | None) -> list[int]:
-        return np.asarray(annotate(np.zeros((100, 100, 3), np.uint8), [row(valence)]))[90, 40].tolist()
+    def light(colour: np.ndarray) -> float:
+        linear = np.where(colour <= 10, colour / 255 / 12.92, ((colour / 255 + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05
 
-    (bad_red, bad_green, _), (good_red, good_green, _) = box(-1.0), box(1.0)
-    assert bad_red > bad_green
-    assert good_green > good_red
-    assert len(set(box(None))) == 1
+    for face in range(2 * len(COLOURS)):
+        picture = drawn(face, 0.5)
+        assert tuple(picture[90, 40]) == COLOURS[face % len(COLOURS)] == tuple(drawn(face, -1.0)[90, 40])
+        label = picture[46:60, 12:90].reshape(-1, 3).astype(float)
+        ground = light(np.array(COLOURS[face % len(COLOURS)], float))
+        ink = max((light(pixel) for pixel in label), key=lambda value: abs(np.log(value / ground)))
+        assert max(ink, ground) / min(ink, ground) > 4.5
+    assert len(set(drawn(0, None)[90, 40].tolist())) == 1, "grey without numbers"
 
 
 def test_a_jpeg_read_reduced_is_drawn_with_its_boxes_reduced(

@@ -21,9 +21,9 @@ from idfer.errors import IdferError, UsageError
 from idfer.evaluation.evaluation import Evaluation
 from idfer.evaluation.metrics import ccc
 from idfer.evaluation.suite import measure
-from idfer.reporting.content import number
 from idfer.reporting.folder import check_out
 from idfer.reporting.report import evaluate, write_metrics, write_report
+from idfer.reporting.style import number
 from idfer.results import json_ready
 from idfer.training.checkpoint import Checkpoint, load_checkpoint
 
@@ -291,11 +291,11 @@ def test_the_page_stands_alone_and_can_be_heard(pages, which):
     assert len(text.encode()) < 1_500_000
 
 
-def test_a_figure_is_heard_as_one_sentence_that_points_to_its_table(pages):
+def test_a_figure_is_heard_in_its_main_numbers_and_points_to_its_table(pages):
     alts = Page(pages["budget"].read_text(encoding="utf-8")).alts
     assert len(alts) == 5, "agreement, leakage, two runs' detached faces, the plane"
     for alt in alts:
-        assert "table" in alt and len(alt) < 200 and len(re.findall(r"\d+", alt)) <= 2, alt
+        assert "table" in alt and len(alt) < 500 and len(re.findall(r"\d\.\d\d", alt)) >= 4, alt
 
 
 def test_the_page_shows_the_numbers_of_metrics_json(pages, written):

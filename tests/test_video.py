@@ -22,7 +22,7 @@ from idfer.data.faces import WholeImage
 from idfer.data.frames import Frame
 from idfer.errors import IdferError
 from idfer.inference.ahead import ahead
-from idfer.inference.annotate import draw
+from idfer.inference.drawing import annotate
 from idfer.inference.predictor import Predictor, predict
 from idfer.inference.smoothing import Smoother
 from idfer.inference.stream import Queued, Stream
@@ -415,7 +415,7 @@ def test_drawing_leaves_the_picture_as_it_is_and_stays_inside() -> None:
         {"face_id": 4, "x": 150, "y": 80, "width": 40, "height": 40, "valence": None},
         {"face_id": None, "error": "no face found"},
     ]
-    drawn = draw(image, rows)
+    drawn = np.asarray(annotate(image, rows))
     assert np.array_equal(image, before)
     assert drawn.shape == image.shape
     assert (drawn != image).any(axis=2).sum() > 100

@@ -33,7 +33,8 @@ def ablate(
 
     Without --manifest, trials are those of `idfer benchmark shift` and shared with it; with it, those of
     `idfer benchmark compare`, over the same folds of people. What is finished is not run again, also after an
-    interruption. Writes ablation.md, ablation.json and a heat map ablation.png.
+    interruption. Writes ablation.html, ablation.md, ablation.json and a heat map
+    ablation.png.
 
     Args:
         grid: YAML file, e.g. ablations/default.yaml: a base and its variants, grouped by question.

@@ -46,11 +46,11 @@ def benchmark_shift(
 
     Each method is searched over equally many settings on the tuning seeds and then run on the reported seeds:
     same faces, backbone, epochs and augmentation. Trials that are finished are kept under the hash of their
-    arguments and never run again, also after an interruption. Writes shift.md, shift.json and shift.png, and
-    enters a report in the ledger history.md beside them: seeds are reported once.
+    arguments and never run again, also after an interruption. Writes shift.html, shift.md, shift.json and
+    shift.png, and enters a report in the ledger history.md beside them: seeds are reported once.
 
     Another protocol than correlation is run with the settings that were chosen there, and writes
-    shift-NAME.md, shift-NAME.json and shift-NAME.png; `all` also shift-protocols.*, a verdict per protocol.
+    shift-NAME.html, .md, .json and .png; `all` also shift-protocols.*, a verdict per protocol.
 
     Args:
         protocol: what is shifted: {protocols}; several joined by commas, all but the first as `all`, or

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def write_results(out: Path, name: str, content: Mapping[str, Any], text: str, figure: Figure) -> str:
-    """Write NAME.json, NAME.md and NAME.png, each whole or not at all; returns where they are, a line each.
+    """Write NAME.json, .md, .html and .png, each whole or not at all; returns where they are, a line each.
 
     Args:
         out: folder.
@@ -28,14 +28,17 @@ def write_results(out: Path, name: str, content: Mapping[str, Any], text: str, f
     """
     write_json(out / f"{name}.json", {**content, "environment": environment()})
     write_pages(out, name, text, figure)
-    files = {"tables": "md", "numbers": "json", "figure": "png"}
+    files = {"page": "html", "tables": "md", "numbers": "json", "figure": "png"}
     return "\n".join(f"{what:<9}{out / f'{name}.{end}'}" for what, end in files.items())
 
 
 def write_pages(out: Path, name: str, text: str, figure: Figure | None) -> None:
-    """Write NAME.md and, where there is a figure, NAME.png, each whole or not at all."""
+    """Write NAME.md, NAME.html and, where there is a figure, NAME.png, each whole or not at all."""
+    from idfer.reporting.markdown_page import write_markdown_page
+
     with atomic(out / f"{name}.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
+    write_markdown_page(text, out / f"{name}.html", figure)
     if figure is None:
         return
     with atomic(out / f"{name}.png") as temporary:

@@ -13,56 +13,10 @@ import numpy as np
 from idfer.data.frames import Frame, pyav
 from idfer.errors import IdferError
 from idfer.files import atomic
+from idfer.inference.drawing import annotate
 from idfer.inference.notices import say
 
-COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
-"""RGB of faces 0, 1, 2, ... (Okabe and Ito's colours, in turn)."""
-
 _TICKS = 90_000  # a second; fine enough for every frame rate in use
-
-
-def draw(image: np.ndarray, rows: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Draw the rows of one frame on it.
-
-    Args:
-        image: (H, W, 3) uint8, RGB; left as it is.
-        rows: as of a prediction table; smoothed numbers are shown where there are any.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
-    """
-    import cv2
-
-    drawn = np.ascontiguousarray(image).copy()
-    thick = max(1, round(drawn.shape[0] / 360))
-    scale = max(0.35, drawn.shape[0] / 800)
-    for row in rows:
-        if row.get("face_id") is None:
-            continue
-        colour = COLOURS[row["face_id"] % len(COLOURS)]
-        x, y, width, height = (int(row[name]) for name in ("x", "y", "width", "height"))
-        cv2.rectangle(drawn, (x, y), (x + width, y + height), colour, thick)
-        label = f"{row['face_id']}"
-        valence = row.get("valence_smooth", row.get("valence"))
-        if valence is not None:
-            arousal = row.get("arousal_smooth", row.get("arousal"))
-            label += f"  V {valence:+.2f}  A {arousal:+.2f}"
-        (wide, tall), base = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-        left = min(max(x, 0), max(drawn.shape[1] - wide - 4, 0))
-        low = y if y - tall - base - 4 >= 0 else min(y + height + tall + base + 4, drawn.shape[0])
-        cv2.rectangle(drawn, (left, low - tall - base - 4), (left + wide + 4, low), colour, cv2.FILLED)
-        white = (255, 255, 255)
-        cv2.putText(
-            drawn,
-            label,
-            (left + 2, low - base - 2),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            scale,
-            white,
-            thick,
-            cv2.LINE_AA,
-        )
-    return drawn
 
 
 class _NothingDrawn(Exception):
@@ -107,7 +61,7 @@ class Annotator:
     def add(self, frame: Frame, rows: Sequence[dict[str, Any]]) -> None:
         """Draw the rows of a frame on it and append it."""
         assert frame.image is not None
-        picture = draw(frame.image, rows)
+        picture = np.asarray(annotate(frame.image, rows))
         if self._stream is None:
             self._begin(picture.shape[1], picture.shape[0])
         made = self._av.VideoFrame.from_ndarray(self._fitted(picture), format="rgb24")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from idfer.files import atomic
-from idfer.inference.annotate import COLOURS
+from idfer.inference.drawing import COLOURS
 
 _LINES = len(COLOURS)
 _GAP = 1.0  # seconds without a number that break a line

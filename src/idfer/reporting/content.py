@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from idfer.evaluation import anova
 from idfer.evaluation.checks import LEVELS
-from idfer.reporting import figures, invariance
+from idfer.reporting import figures, invariance, probes
+from idfer.reporting.svg import Chart, legend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +49,9 @@ def page_content(evaluations: Sequence[Evaluation], show_faces: bool | None = No
         "invariance": _invariance(evaluations, names),
         "differences": comparison(evaluations).to_dict("records"),
         "sheet": _sheet(evaluations) if shown else [],
-        "model_legend": figures.legend(names) if len(names) > 1 else [],
-        "accuracy_panels": figures.accuracy(scores) if len(scores) else [],
-        "leakage_panels": figures.leakage(measured) if len(measured) else [],
-        "leakage_legend": figures.probe_legend(measured),
-        "circumplex_panels": figures.circumplex(plotted),
+        "accuracy": _accuracy(scores, names) if len(scores) else None,
+        "leakage": _leakage(measured, names) if len(measured) else None,
+        "circumplex": _circumplex(plotted),
         "circumplex_split": plotted["split"].iloc[0],
         "detached": [
             _detached(e, name, shown) for e, name in zip(evaluations, names, strict=True) if len(e.detached)
@@ -88,16 +87,6 @@ def distinct_names(evaluations: Sequence[Evaluation]) -> list[str]:
     ]
 
 
-def number(value: float | None, places: int = 2, signed: bool = False) -> str:
-    """A number for a table: "0.41", with a true minus sign; "n/a" where there is none."""
-    if value is None or value != value:
-        return "n/a"
-    text = f"{value:+.{places}f}" if signed else f"{value:.{places}f}"
-    if float(text) == 0:
-        text = text.replace("-", "+" if signed else "")
-    return text.replace("-", "−")
-
-
 def _stacked(tables: list[pd.DataFrame], names: list[str]) -> pd.DataFrame:
     """The runs' tables under one another, told apart by `model`."""
     import pandas as pd
@@ -119,6 +108,23 @@ def _checks(evaluations: Sequence[Evaluation], names: list[str]) -> list[dict[st
     ]
 
 
+def _accuracy(scores: pd.DataFrame, names: list[str]) -> Chart:
+    keys = legend(names) if len(names) > 1 else []
+    return Chart(figures.accuracy(scores), figures.accuracy_alt(scores), keys, across=3)
+
+
+def _leakage(measured: pd.DataFrame, names: list[str]) -> Chart:
+    return Chart(
+        probes.leakage(measured), probes.leakage_alt(measured), probes.probe_legend(list(measured["kind"])),
+        across=len(names) if len(names) in (2, 3) else 2,
+    )  # fmt: skip
+
+
+def _circumplex(plotted: pd.DataFrame) -> Chart:
+    panels = figures.circumplex(plotted)
+    return Chart(panels, figures.circumplex_alt(plotted), across=min(len(panels), 3), kind="square")
+
+
 def _plotted(predictions: pd.DataFrame) -> pd.DataFrame:
     """Predictions of one split: `balanced` where there is one, else the first."""
     splits = list(dict.fromkeys(predictions["split"]))
@@ -135,6 +141,7 @@ def _detached(evaluation: Evaluation, name: str, shown: bool) -> dict[str, Any]:
         "name": name,
         "settings": [{"none": "nothing", "all": "everything"}.get(s, s) for s in settings],
         "legend": figures.detached_legend(settings),
+        "alt": figures.detached_alt(table),
         "examples": [
             {
                 "row": row,
@@ -169,8 +176,9 @@ def _invariance(evaluations: Sequence[Evaluation], names: list[str]) -> dict[str
         "attributes": {name: invariance.in_words(name) for name in attributes},
         "unnamed": sum(name not in anova.NAMED for name in first["effects"]),
         "shown": sum(name not in anova.NAMED for name in attributes),
-        "panels": invariance.panels(runs),
-        "legend": figures.legend(names) if len(names) > 1 else [],
+        "chart": Chart(
+            invariance.panels(runs), invariance.alt(runs), legend(names) if len(names) > 1 else [], across=3
+        ),
     }
 
 

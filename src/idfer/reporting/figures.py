@@ -1,14 +1,8 @@
-"""The report's figures: each draws one tidy table as a row of small panels, without global plotting state.
-
-A panel is SVG markup that stands in the page itself. The page lays panels out, three in a row or one below
-the other as there is room, so that text keeps its size on a telephone; and their colours are the page's
-own, by name, so that a dark page has light ink and a printed one dark ink. Panels hold no photograph.
-"""
+"""The figures of an evaluation: each draws one tidy table as a row of small panels (see `reporting.svg`)."""
 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -16,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, styled, text
+from idfer.reporting.style import COLOURS, FAINT, INK, MARKERS, SOFT, grid, number, styled, text
+from idfer.reporting.svg import key, panel, svg
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _WORDS = (
     ("excited, happy", 1, 1),
@@ -29,22 +23,6 @@ _WORDS = (
     ("sad, tired", -1, -1),
     ("calm, content", 1, -1),
 )
-_FEATURES = ("expression", "expression mean", "prediction")  # first in a panel; controls come last
-_PROBES = {
-    "linear": "linear probe",
-    "nonlinear": "linear + nonlinear probe (number at the right)",
-    "verification": "telling unseen people apart",
-}
-# What the page calls these colours: see `:root` in templates/report.css.
-_VARIABLES = {INK: "ink", SOFT: "soft", FAINT: "line", "#ffffff": "ground"} | {
-    colour: f"c{i}" for i, colour in enumerate(COLOURS)
-}
-# Markers of a legend, as SVG paths in a box of 12 x 12.
-_PATHS = {
-    "o": "M6 1.5a4.5 4.5 0 1 0 .001 0z", "s": "M2 2h8v8H2z", "D": "M6 .8 11.2 6 6 11.2 .8 6z",
-    "^": "M6 1.2 11 10.5H1z", "v": "M6 10.8 1 1.5h10z", "P": "M4 1h4v3h3v4H8v3H4V8H1V4h3z",
-    "*": "M6 .4 7.5 4.3l4.1.2-3.2 2.6 1.1 4L6 8.8l-3.5 2.3 1.1-4L.4 4.5l4.1-.2z",
-}  # fmt: skip
 
 
 @styled
@@ -80,34 +58,23 @@ def accuracy(table: pd.DataFrame, metric: str = "ccc") -> list[str]:
     return panels
 
 
-@styled
-def leakage(table: pd.DataFrame) -> list[str]:
-    """Bars of leakage with 95 % intervals: a panel per target and model, a row per features.
+def accuracy_alt(table: pd.DataFrame, metric: str = "ccc") -> str:
+    """The points in words: for every model and split the mean of both dimensions.
 
     Args:
-        table: `model, features, target, kind, score, low, high`; scores are 0 at chance, 1 when read
-            perfectly.
+        table: as `accuracy` takes it.
+        metric: as `accuracy` takes it.
     """
-    models = list(dict.fromkeys(table["model"]))
-    features = list(dict.fromkeys(table["features"]))
-    features.sort(key=lambda name: (*_FEATURES, name).index(name))
-    lowest = min(-0.08, float(table["low"].min()) - 0.03)
-    panels = []
-    for target in dict.fromkeys(table["target"]):
-        for model in models:
-            figure, axis = panel(4.8, 0.75 + 0.27 * len(features))
-            part = table[(table["model"] == model) & (table["target"] == target)]
-            for line in part.to_dict("records"):
-                _bar(axis, features.index(line["features"]), line)
-            axis.axvline(0, color=INK, linewidth=1)
-            axis.set_title(f"{target}, {model}" if len(models) > 1 else target)
-            axis.set_yticks(range(len(features)), features)
-            axis.set_ylim(len(features) - 0.4, -0.6)
-            axis.set_xlim(lowest, 1.0)
-            axis.set_xlabel("0 = chance    ·    1 = read perfectly")
-            grid(axis)
-            panels.append(svg(figure))
-    return panels
+    part = table[(table["metric"] == metric) & (table["dimension"] == "mean")]
+    said = []
+    for model, rows in part.groupby("model", sort=False):
+        values = [
+            f"{split or 'all faces'} {number(value)}"
+            for split, value in zip(rows["split"], rows["value"], strict=True)
+        ]
+        said.append(f"{model}: {', '.join(values)}")
+    name = metric.upper()
+    return f"{name}, mean of both dimensions. {'; '.join(said)}. The rest is in the table All metrics."
 
 
 @styled
@@ -134,6 +101,26 @@ def circumplex(table: pd.DataFrame, most: int = 400) -> list[str]:
         axis.set_title(title)
         panels.append(svg(figure))
     return panels
+
+
+def circumplex_alt(table: pd.DataFrame) -> str:
+    """The points in words: how far labels and predictions spread, and how often the quadrant agrees.
+
+    Args:
+        table: as `circumplex` takes it.
+    """
+    said: list[str] = []
+    for model, part in table.groupby("model", sort=False):
+        if not said:
+            spread = part[["valence", "arousal"]].std()
+            said.append(f"standard deviation of {len(part)} labels {_pair(spread)}")
+        predicted = part[["predicted_valence", "predicted_arousal"]]
+        label, answer = (_quadrant(*pair.to_numpy().T) for pair in (part[["valence", "arousal"]], predicted))
+        said.append(
+            f"of {model}'s predictions {_pair(predicted.std())}, "
+            f"{(label == answer).mean():.0%} in the quadrant of the label"
+        )
+    return f"Faces on the plane of valence and arousal: {'; '.join(said)}. See the table All metrics."
 
 
 @styled
@@ -167,6 +154,24 @@ def detached(table: pd.DataFrame) -> list[str]:
     return panels
 
 
+def detached_alt(table: pd.DataFrame) -> str:
+    """The lines in words: how far predictions move with everything detached.
+
+    Args:
+        table: as `detached` takes it.
+    """
+    said = []
+    for row, part in table.groupby("row", sort=False):
+        start = part.loc[part["detached"] == "none", ["valence", "arousal"]].to_numpy(float)
+        ends = part.loc[part["detached"] != "none", ["valence", "arousal"]].to_numpy(float)
+        most = float(np.hypot(*(ends - start[0]).T).max()) if len(ends) and len(start) else 0.0
+        said.append(f"{number(most)} of row {row}")
+    return (
+        "How far the prediction moves on the plane when attributes are detached, at most: "
+        f"{', '.join(said)}. The rest is in the table below."
+    )
+
+
 def plane(axis: Axes, words: bool = True) -> None:
     """Draw the empty valence-arousal plane: unit circle, axes, and a word for each quadrant."""
     from matplotlib.patches import Circle
@@ -190,46 +195,14 @@ def plane(axis: Axes, words: bool = True) -> None:
     axis.set_ylim(-1.3, 1.3)
 
 
-def legend(names: Sequence[str]) -> list[dict[str, str]]:
-    """A key per model: `label`, `colour` (the page's name of it) and `path` (of its marker)."""
-    return [_key(name, f"c{i % 6}", MARKERS[i % 6]) for i, name in enumerate(names)]
-
-
-def probe_legend(table: pd.DataFrame) -> list[dict[str, str]]:
-    """A key per kind of probe in a leakage table, laid out as `legend`."""
-    kinds = set(table["kind"])
-    return [_key(_PROBES[kind], f"c{2 + i}", "s") for i, kind in enumerate(_PROBES) if kind in kinds]
-
-
 def detached_legend(settings: Sequence[str]) -> list[dict[str, str]]:
     """A key per detach setting and one for the label, laid out as `legend`."""
     words = {"none": "nothing", "all": "everything"}
     keys = [
-        _key(words.get(s, s), "soft" if s == "none" else f"c{_shade(s, i)}", MARKERS[i % len(MARKERS)])
+        key(words.get(s, s), "soft" if s == "none" else f"c{_shade(s, i)}", MARKERS[i % len(MARKERS)])
         for i, s in enumerate(settings)
     ]
-    return [*keys, _key("the label", "ink", "*")]
-
-
-@styled
-def svg(figure: Figure) -> str:
-    """The figure as SVG markup to stand within a page, deterministic, in the page's own colours.
-
-    Names inside it are made unique by its content, since all panels of a page share one space of names.
-    """
-    import hashlib
-
-    buffer = BytesIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    markup = buffer.getvalue().decode()
-    markup = markup[markup.index("<svg") :]
-    markup = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", markup, flags=re.DOTALL)
-    markup = re.sub(r' (width|height)="[\d.]+pt"', "", markup, count=2)  # the page sets its size
-    for colour, name in _VARIABLES.items():
-        markup = re.sub(colour, f"var(--{name})", markup, flags=re.IGNORECASE)
-    prefix = "p" + hashlib.sha256(markup.encode()).hexdigest()[:8]
-    markup = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", markup)
-    return re.sub(r">\s+<", "><", markup.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1))
+    return [*keys, key("the label", "ink", "*")]
 
 
 def face_uri(face: NDArray[np.uint8], side: int = 96) -> str:
@@ -241,34 +214,6 @@ def face_uri(face: NDArray[np.uint8], side: int = 96) -> str:
     buffer = BytesIO()
     image.save(buffer, format="JPEG", quality=88)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def panel(width: float, height: float) -> tuple[Figure, Axes]:
-    """One panel of so many inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots()
-
-
-def _bar(axis: Axes, row: int, line: dict[Any, Any]) -> None:
-    """One probe's score in a leakage panel; linear and nonlinear probe share a row."""
-    thick = 0.8 / (1 if line["kind"] == "verification" else 2)
-    at = row + {"linear": -thick / 2, "nonlinear": thick / 2}.get(line["kind"], 0.0)
-    colour = COLOURS[2 + list(_PROBES).index(line["kind"])]
-    control = line["features"] not in (*_FEATURES, "backbone")
-    axis.barh(
-        at, line["score"], height=0.92 * thick, color=colour, alpha=0.35 if control else 0.95,
-        edgecolor=colour, linewidth=0.8,
-    )  # fmt: skip
-    axis.plot([line["low"], line["high"]], [at, at], color=INK, linewidth=1)
-    if line["kind"] != "linear":
-        axis.text(
-            1.02, row, text(line["score"]), va="center", fontsize=8.5, color=INK,
-            transform=axis.get_yaxis_transform(),
-        )  # fmt: skip
 
 
 def interval(axis: Axes, height: float, value: float, low: float, high: float, series: int) -> None:
@@ -288,6 +233,11 @@ def offset(series: int, count: int) -> float:
     return (series - (count - 1) / 2) * min(0.3, 0.7 / count)
 
 
+def _pair(values: pd.Series[Any]) -> str:
+    """Valence and arousal in words."""
+    return " and ".join(number(float(value)) for value in values)
+
+
 def _quadrant(valence: NDArray[Any], arousal: NDArray[Any]) -> NDArray[np.intp]:
     """Index into `_WORDS`: which quadrant each label lies in."""
     return np.where(arousal >= 0, np.where(valence >= 0, 0, 1), np.where(valence >= 0, 3, 2))
@@ -296,7 +246,3 @@ def _quadrant(valence: NDArray[Any], arousal: NDArray[Any]) -> NDArray[np.intp]:
 def _shade(setting: str, series: int) -> int:
     """Index into `COLOURS` of a detach setting."""
     return 0 if setting == "all" else 1 + (series - 1) % 5
-
-
-def _key(label: str, colour: str, marker: str) -> dict[str, str]:
-    return {"label": label, "colour": colour, "path": _PATHS[marker]}

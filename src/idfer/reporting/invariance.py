@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.evaluation.anova import DIMENSIONS, NAMED, PARTS, POOLED
-from idfer.reporting.figures import interval, offset, panel, svg
-from idfer.reporting.style import COLOURS, INK, MARKERS, SOFT, grid, handle, styled, text
+from idfer.reporting.figures import interval, offset
+from idfer.reporting.style import COLOURS, INK, MARKERS, SOFT, grid, handle, number, styled, text
+from idfer.reporting.svg import panel, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +68,22 @@ def panels(models: Models) -> list[str]:
         axis.set_xlabel("per SD of the attribute")
         drawn.append(svg(figure))
     return [*drawn, svg(_spread(models))]
+
+
+def alt(models: Models) -> str:
+    """The panels in words: effects of the named attributes, and how much of the spread is the person's."""
+    said = []
+    for model, found in models.items():
+        effects = [
+            f"{name} "
+            + " and ".join(number(found["effects"][name][d]["value"], signed=True) for d in DIMENSIONS)
+            for name in NAMED
+            if name in found["effects"]
+        ]
+        ratio = number(found["components"][POOLED]["person_ratio"]["value"])
+        said.append(f"{model}: {', '.join(effects)}; spread of person to expression {ratio}")
+    whole = ". ".join(said)
+    return f"Effects on valence and arousal at the same expression. {whole}. The rest is in the tables below."
 
 
 @styled

@@ -11,14 +11,13 @@ from idfer.errors import UsageError
 from idfer.files import atomic
 from idfer.names import split_names
 from idfer.reporting.folder import METRICS, PREDICTIONS, REPORT, check_out
+from idfer.reporting.page import write_page
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
     from idfer.evaluation.evaluation import Evaluation
     from idfer.types import FaceModel
-
-_TEMPLATE = "report.html.jinja"
 
 
 def evaluate(
@@ -122,8 +121,6 @@ def write_report(
 ) -> Path:
     """Write one self-contained HTML page on one run, or on several measured on the same manifest.
 
-    The page needs no network, no script and no font; pictures are inside it.
-
     Args:
         evaluations: what `measure` returned; the first is the baseline of comparisons.
         path: the HTML file.
@@ -137,24 +134,9 @@ def write_report(
     """
     if not evaluations:
         raise UsageError("no evaluation to report on.")
-    import jinja2
+    from idfer.reporting.content import page_content
 
-    from idfer.reporting.content import number, page_content
-    from idfer.version import __version__
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("idfer.reporting"), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["number"] = number
     content = page_content(evaluations, show_faces)
     names = content["names"]
-    page = environment.get_template(_TEMPLATE).render(
-        title=title or f"How {' and '.join(names)} {'read' if len(names) > 1 else 'reads'} faces",
-        version=__version__,
-        command=command,
-        **content,
-    )
-    with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(path)
+    title = title or f"How {' and '.join(names)} {'read' if len(names) > 1 else 'reads'} faces"
+    return write_page("report.html.jinja", path, title=title, command=command, **content)

@@ -47,6 +47,16 @@ def text(value: float) -> str:
     return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
+def number(value: float | None, places: int = 2, signed: bool = False) -> str:
+    """A number for a table: "0.41", with a true minus sign; "n/a" where there is none."""
+    if value is None or value != value:
+        return "n/a"
+    text = f"{value:+.{places}f}" if signed else f"{value:.{places}f}"
+    if float(text) == 0:
+        text = text.replace("-", "+" if signed else "")
+    return text.replace("-", "−")
+
+
 def grid(axis: Axes) -> None:
     """Faint vertical lines behind the data, and no ticks."""
     axis.grid(axis="x", color=FAINT, linewidth=0.6)

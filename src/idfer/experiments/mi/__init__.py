@@ -38,8 +38,8 @@ def benchmark_mi(
 
     Each estimator's critic is fitted on fresh samples and judged on samples of its own. Then each is measured
     as methods use it: with its default settings, on wide features and as few people as in training. Writes
-    mi.json (a row per estimator, task and seed), mi.md and mi.png. Finished rows are read from mi.json and
-    not run again.
+    mi.json (a row per estimator, task and seed), mi.html, mi.md and mi.png. Finished rows are read from
+    mi.json and not run again.
 
     Args:
         out: folder of mi.json, mi.md and mi.png.
@@ -93,7 +93,9 @@ def benchmark_mi(
     rows = _run(jobs, settings, record, on, progress)
     as_used = _run_shipped(names, draws, settings, record, on, progress) if shipped else []
     parts = [markdown(rows, record.command, batch_size)] if rows else [f"`{record.command}`"]
-    text = "\n\n".join([*parts, *([shipped_markdown(as_used)] if as_used else [])])
+    text = "\n\n".join(
+        ["# Estimators of mutual information", *parts, *([shipped_markdown(as_used)] if as_used else [])]
+    )
     write_pages(root, "mi", text + "\n", figure(rows, batch_size) if rows else None)
     drawn = f"\nfigure  {root / 'mi.png'}" if rows else ""
     return f"{text}\n\nrows    {root / 'mi.json'}{drawn}"

@@ -120,9 +120,9 @@ class Sample:
                 raise IdferError(
                     f"{attribute.name}: {len(attribute.posterior)} values for {rows} rows; give one per row."
                 )
-        for name, values in self.features.items():
-            if values.ndim != 2 or len(values) != rows:
-                raise IdferError(f"{name}: shape {values.shape} for {rows} rows; wanted ({rows}, D).")
+        for name, feature in self.features.items():
+            if feature.ndim != 2 or len(feature) != rows:
+                raise IdferError(f"{name}: shape {feature.shape} for {rows} rows; wanted ({rows}, D).")
         names = [attribute.name for attribute in self.attributes]
         if len(set(names)) != len(names):
             raise IdferError("two attributes have the same name; name them apart.")

@@ -1,14 +1,14 @@
 """Rows in, sums per person out: an audit's data shrink to a few numbers per person and level.
 
 Chunks of rows are added one after another, so that a million rows never lie in memory at once. Up to
-`MOST_PEOPLE` units are people (rows, where people are unknown); beyond, people are dealt at random into `POOLS`
-pools that take their place, since sums of independent people are independent units as well. Intervals hardly
-change (thousands of units), and tests change from permutations to signs (`idfer.auditing.permutation`).
+`MOST_PEOPLE` units are people (rows, where people are unknown); beyond, people are dealt at random into
+`POOLS` pools that take their place, since sums of independent people are independent units as well. Intervals
+hardly change (thousands of units), and tests change from permutations to signs
+(`idfer.auditing.permutation`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations
 from math import prod
 from typing import TypeVar
@@ -16,40 +16,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from idfer.auditing.circumplex import Circumplex
 from idfer.auditing.moments import COLUMNS, Array, row_sums
 from idfer.auditing.sample import Attribute, Sample
-from idfer.auditing.structure import Structure
+from idfer.auditing.structure import PeopleSums, Structure
 from idfer.errors import IdferError
 
 _T = TypeVar("_T", bound=np.generic)
 
 MOST_PEOPLE = 3000
 POOLS = 2000
-
-
-@dataclass(frozen=True)
-class PeopleSums:
-    """What is left of the rows.
-
-    Attributes:
-        total: (U, 11) sums of every unit over all rows.
-        structures: plain attributes first, then crossings.
-        rows: how many rows were added.
-        people: how many people; rows where they are unknown.
-        known: whether people are known.
-        pooled: whether units are pools of people.
-        labelled: whether there are labels.
-        centre: (2,) what labels and predictions were shifted by.
-    """
-
-    total: Array
-    structures: tuple[Structure, ...]
-    rows: int
-    people: int
-    known: bool
-    pooled: bool
-    labelled: bool
-    centre: Array
 
 
 class Accumulator:
@@ -85,6 +61,7 @@ class Accumulator:
         self._sums = [np.zeros((0, size * COLUMNS)) for size in self._sizes]
         self._heads = [np.zeros(size) for size in self._sizes]
         self._counts: list[NDArray[np.float32]] | None = None  # of people, once units are pools
+        self.circumplex = Circumplex([len(a.levels) for a in first.attributes])
         gridded = plain if self._labelled else 0
         self._grid = [np.zeros((0, self._sizes[i] * self._cells * COLUMNS)) for i in range(gridded)]
         softly = [i for i in range(plain) if first.attributes[i].soft]
@@ -110,6 +87,7 @@ class Accumulator:
         _add(self._total, unit, rows)
         weights = [np.nan_to_num(a.posterior, nan=0.0) for a in chunk.attributes]
         cell = self._cell(chunk)
+        self.circumplex.add(chunk, unit, self._units, weights)
         for k, chosen in enumerate(self._sets):
             at = weights[chosen[0]]
             for i in chosen[1:]:
@@ -193,6 +171,7 @@ class Accumulator:
         self._total = _dealt(self._total[:people], self._pool)
         self._sums = [_dealt(part[:people], self._pool) for part in self._sums]
         self._grid = [_dealt(part[:people], self._pool) for part in self._grid]
+        self.circumplex.fold(self._pool, POOLS)
         self._units = POOLS
 
     def _grow(self) -> None:

@@ -25,7 +25,8 @@ class Estimated:
         total = sums.sum(axis=0)
         present = sums[:, 0] > 1e-12 * max(float(total[0]), 1e-300)
         with np.errstate(invalid="ignore", divide="ignore"):
-            without = moments.scaled(total - sums, metrics)
+            without = np.zeros((len(sums), len(metrics), 3))
+            without[present] = moments.scaled(total - sums[present], metrics)
             self.jackknifed: Jackknifed = jackknife(
                 moments.scaled(total, metrics), without, present[:, None, None]
             )

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from idfer.auditing.accumulate import PeopleSums
 from idfer.auditing.estimate import Estimated, gap
 from idfer.auditing.grouping import Grouped, rest_people
 from idfer.auditing.moments import DIMENSIONS, Array
 from idfer.auditing.multiple import MaxT
 from idfer.auditing.permutation import Tests
+from idfer.auditing.structure import PeopleSums
 
 Row = dict[str, Any]
 
@@ -128,7 +128,17 @@ def test_gaps(
         seed: of the draws.
         done: called with the number of structures tested, for a progress bar.
     """
-    tests = [Tests(grouped, metrics) for grouped in groups]
+    sides = [
+        [
+            (
+                estimates[grouped.structure.name, a],
+                estimates[grouped.structure.name, b] if b >= 0 else _rest(grouped, a, metrics, level),
+            )
+            for a, b in grouped.tests
+        ]
+        for grouped in groups
+    ]
+    tests = [Tests(grouped, metrics, of) for grouped, of in zip(groups, sides, strict=True)]
     families: list[list[int]] = [
         [i for i, grouped in enumerate(groups) if grouped.tests and grouped.crossing is crossing]
         for crossing in (False, True)
@@ -157,8 +167,7 @@ def test_gaps(
             grouped = groups[i]
             for k, (a, b) in enumerate(grouped.tests):
                 at = slice(int(start) + k * len(metrics) * 3, int(start) + (k + 1) * len(metrics) * 3)
-                first = estimates[grouped.structure.name, a]
-                second = estimates[grouped.structure.name, b] if b >= 0 else _rest(grouped, a, metrics, level)
+                first, second = sides[i][k]
                 known = ~np.isnan(first.value - second.value)
                 out.append(
                     Tested(

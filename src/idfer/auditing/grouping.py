@@ -1,7 +1,7 @@
 """Which groups are shown, and how each attribute is tested: the rules before any number is looked at.
 
-Small levels of an ordered attribute are merged with their smaller neighbour until nobody is below `min_people`;
-other small groups are withheld. How an attribute lies over people decides its test:
+Small levels of an ordered attribute are merged with their smaller neighbour until none is below
+`min_people`; other small groups are withheld. How an attribute lies over people decides its test:
 
     one level per person                 people are dealt anew (`permuted`)
     probabilities, mostly of the person  averaged over each person's rows, then as above
@@ -17,8 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.auditing.accumulate import PeopleSums
-from idfer.auditing.structure import OF_PERSON, Structure
+from idfer.auditing.structure import OF_PERSON, PeopleSums, Structure
 
 Mode = Literal["permuted", "signed"]
 REST = "everybody else"

@@ -1,8 +1,8 @@
-"""Intervals over people without resampling: the jackknife, Student's t with estimated degrees of freedom, MOVER.
+"""Intervals over people without resampling: the jackknife, Student's t with estimated freedom, MOVER.
 
-Leave out one person at a time; the pieces' spread gives the standard error (Efron & Stein 1981), and their own
-spread the degrees of freedom: with d_s the centred pieces, a sum of n squares of normal numbers would have
-sum(d^4) = 3 (sum d^2)^2 / n, so
+Leave out one person at a time; the pieces' spread gives the standard error (Efron & Stein 1981), and their
+own spread the degrees of freedom: with d_s the centred pieces, a sum of n squares of normal numbers would
+have sum(d^4) = 3 (sum d^2)^2 / n, so
 
     df = 2 (sum d^2)^2 / (sum d^4 - (sum d^2)^2 / n)      at most n - 1
 
@@ -11,8 +11,8 @@ is made on the metric's scale (`moments.to_scale`) and mapped back. The gap of t
 add interval of their single intervals (MOVER: Zou & Donner 2008), which keeps their asymmetry; groups that
 share people enter with the correlation of their pieces.
 
-Why not the bootstrap: with 20 to 100 people, uneven rows per person and heavy tails the percentile interval of
-a gap holds 88 to 94 %, BCa no more, while this one holds 92 to 97 % (`benchmarks/audit_calibration.py`).
+Why not the bootstrap: with 20 to 100 people, uneven rows per person and heavy tails the percentile interval
+of a gap holds its truth too seldom (`benchmarks/audit_calibration.py` has both).
 
 References:
     B. Efron, C. Stein. The jackknife estimate of variance. Annals of Statistics 9(3), 1981.

@@ -7,11 +7,11 @@ person is 11 numbers per group, and leaving people out or dealing them anew is a
     ccc    2 cov(t, p) / (var(t) + var(p) + (mean t - mean p)^2)      0 where a side is constant
     rmse   sqrt(mean((p - t)^2))
     bias   mean(p - t)
-    slope  cov(t, p) / var(p), the slope of the label on the prediction: 1 is calibrated; nan where p is constant
+    slope  cov(t, p) / var(p), of the label on the prediction: 1 is calibrated; nan where p is constant
     mean   mean p, where there are no labels
 
-The third dimension, "mean", is the mean of the two dimensions' values. Tests and intervals work on scales on
-which the spread depends little on the value: Fisher's z of ccc, the logarithm of rmse, the others as they are.
+The third dimension, "mean", is the mean of the two dimensions' values. Tests and intervals work on scales
+on which the spread depends little on the value: Fisher's z of ccc, the logarithm of rmse, the others as is.
 """
 
 from __future__ import annotations

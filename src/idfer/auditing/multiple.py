@@ -1,8 +1,8 @@
 """One error rate over all tests: step-down max-T (Westfall & Young 1993, algorithm 2.8).
 
 A test's adjusted p-value is the share of null draws in which the largest statistic among it and all weaker
-tests reaches its own. Tests that say nearly the same (three dimensions, four metrics, neighbouring groups) move
-together in the draws and cost little, where Holm would count each in full.
+tests reaches its own. Tests that say nearly the same (three dimensions, four metrics, neighbouring groups)
+move together in the draws and cost little, where Holm would count each in full.
 
 With intersections there are two families: levels of one attribute, and intersections against everybody else.
 There are many more of the second; so that asking for them does not blind the first, each family gets half of

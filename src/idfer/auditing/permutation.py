@@ -1,34 +1,41 @@
 """What tests would say if attributes told nothing: statistics with people dealt anew, or changing sign.
 
-**Dealt** (`permuted`), where a person is at one level, or has one set of probabilities: people keep their rows,
-labels and predictions, and get the attributes of another person, all attributes of one person together. The
-null is that people are exchangeable: whoever has the level, labels and predictions are distributed alike. The
-p-value is exact for it, whatever the tails. Because T is studentised, it is also approximately valid for the
-weaker null that the two groups' metric is equal while the groups differ otherwise (Chung & Romano 2013).
+**Dealt** (`permuted`), where a person is at one level, or has one set of probabilities: people keep their
+rows, labels and predictions, and get the attributes of another person, all attributes of one person
+together. The null is that people are exchangeable: whoever has the level, labels and predictions are
+distributed alike. The p-value is exact for it, whatever the tails. Because T is studentised, it is also
+approximately valid for the weaker null that the two groups' metric is equal while the groups differ
+otherwise (Chung & Romano 2013).
 
 **Signed**, where an attribute varies within people, or units are pools of people: each unit's influence on
 the gap gets a random sign and T is computed anew with the spread left around the groups' new means (the wild
 cluster bootstrap of scores: Kline & Santos 2012). The null is that the metric is equal; valid for many units.
+The observed T takes its error and degrees of freedom from the jackknife (`intervals`), which are the larger
+where few people carry a group; with those of influences this test finds 8 to 10 % at a level of 5 %.
 
 The two kinds of draws are independent of one another although the statistics are not; the maximum over both
 is then, if anything, too large: for normal T, the chance that all |T| stay below a bound is at least the
 product of the chances of the two parts (Royen's Gaussian correlation inequality).
 
 References:
-    E. Chung, J. P. Romano. Exact and asymptotically robust permutation tests. Annals of Statistics 41(2), 2013.
-    P. Kline, A. Santos. A score based approach to wild bootstrap inference. J. Econometric Methods 1(1), 2012.
+    E. Chung, J. P. Romano. Exact and asymptotically robust permutation tests. Annals of Statistics 41(2),
+    2013.
+    P. Kline, A. Santos. A score based approach to wild bootstrap inference. Journal of Econometric Methods
+    1(1), 2012.
     T. Royen. A simple proof of the Gaussian correlation conjecture extended to multivariate gamma
     distributions. Far East J. Theoretical Statistics 48(2), 2014.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from idfer.auditing.estimate import Estimated
 from idfer.auditing.grouping import Grouped
+from idfer.auditing.intervals import correlation
 from idfer.auditing.moments import Array
 from idfer.auditing.studentised import PRIOR, Side, gradients, normal, of_gap, outer, shrunk, statistic
 
@@ -44,7 +51,9 @@ class Tests:
         df: (tests, K) Welch's degrees of freedom.
     """
 
-    def __init__(self, grouped: Grouped, metrics: tuple[str, ...]) -> None:
+    def __init__(
+        self, grouped: Grouped, metrics: tuple[str, ...], sides: Sequence[tuple[Estimated, Estimated]]
+    ) -> None:
         self._metrics = metrics
         self._mode = grouped.mode
         self._tests = grouped.tests
@@ -63,6 +72,10 @@ class Tests:
         self.observed, self.error, self.df, self._own = (
             np.stack([row[i] for row in found]) if found else empty for i in range(4)
         )
+        self._influence, self._welch = self.error, self.df  # of the signed draws
+        if self._mode == "signed" and found:
+            left_out = [self._jackknifed(*test, *of) for test, of in zip(grouped.tests, sides, strict=True)]
+            self.observed, self.error, self.df = (np.stack([row[i] for row in left_out]) for i in range(3))
 
     def _side(self, level: int, against: int) -> tuple[Array, float]:
         """Units' sums on one side of a test, and its effective people."""
@@ -71,7 +84,7 @@ class Tests:
         return self._all - self._sums[:, against], _effective(1 - self._share[:, against], self._soft)
 
     def _observe(self, a: int, b: int) -> tuple[Array, Array, Array, Array]:
-        """T, its standard error, its degrees of freedom, and the share of its variance that is the sides' own."""
+        """T, its standard error, degrees of freedom, and the share of its variance that is the sides' own."""
         (x, people_a), (y, people_b) = self._side(a, a), self._side(b, a)
         value_a, grad_a = gradients(x.sum(axis=0), self._metrics)
         value_b, grad_b = gradients(y.sum(axis=0), self._metrics)
@@ -83,6 +96,21 @@ class Tests:
         total = shrunk(own_a, people_a, self._prior) + shrunk(own_b, people_b, self._prior)
         error = np.where(np.isnan(value_a - value_b), np.nan, np.sqrt(np.maximum(var, 0)))
         return normal(value_a - value_b, var, df), error, df, own / np.maximum(total, 1e-300)
+
+    def _jackknifed(self, a: int, b: int, first: Estimated, second: Estimated) -> tuple[Array, Array, Array]:
+        """T (K), its standard error and degrees of freedom from the jackknife, averaged with everybody's."""
+        carried = _carried(self._all[:, 0])
+        var, low = [], []
+        for side, estimated in ((self._side(a, a)[0], first), (self._side(b, a)[0], second)):
+            people = _carried(side[:, 0])
+            own = estimated.jackknifed.error.ravel() ** 2 * max(people - 1, 1) / people
+            var.append(shrunk(own, people, self._prior * carried / len(self._all)))
+            low.append((own * people / (max(people - 1, 1) + PRIOR)) ** 2 / estimated.jackknifed.df.ravel())
+        r = correlation(first.jackknifed.pieces, second.jackknifed.pieces).ravel()
+        total = var[0] + var[1] - 2 * r * np.sqrt(var[0] * var[1])
+        df = np.maximum((var[0] + var[1]) ** 2 / np.maximum(low[0] + low[1], 1e-300), 1.0)
+        gap = (first.jackknifed.value - second.jackknifed.value).ravel()
+        return normal(gap, np.nan_to_num(total), df), np.sqrt(np.maximum(total, 0)), df
 
     def draws(self, orders: NDArray[np.int32], signs: NDArray[np.int8]) -> Iterator[tuple[slice, Array]]:
         """Statistics under the null, (block, tests, K) at a time with the draws they are of.
@@ -145,8 +173,13 @@ class Tests:
             spread = (gap**2).sum(axis=0) + up**2 * (u[0] ** 2).sum() + down**2 * (u[1] ** 2).sum()
             spread += -2 * up * up_u + 2 * down * down_u - 2 * up * down * (u[0] * u[1]).sum()
             own = spread / np.maximum((gap**2).sum(axis=0), 1e-300) * self._own[k] + 1 - self._own[k]
-            out[:, k] = normal(up - down, np.nan_to_num(self.error[k] ** 2 * own), self.df[k])
+            out[:, k] = normal(up - down, np.nan_to_num(self._influence[k] ** 2 * own), self._welch[k])
         return out
+
+
+def _carried(rows: Array) -> float:
+    """How many people with equal rows would carry as much: Kish's (sum n)^2 / sum n^2, at least 1."""
+    return float(max(rows.sum() ** 2 / max((rows**2).sum(), 1e-300), 1.0))
 
 
 def _effective(share: Array, soft: bool) -> float:

@@ -124,3 +124,28 @@ class Structure:
                 tuple(", ".join(self.levels[i]) for i in group) if len(group) > 1 else () for group in groups
             ),
         )
+
+
+@dataclass(frozen=True)
+class PeopleSums:
+    """What is left of the rows.
+
+    Attributes:
+        total: (U, 11) sums of every unit over all rows.
+        structures: plain attributes first, then crossings.
+        rows: how many rows were added.
+        people: how many people; rows where they are unknown.
+        known: whether people are known.
+        pooled: whether units are pools of people.
+        labelled: whether there are labels.
+        centre: (2,) what labels and predictions were shifted by.
+    """
+
+    total: Array
+    structures: tuple[Structure, ...]
+    rows: int
+    people: int
+    known: bool
+    pooled: bool
+    labelled: bool
+    centre: Array

@@ -69,7 +69,8 @@ def statistic(a: Side, b: Side, shared: Array | None, prior: Array, metrics: tup
     Args:
         a: one group.
         b: the other.
-        shared: (..., 66) products of people's sums in one with those in the other; None where nobody is in both.
+        shared: (..., 66) products of people's sums in one with those in the other; None where nobody is in
+            both.
         prior: (K) variance of one person of everybody.
         metrics: which.
     """

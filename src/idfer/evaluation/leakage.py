@@ -244,7 +244,7 @@ def _probe_group(
     x, people = x[keep], np.unique(people[keep], return_inverse=True)[1]
     rng = np.random.default_rng(seed)
     fold = deal(people, FOLDS, rng)
-    orders = [np.arange(len(x))] + [_shuffle(people, rng) for _ in range(_SHUFFLES[kind])]
+    orders = [np.arange(len(x))] + [shuffle(people, rng) for _ in range(_SHUFFLES[kind])]
     first = next(iter(targets.values()))
     values = [t.values[keep] for t in targets.values()]
     if first.continuous:
@@ -366,7 +366,7 @@ def _check_target(target: Target, people: People, keep: NDArray[np.bool_], name:
             )
 
 
-def _shuffle(people: People, rng: np.random.Generator) -> People:
+def shuffle(people: People, rng: np.random.Generator) -> People:
     """(N,) row whose target each row takes when targets are permuted over people, blocks kept together."""
     count = np.bincount(people)
     by_person = np.split(np.argsort(people, kind="stable"), np.cumsum(count)[:-1])

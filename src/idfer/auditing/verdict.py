@@ -1,0 +1,123 @@
+"""Three plain sentences: the clearest gap, the largest leak beside its control, what could not be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SAID = {
+    "ccc": "agreement (CCC)", "rmse": "error (RMSE)", "bias": "bias", "slope": "calibration slope",
+    "mean": "mean prediction",
+}  # fmt: skip
+
+
+def verdict(
+    gaps: pd.DataFrame,
+    leakage: pd.DataFrame,
+    power: pd.DataFrame,
+    *,
+    name: str,
+    people: int,
+    units: str,
+    withheld: Sequence[str],
+    error: float,
+) -> tuple[str, str, str]:
+    """Say what matters.
+
+    Args:
+        gaps: the table, with a column `strength`: |T| of each test.
+        leakage: the table.
+        power: the table.
+        name: what is audited.
+        people: how many.
+        units: what they are: "people" or "rows".
+        withheld: names of groups that were withheld.
+        error: family-wise error rate of the tests.
+    """
+    return (
+        _gap(gaps, name, error),
+        _leak(leakage, name),
+        _unseen(gaps, power, people, units, withheld),
+    )
+
+
+def _gap(gaps: pd.DataFrame, name: str, error: float) -> str:
+    if not len(gaps):
+        return f"No gap of {name} between groups was tested."
+    found = gaps[gaps["significant"].astype(bool)]
+    if not len(found):
+        return (
+            f"No gap of {name} between groups stands out from chance: {len(gaps):,} tests, at "
+            f"most {error:.0%} "
+            "risk of any false alarm among them."
+        )
+    plain = found[found["kind"] == "pair"]
+    worst: Any = (plain if len(plain) else found).sort_values("strength", ascending=False).iloc[0]
+    of = "both dimensions" if worst["dimension"] == "mean" else worst["dimension"]
+    more = len(found) - 1
+    rest = f"; {more:,} more of {len(gaps):,} tests are significant" if more else ""
+    standardised = ""
+    if np.isfinite(worst["standardised_gap"]):
+        standardised = f" ({worst['standardised_gap']:+.2g} at equal labels)"
+    return (
+        f"The clearest gap of {name} is in {worst['attribute']}: {_SAID[worst['metric']]} of {of} is "
+        f"{worst['gap']:+.2g} ({worst['low']:+.2g} to {worst['high']:+.2g}) for {worst['level_a']} against "
+        f"{worst['level_b']}{standardised}{rest}."
+    )
+
+
+def _leak(leakage: pd.DataFrame, name: str) -> str:
+    found = leakage[
+        leakage["score"].notna()
+        & ~leakage["feature"].isin(["labels", "prediction + labels"])
+        & (leakage["attribute"] != "identity")
+    ]
+    if not len(found):
+        return f"What {name} tells about identity was not measured."
+    worst: Any = found.sort_values("score", ascending=False).iloc[0]
+    same = (leakage["attribute"] == worst["attribute"]) & (leakage["feature"] == "labels")
+    control = leakage[same & (leakage["probe"] == worst["probe"])]["score"]
+    beside = (
+        f"; from the labels alone {max(0.0, float(control.iloc[0])):.0%}"
+        if len(control) and np.isfinite(control.iloc[0])
+        else "; there are no labels to compare with"
+    )
+    if worst["low"] <= 0:
+        return (
+            f"No attribute can be read from {name} on unseen people beyond chance: the highest score is "
+            f"{max(0.0, worst['score']):.0%} of the way from chance to certainty, of "
+            f"{worst['attribute']} from "
+            f"{worst['feature']}{beside}."
+        )
+    return (
+        f"The largest leak is of {worst['attribute']} in {worst['feature']}: on unseen people it is read "
+        f"{worst['score']:.0%} of the way from chance to certainty ({worst['low']:.0%} to "
+        f"{worst['high']:.0%})"
+        f"{beside}."
+    )
+
+
+def _unseen(gaps: pd.DataFrame, power: pd.DataFrame, people: int, units: str, withheld: Sequence[str]) -> str:
+    hidden = ""
+    if withheld:
+        listed = ", ".join(withheld[:3]) + (f" and {len(withheld) - 3} more" if len(withheld) > 3 else "")
+        hidden = f"; nothing is said of {listed}, which have too few people"
+    plain = power[power["level_b"] != "everybody else"]
+    plain = plain if len(plain) else power
+    metric = next((m for m in ("rmse", "mean") if (plain["metric"] == m).any()), None)
+    least = plain[(plain["metric"] == metric) & (plain["dimension"] == "mean") & plain["detectable"].notna()]
+    if metric is None or not len(least):
+        return f"With {people:,} {units} no gap could have been found{hidden}."
+    ordered = least.sort_values("detectable")
+    best, worst = ordered.iloc[0], ordered.iloc[-1]
+    return (
+        f"With {people:,} {units}, gaps in {_SAID[metric]} below {best['detectable']:.2g} "
+        f"({best['attribute']}, "
+        f"the best placed) to {worst['detectable']:.2g} ({worst['attribute']}, {worst['level_a']} against "
+        f"{worst['level_b']}) would more likely than not go unseen four times in five or less{hidden}."
+    )

@@ -27,7 +27,7 @@ COLUMNS = 11
 METRICS = ("ccc", "rmse", "bias", "slope")
 UNLABELLED = ("mean",)
 DIMENSIONS = ("valence", "arousal", "mean")
-_V, _A = (0, 1, 2, 3, 4, 5), (0, 6, 7, 8, 9, 10)  # the columns of one dimension
+_OF = np.array([[0, 1, 2, 3, 4, 5], [0, 6, 7, 8, 9, 10]])  # the columns of each dimension
 _SMALL = 1e-13  # of the mean square: below the rounding of a difference, a variance is 0
 
 
@@ -47,9 +47,8 @@ def row_sums(label: Array | None, predicted: Array, centre: Array) -> Array:
 
 def values(total: Array, metrics: Sequence[str] = METRICS) -> Array:
     """Metrics of sums (..., 11): (..., metric, dimension); nan without rows."""
-    parts = [_dimension(total[..., list(columns)], metrics)[0] for columns in (_V, _A)]
-    both = np.stack(parts, axis=-1)
-    return np.concatenate([both, both.mean(axis=-1, keepdims=True)], axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _with_mean(np.stack([value for value, _ in _measured(_means(total), metrics)], axis=-2))
 
 
 def scaled(total: Array, metrics: Sequence[str] = METRICS) -> Array:
@@ -59,15 +58,19 @@ def scaled(total: Array, metrics: Sequence[str] = METRICS) -> Array:
 
 def scaled_gradient(total: Array, metrics: Sequence[str] = METRICS) -> tuple[Array, Array]:
     """`scaled`, and its gradient by the sums: (..., metric, dimension) and (..., metric, dimension, 11)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = _means(total)
+        found = _measured(means, metrics, slopes=True)
+        raw = _with_mean(np.stack([value for value, _ in found], axis=-2))
+        by_mean = np.stack([np.stack(slopes, axis=-1) for _, slopes in found], axis=-3)  # (..., M, 2, 5)
+        inner = np.stack(means, axis=-1)[..., None, :, :]
+        by_rows = -(by_mean * inner).sum(axis=-1)  # a metric does not change when all sums double
+        by_rows, by_mean = (part / total[..., :1, None, None] for part in (by_rows[..., None], by_mean))
     gradient = np.zeros((*total.shape[:-1], len(metrics), 3, COLUMNS))
-    both = []
-    for i, columns in enumerate((_V, _A)):
-        value, slope = _dimension(total[..., list(columns)], metrics)
-        both.append(value)
-        gradient[..., i, list(columns)] = slope
+    for i in range(2):
+        gradient[..., i, 0] = by_rows[..., i, 0]
+        gradient[..., i, _OF[i, 1:]] = by_mean[..., i, :]
     gradient[..., 2, :] = gradient[..., :2, :].mean(axis=-2)
-    raw = np.stack(both, axis=-1)
-    raw = np.concatenate([raw, raw.mean(axis=-1, keepdims=True)], axis=-1)
     for k, metric in enumerate(metrics):
         gradient[..., k, :, :] *= _steepness(raw[..., k, :], metric)[..., None]
     return to_scale(raw, metrics), gradient
@@ -105,48 +108,47 @@ def _steepness(raw: Array, metric: str) -> Array:
     return np.ones_like(raw)
 
 
-def _dimension(total: Array, metrics: Sequence[str]) -> tuple[Array, Array]:
-    """Metrics of one dimension's sums (..., 6) and their gradients: (..., M) and (..., M, 6)."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        n = total[..., 0]
-        t, p, tt, pp, tp = (total[..., k] / n for k in range(1, 6))
-        zero, one = np.zeros_like(t), np.ones_like(t)
-        if tuple(metrics) == UNLABELLED:
-            found: list[tuple[Array, tuple[Array, ...]]] = [(p - t, (-one, one, zero, zero, zero))]
-        else:
-            found = _labelled(t, p, tt, pp, tp, zero, one)
-        value = np.stack([v for v, _ in found], axis=-1)
-        by_mean = np.stack([np.stack(g, axis=-1) for _, g in found], axis=-2)  # (..., M, 5)
-        means = np.stack([t, p, tt, pp, tp], axis=-1)[..., None, :]
-        by_n = -(by_mean * means).sum(axis=-1, keepdims=True)  # a metric does not change when all sums double
-        return value, np.concatenate([by_n, by_mean], axis=-1) / n[..., None, None]
+def _with_mean(both: Array) -> Array:
+    """Values (..., M, 2) of both dimensions and their mean, (..., M, 3)."""
+    return np.concatenate([both, both.mean(axis=-1, keepdims=True)], axis=-1)
 
 
-def _labelled(
-    t: Array, p: Array, tt: Array, pp: Array, tp: Array, zero: Array, one: Array
+def _means(total: Array) -> tuple[Array, ...]:
+    """Means of t, p, t^2, p^2 and t p, each (..., 2) by dimension."""
+    part = total[..., _OF]
+    return tuple(part[..., k] / part[..., 0] for k in range(1, 6))
+
+
+def _measured(
+    means: tuple[Array, ...], metrics: Sequence[str], slopes: bool = False
 ) -> list[tuple[Array, tuple[Array, ...]]]:
-    """ccc, rmse, bias and slope of means, each with its derivatives by (t, p, tt, pp, tp)."""
+    """Metrics (..., 2) of both dimensions, each with its derivatives by the five means where wanted."""
+    t, p, tt, pp, tp = means
+    zero, one = np.zeros_like(t), np.ones_like(t)
+    if tuple(metrics) == UNLABELLED:
+        return [(p - t, (-one, one, zero, zero, zero))]
     var_t, var_p = np.maximum(tt - t * t, 0), np.maximum(pp - p * p, 0)
     flat_p = var_p <= _SMALL * np.maximum(pp, 1e-300)
     flat = (var_t <= _SMALL * np.maximum(tt, 1e-300)) | flat_p
     cov, spread = tp - t * p, var_t + var_p + (t - p) ** 2
-    ccc = np.where(flat, 0.0, 2 * cov / spread)
+    ccc = np.where(flat, 0.0, 2 * cov / spread) + 0 * t  # nan without rows
+    rmse = np.sqrt(np.maximum(tt - 2 * tp + pp, 0))
+    slope = np.where(flat_p, np.nan, cov / var_p)
+    if not slopes:
+        return [(ccc, ()), (rmse, ()), (p - t, ()), (slope, ())]
     by_cov = (-p, -t, zero, zero, one)
     by_spread = (-2 * p, -2 * t, one, one, zero)  # spread = tt + pp - 2 t p
     d_ccc = tuple(
         np.where(flat, 0.0, (2 * c - ccc * s) / spread) for c, s in zip(by_cov, by_spread, strict=True)
     )
-    rmse = np.sqrt(np.maximum(tt - 2 * tp + pp, 0))
     half = 0.5 / np.maximum(rmse, 1e-150)
-    slope = np.where(flat_p, np.nan, cov / var_p)
     d_slope = tuple(
         np.where(flat_p, np.nan, (c - slope * v) / var_p)
         for c, v in zip(by_cov, (zero, -2 * p, zero, one, zero), strict=True)
     )
-    undefined = np.where(np.isnan(t), np.nan, 1.0)  # no rows
     return [
-        (ccc * undefined, d_ccc),
-        (rmse * undefined, (zero, zero, half, half, -2 * half)),
+        (ccc, d_ccc),
+        (rmse, (zero, zero, half, half, -2 * half)),
         (p - t, (-one, one, zero, zero, zero)),
         (slope, d_slope),
     ]

@@ -105,7 +105,7 @@ class Tests:
             people = _carried(side[:, 0])
             own = estimated.jackknifed.error.ravel() ** 2 * max(people - 1, 1) / people
             var.append(shrunk(own, people, self._prior * carried / len(self._all)))
-            low.append((own * people / (max(people - 1, 1) + PRIOR)) ** 2 / estimated.jackknifed.df.ravel())
+            low.append(var[-1] ** 2 / estimated.jackknifed.df.ravel())
         r = correlation(first.jackknifed.pieces, second.jackknifed.pieces).ravel()
         total = var[0] + var[1] - 2 * r * np.sqrt(var[0] * var[1])
         df = np.maximum((var[0] + var[1]) ** 2 / np.maximum(low[0] + low[1], 1e-300), 1.0)

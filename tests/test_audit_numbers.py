@@ -1,0 +1,117 @@
+"""The audit's numbers beside fairlearn's, scikit-learn's and our own; intervals and tests by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fairlearn.metrics import MetricFrame
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.metrics import mean_squared_error
+
+from idfer.auditing import moments
+from idfer.auditing.engine import run
+from idfer.auditing.estimate import Estimated, gap
+from idfer.auditing.multiple import MaxT
+from idfer.evaluation import metrics
+
+from audited import faces, quick
+
+Array = NDArray[np.float64]
+
+
+def test_groups_agree_with_fairlearn_and_scikit_learn() -> None:
+    sample = faces(people=90, bias=0.1)
+    audit = run(sample, quick(min_people=2))
+    gender = np.array(sample.attributes[0].levels)[sample.attributes[0].top]
+    age = np.array(sample.attributes[1].levels)[sample.attributes[1].top]
+    for d, dimension in enumerate(("valence", "arousal")):
+        label, predicted = sample.label[:, d], sample.predicted[:, d]
+        frame = MetricFrame(
+            metrics={
+                "rmse": lambda t, p: mean_squared_error(t, p) ** 0.5,
+                "bias": lambda t, p: float(np.mean(p - t)),
+                "ccc": lambda t, p: float(metrics.ccc(t, p)),
+                "slope": lambda t, p: float(stats.linregress(p, t).slope),
+            },
+            y_true=label, y_pred=predicted, sensitive_features={"gender": gender, "age": age},
+        )  # fmt: skip
+        for (of_gender, of_age), row in frame.by_group.iterrows():
+            for metric, value in row.items():
+                ours = audit.groups.query(
+                    "attribute == 'gender x age' and level == @name and dimension == @dimension "
+                    "and metric == @metric",
+                    local_dict={"name": f"{of_gender}, {of_age}", "dimension": dimension, "metric": metric},
+                )
+                assert ours["value"].item() == pytest.approx(value, abs=1e-9)
+        one = MetricFrame(
+            metrics=mean_squared_error, y_true=label, y_pred=predicted, sensitive_features=gender
+        )
+        rows = audit.gaps.query("attribute == 'gender' and metric == 'rmse' and dimension == @dimension")
+        roots = np.sqrt(one.by_group)
+        assert abs(rows["gap"].item()) == pytest.approx(float(np.ptp(roots)), abs=1e-9)
+
+
+def test_everybody_agrees_with_evaluate() -> None:
+    sample = faces(people=40)
+    table = run(sample, quick()).accuracy
+    for metric, of in (("ccc", metrics.ccc), ("rmse", metrics.rmse)):
+        both = of(sample.label, sample.predicted)
+        value = table[table["metric"] == metric]["value"].to_numpy()
+        np.testing.assert_allclose(value, [*both, both.mean()], atol=1e-12)
+
+
+def test_gradients_are_derivatives() -> None:
+    rng = np.random.default_rng(0)
+    rows = moments.row_sums(rng.uniform(-1, 1, (60, 2)), rng.uniform(-1, 1, (60, 2)), np.array([0.1, -0.2]))
+    total = rows.sum(axis=0)
+    for names in (moments.METRICS, moments.UNLABELLED):
+        gradient = moments.scaled_gradient(total, names)[1]
+        step = 1e-5 * np.eye(moments.COLUMNS)
+        seen = [(moments.scaled(total + h, names) - moments.scaled(total - h, names)) / 2e-5 for h in step]
+        np.testing.assert_allclose(gradient, np.stack(seen, axis=-1), atol=1e-8)
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    """With one row each and equal spread, bias is a mean: error and degrees of freedom are known."""
+    rng = np.random.default_rng(1)
+    error = rng.normal(size=(400, 2))
+    rows = moments.row_sums(np.zeros((400, 2)), error, np.zeros(2))
+    found = Estimated(rows, moments.METRICS, 0.95)
+    low, high = stats.t.interval(0.95, 399, error[:, 0].mean(), stats.sem(error[:, 0]))
+    assert found.low[2, 0] == pytest.approx(low, abs=2e-3)
+    assert found.high[2, 0] == pytest.approx(high, abs=2e-3)
+    outlier = error.copy()
+    outlier[0] = 40  # one person carries the sum
+    found = Estimated(moments.row_sums(np.zeros((400, 2)), outlier, np.zeros(2)), moments.METRICS, 0.95)
+    assert found.jackknifed.df[2, 0] < 5
+
+
+def test_a_gap_of_shared_people_knows_that_they_are_shared() -> None:
+    rng = np.random.default_rng(2)
+    own = np.repeat(rng.normal(0, 1, (100, 2)), 2, axis=0)  # a person is alike at both levels
+    rows = moments.row_sums(np.zeros((200, 2)), own + 0.01 * rng.normal(size=(200, 2)), np.zeros(2))
+    first, second = (Estimated(rows[i::2], moments.METRICS, 0.95) for i in range(2))
+    _, low, high = gap(first, second)
+    assert (high - low)[2, 0] < 0.1 * (first.high - first.low)[2, 0]
+
+
+def test_adjusted_p_values_are_step_down_max_t() -> None:
+    """By loops, as Westfall & Young write it."""
+    rng = np.random.default_rng(3)
+    observed, drawn = np.array([0.5, 3.0, 2.0, 2.5]), np.abs(rng.normal(size=(99, 4)))
+    collected = MaxT(observed, 99)
+    collected.add(slice(0, 50), 0, drawn[:50, :2])
+    collected.add(slice(50, 99), 0, drawn[50:, :2])
+    collected.add(slice(0, 99), 2, drawn[:, 2:])
+    single, adjusted = collected.p_values()
+    order = np.argsort(-observed)
+    expected, before = np.empty(4), 0.0
+    for i, test in enumerate(order):
+        p = (1 + (drawn[:, order[i:]].max(axis=1) >= observed[test]).sum()) / 100
+        before = expected[test] = max(p, before)
+    np.testing.assert_allclose(adjusted, expected)
+    np.testing.assert_allclose(single, (1 + (drawn >= observed).sum(axis=0)) / 100)
+    critical = collected.critical(0.05)
+    assert (drawn.max(axis=1) > critical).sum() <= 4  # with the observed one, 5 of 100
+    assert (drawn.max(axis=1) >= critical).sum() >= 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame
@@ -10,9 +12,14 @@ from scipy import stats
 from sklearn.metrics import mean_squared_error
 
 from idfer.auditing import moments
+from idfer.auditing.accumulate import Accumulator
 from idfer.auditing.engine import run
 from idfer.auditing.estimate import Estimated, gap
+from idfer.auditing.gaps import group_rows
+from idfer.auditing.grouping import group
 from idfer.auditing.multiple import MaxT
+from idfer.auditing.permutation import GroupTests
+from idfer.auditing.sample import Sample
 from idfer.evaluation import metrics
 
 from audited import faces, quick
@@ -115,3 +122,56 @@ def test_adjusted_p_values_are_step_down_max_t() -> None:
     critical = collected.critical(0.05)
     assert (drawn.max(axis=1) > critical).sum() <= 4  # with the observed one, 5 of 100
     assert (drawn.max(axis=1) >= critical).sum() >= 4
+
+
+@pytest.mark.parametrize("soft", [None, 1.2])
+def test_dealing_people_is_auditing_dealt_people(soft: float | None) -> None:
+    """The matrix products give what the tests of a sample with permuted attributes would give."""
+    sample = faces(people=60, rows=4, soft=soft, noise=1.5)
+    rng = np.random.default_rng(0)
+    orders = np.stack([np.arange(60), *(rng.permutation(60) for _ in range(3))]).astype(np.int32)
+    kept = _tests(sample)
+    drawn = [
+        np.concatenate([part for _, part in test.draws(orders, np.ones((4, 60), np.int8))]) for test in kept
+    ]
+    for r, order in enumerate(orders):
+        rows = np.concatenate([np.flatnonzero(sample.people == person) for person in order])
+        # people as they come, with the attributes of others; all have 4 rows
+        attributes = tuple(replace(a, posterior=_averaged(a.posterior)[rows]) for a in sample.attributes)
+        for test, part in zip(_tests(replace(sample, attributes=attributes)), drawn, strict=True):
+            np.testing.assert_allclose(test.observed, part[r], atol=1e-8)
+
+
+def _tests(sample: Sample) -> list[GroupTests]:
+    added = Accumulator(sample)
+    added.add(sample)
+    groups = [
+        g for g in group(added.finish(), 5) if len(g.structure.attributes) == 1 or g.structure.soft is False
+    ]
+    assert all(grouped.mode == "permuted" for grouped in groups)
+    estimates = group_rows(groups, moments.METRICS, 0.95, 5)[1]
+    return [
+        GroupTests(g, moments.METRICS, [(estimates[g.structure.name, a],) * 2 for a, _ in g.tests])
+        for g in groups
+    ]
+
+
+def _averaged(posterior: Array) -> Array:
+    """Of people with 4 rows each, in order."""
+    return np.repeat(posterior.reshape(-1, 4, posterior.shape[1]).mean(axis=1), 4, axis=0)
+
+
+def test_signs_draw_what_the_statistic_varies_by() -> None:
+    """For a mean of many people the draws are standard normal, and so is what they are compared with."""
+    sample = faces(people=400, rows=3, varying=True)
+    added = Accumulator(sample)
+    added.add(sample)
+    grouped = next(g for g in group(added.finish(), 5) if g.structure.name == "glasses")
+    assert grouped.mode == "signed"
+    estimates = group_rows([grouped], moments.METRICS, 0.95, 5)[1]
+    tests = GroupTests(grouped, moments.METRICS, [(estimates["glasses", 0], estimates["glasses", 1])])
+    signs = np.random.default_rng(0).choice([-1, 1], size=(2000, 400)).astype(np.int8)
+    orders = np.zeros((2000, 400), np.int32)
+    drawn = np.concatenate([part for _, part in tests.draws(orders, signs)])[:, 0]
+    np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.1)
+    np.testing.assert_allclose(drawn.std(axis=0), 1, atol=0.1)

@@ -13,7 +13,7 @@ from idfer.auditing import tables
 from idfer.auditing.accumulate import Accumulator
 from idfer.auditing.checks import Check, checks
 from idfer.auditing.extent import Extent
-from idfer.auditing.gaps import Tested, accuracy_rows, gap_rows, group_rows, test_gaps
+from idfer.auditing.gaps import Tested, accuracy_rows, gap_rows, group_rows, tested_gaps
 from idfer.auditing.grouping import Grouped, group
 from idfer.auditing.information import information_rows
 from idfer.auditing.leak import leakage_rows, shown_levels
@@ -217,7 +217,7 @@ def _audit(
     if modelled:
         filled["accuracy"] = accuracy_rows(sums, metrics, settings.level)
         filled["groups"], estimates = group_rows(groups, metrics, settings.level, settings.min_people)
-        tested = test_gaps(
+        tested = tested_gaps(
             groups, estimates, metrics,
             level=settings.level, permutations=settings.permutations, seed=settings.seed,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from idfer.auditing.estimate import Estimated, gap
 from idfer.auditing.grouping import Grouped, rest_people
 from idfer.auditing.moments import DIMENSIONS, Array
 from idfer.auditing.multiple import MaxT
-from idfer.auditing.permutation import Tests
+from idfer.auditing.permutation import GroupTests
 from idfer.auditing.structure import PeopleSums
 
 Row = dict[str, Any]
@@ -107,7 +107,7 @@ def group_rows(
     return rows, found
 
 
-def test_gaps(
+def tested_gaps(
     groups: Sequence[Grouped],
     estimates: dict[tuple[str, int], Estimated],
     metrics: tuple[str, ...],
@@ -138,7 +138,7 @@ def test_gaps(
         ]
         for grouped in groups
     ]
-    tests = [Tests(grouped, metrics, of) for grouped, of in zip(groups, sides, strict=True)]
+    tests = [GroupTests(grouped, metrics, of) for grouped, of in zip(groups, sides, strict=True)]
     families: list[list[int]] = [
         [i for i, grouped in enumerate(groups) if grouped.tests and grouped.crossing is crossing]
         for crossing in (False, True)

@@ -42,7 +42,7 @@ from idfer.auditing.studentised import PRIOR, Side, gradients, normal, of_gap, o
 _CELLS = 6_000_000  # of weights held at a time (48 MB)
 
 
-class Tests:
+class GroupTests:
     """The tests of one grouped attribute: observed statistics, and draws of them under the null.
 
     Attributes:

@@ -135,8 +135,9 @@ def test_dealing_people_is_auditing_dealt_people(soft: float | None) -> None:
         np.concatenate([part for _, part in test.draws(orders, np.ones((4, 60), np.int8))]) for test in kept
     ]
     for r, order in enumerate(orders):
-        rows = np.concatenate([np.flatnonzero(sample.people == person) for person in order])
-        # people as they come, with the attributes of others; all have 4 rows
+        rows = np.empty(len(sample.key), int)  # whose attributes a row gets; all people have 4 rows
+        for unit, donor in enumerate(order):
+            rows[sample.people == unit] = np.flatnonzero(sample.people == donor)
         attributes = tuple(replace(a, posterior=_averaged(a.posterior)[rows]) for a in sample.attributes)
         for test, part in zip(_tests(replace(sample, attributes=attributes)), drawn, strict=True):
             np.testing.assert_allclose(test.observed, part[r], atol=1e-8)

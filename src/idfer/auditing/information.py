@@ -82,39 +82,46 @@ def measure(
     rng = np.random.default_rng([seed, 5])
     fold = deal(people, _FOLDS, rng)
     base = np.zeros((len(x), 0)) if given is None else cubic(given[known])
-    gain = _gain(base, np.concatenate([base, cubic(x)], axis=1), target, fold)
-    mean = np.stack([np.bincount(people, gain), np.bincount(people).astype(float)], axis=1)
-    total = mean.sum(axis=0)
-    left = total - mean
-    ends = jackknife(np.asarray(total[0] / total[1]), left[:, 0] / left[:, 1], np.ones(len(mean), bool)).ends(
-        level
-    )
-    null = np.array(
-        [_gain(b, f, t, fold).mean() for b, f, t in _null(base, x, target, people, rng, given is not None)]
-    )
+    by_base = _log_q(base, target, fold)
+    gain = _log_q(np.concatenate([base, cubic(x)], axis=1), target, fold) - by_base
+    if given is None:
+        null = _dealt_levels(cubic(x), target, people, fold, rng)
+    else:
+        null = [
+            float((_log_q(np.concatenate([base, cubic(other)], axis=1), target, fold) - by_base).mean())
+            for other in _dealt_remainders(base, x, people, rng)
+        ]
+    sums = np.stack([np.bincount(people, gain), np.bincount(people).astype(float)], axis=1)
+    total = sums.sum(axis=0)
+    without = total - sums
+    value, left_out = np.asarray(total[0] / total[1]), without[:, 0] / without[:, 1]
+    low, high = jackknife(value, left_out, np.ones(len(sums), bool)).ends(level)
     nats = float(gain.mean())
     return {
-        "nats": nats, "low": float(ends[0]), "high": float(ends[1]),
-        "null_high": float(np.quantile(null, level)),
-        "p": float((1 + (null >= nats).sum()) / (1 + len(null))),
-        "note": "",
+        "nats": nats, "low": float(low), "high": float(high), "null_high": float(np.quantile(null, level)),
+        "p": (1 + sum(found >= nats for found in null)) / (1 + len(null)), "note": "",
     }  # fmt: skip
 
 
-def _null(
-    base: Array, x: Array, target: Array, people: NDArray[np.intp], rng: np.random.Generator, given: bool
-) -> Iterator[tuple[Array, Array, Array]]:
-    """Base terms, all terms and targets of each null draw."""
-    if given:
-        design = np.concatenate([np.ones((len(x), 1)), base], axis=1)
-        part = design @ np.linalg.lstsq(design, x, rcond=None)[0]
-    full = np.concatenate([base, cubic(x)], axis=1)
+def _dealt_levels(
+    x: Array, target: Array, people: NDArray[np.intp], fold: NDArray[np.intp], rng: np.random.Generator
+) -> list[float]:
+    """Information with attributes dealt anew to people."""
+    found = []
     for _ in range(DRAWS):
-        order = shuffle(people, rng)
-        if given:
-            yield base, np.concatenate([base, cubic(part + (x - part)[order])], axis=1), target
-        else:
-            yield base, full, target[order]
+        dealt = target[shuffle(people, rng)]
+        found.append(float((_log_q(x, dealt, fold) - _log_q(x[:, :0], dealt, fold)).mean()))
+    return found
+
+
+def _dealt_remainders(
+    base: Array, x: Array, people: NDArray[np.intp], rng: np.random.Generator
+) -> Iterator[Array]:
+    """Predictions whose part that labels do not explain is another person's."""
+    design = np.concatenate([np.ones((len(x), 1)), base], axis=1)
+    part = design @ np.linalg.lstsq(design, x, rcond=None)[0]
+    for _ in range(DRAWS):
+        yield part + (x - part)[shuffle(people, rng)]
 
 
 def cubic(x: Array) -> Array:
@@ -127,19 +134,17 @@ def cubic(x: Array) -> Array:
     return np.asarray(terms / np.where(size > 1e-12, size, 1.0))
 
 
-def _gain(base: Array, full: Array, target: Array, fold: NDArray[np.intp]) -> Array:
-    """(N,) log q(level | full) - log q(level | base) of rows by models of other people."""
-    gain = np.empty(len(target))
+def _log_q(x: Array, target: Array, fold: NDArray[np.intp]) -> Array:
+    """(N,) log q(level | x) of rows, by models of people in other folds."""
+    found = np.empty(len(target))
     for held in range(_FOLDS):
         fit, test = fold != held, fold == held
-        for sign, x in ((-1, base), (1, full)):
-            weight = logistic(x[fit], target[fit])
-            score = np.concatenate([np.ones((int(test.sum()), 1)), x[test]], axis=1) @ weight
-            score -= score.max(axis=1, keepdims=True)
-            log_q = score - np.log(np.exp(score).sum(axis=1, keepdims=True))
-            found = (target[test] * log_q).sum(axis=1)
-            gain[test] = found if sign < 0 else found - gain[test]
-    return gain
+        weight = logistic(x[fit], target[fit])
+        score = np.concatenate([np.ones((int(test.sum()), 1)), x[test]], axis=1) @ weight
+        score -= score.max(axis=1, keepdims=True)
+        log_q = score - np.log(np.exp(score).sum(axis=1, keepdims=True))
+        found[test] = (target[test] * log_q).sum(axis=1)
+    return found
 
 
 def logistic(x: Array, target: Array) -> Array:
@@ -149,6 +154,9 @@ def logistic(x: Array, target: Array) -> Array:
         x: (n, D), standardised.
         target: (n, L) probabilities.
     """
+    if not x.shape[1]:
+        share = np.log((target.sum(axis=0) + 0.5) / (len(target) + 0.5 * target.shape[1]))
+        return np.asarray((share - share[-1])[None])
     design = np.concatenate([np.ones((len(x), 1)), x], axis=1)
     d, levels = design.shape[1], target.shape[1] - 1
     penalty = np.full(d, _RIDGE)

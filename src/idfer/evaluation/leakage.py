@@ -367,10 +367,15 @@ def _check_target(target: Target, people: People, keep: NDArray[np.bool_], name:
 
 
 def shuffle(people: People, rng: np.random.Generator) -> People:
-    """(N,) row whose target each row takes when targets are permuted over people, blocks kept together."""
+    """(N,) row whose target each row takes when targets are permuted over people, blocks kept together.
+
+    People are 0..S-1. A person with more rows than the donor gets the donor's over again.
+    """
     count = np.bincount(people)
-    by_person = np.split(np.argsort(people, kind="stable"), np.cumsum(count)[:-1])
+    by_person = np.argsort(people, kind="stable")
+    start = np.cumsum(count) - count
+    turn = np.arange(len(people)) - np.repeat(start, count)  # a person's 1st, 2nd, ... row
+    donor = np.repeat(rng.permutation(len(count)), count)
     order = np.empty(len(people), np.intp)
-    for rows, donor in zip(by_person, (by_person[i] for i in rng.permutation(len(count))), strict=True):
-        order[rows] = np.resize(donor, len(rows))
+    order[by_person] = by_person[start[donor] + turn % count[donor]]
     return order

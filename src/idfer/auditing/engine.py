@@ -268,7 +268,7 @@ def _audit(
         verdict=verdict(
             made["gaps"].assign(strength=strength), made["leakage"], made["power"], name=name,
             people=sums.people, units="people" if sums.known else "rows", withheld=withheld,
-            error=1 - settings.level,
+            error=1 - settings.level, found_with=settings.power,
         ),
         settings=settings,
         about=about,

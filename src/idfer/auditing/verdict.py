@@ -26,6 +26,7 @@ def verdict(
     units: str,
     withheld: Sequence[str],
     error: float,
+    found_with: float,
 ) -> tuple[str, str, str]:
     """Say what matters.
 
@@ -38,11 +39,12 @@ def verdict(
         units: what they are: "people" or "rows".
         withheld: names of groups that were withheld.
         error: family-wise error rate of the tests.
+        found_with: the chance that `power` speaks of.
     """
     return (
         _gap(gaps, name, error),
         _leak(leakage, name),
-        _unseen(gaps, power, people, units, withheld),
+        _unseen(power, found_with, people, units, withheld),
     )
 
 
@@ -107,17 +109,22 @@ def _unseen(gaps: pd.DataFrame, power: pd.DataFrame, people: int, units: str, wi
     if withheld:
         listed = ", ".join(withheld[:3]) + (f" and {len(withheld) - 3} more" if len(withheld) > 3 else "")
         hidden = f"; nothing is said of {listed}, which have too few people"
-    plain = power[power["level_b"] != "everybody else"]
-    plain = plain if len(plain) else power
+    plain = table[table["level_b"] != "everybody else"]
+    plain = plain if len(plain) else table
     metric = next((m for m in ("rmse", "mean") if (plain["metric"] == m).any()), None)
     least = plain[(plain["metric"] == metric) & (plain["dimension"] == "mean") & plain["detectable"].notna()]
     if metric is None or not len(least):
         return f"With {people:,} {units} no gap could have been found{hidden}."
     ordered = least.sort_values("detectable")
     best, worst = ordered.iloc[0], ordered.iloc[-1]
+    several = ""
+    if len(ordered) > 1:
+        several = (
+            f" to {worst['detectable']:.2g} ({worst['attribute']}, {worst['level_a']} against "
+            f"{worst['level_b']})"
+        )
     return (
-        f"With {people:,} {units}, gaps in {_SAID[metric]} below {best['detectable']:.2g} "
-        f"({best['attribute']}, "
-        f"the best placed) to {worst['detectable']:.2g} ({worst['attribute']}, {worst['level_a']} against "
-        f"{worst['level_b']}) would more likely than not go unseen four times in five or less{hidden}."
+        f"With {people:,} {units}, the smallest gap in {_SAID[metric]} found with {power:.0%} chance is "
+        f"{best['detectable']:.2g} ({best['attribute']}, {best['level_a']} against {best['level_b']}){several}; "
+        f"smaller ones may be there unseen{hidden}."
     )

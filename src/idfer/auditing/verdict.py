@@ -99,12 +99,11 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
     return (
         f"The largest leak is of {worst['attribute']} in {worst['feature']}: on unseen people it is read "
         f"{worst['score']:.0%} of the way from chance to certainty ({worst['low']:.0%} to "
-        f"{worst['high']:.0%})"
-        f"{beside}."
+        f"{worst['high']:.0%}){beside}."
     )
 
 
-def _unseen(gaps: pd.DataFrame, power: pd.DataFrame, people: int, units: str, withheld: Sequence[str]) -> str:
+def _unseen(table: pd.DataFrame, power: float, people: int, units: str, withheld: Sequence[str]) -> str:
     hidden = ""
     if withheld:
         listed = ", ".join(withheld[:3]) + (f" and {len(withheld) - 3} more" if len(withheld) > 3 else "")
@@ -119,12 +118,13 @@ def _unseen(gaps: pd.DataFrame, power: pd.DataFrame, people: int, units: str, wi
     best, worst = ordered.iloc[0], ordered.iloc[-1]
     several = ""
     if len(ordered) > 1:
-        several = (
-            f" to {worst['detectable']:.2g} ({worst['attribute']}, {worst['level_a']} against "
-            f"{worst['level_b']})"
-        )
+        several = f" to {worst['detectable']:.2g} ({_sides(worst)})"
     return (
         f"With {people:,} {units}, the smallest gap in {_SAID[metric]} found with {power:.0%} chance is "
-        f"{best['detectable']:.2g} ({best['attribute']}, {best['level_a']} against {best['level_b']}){several}; "
+        f"{best['detectable']:.2g} ({_sides(best)}){several}; "
         f"smaller ones may be there unseen{hidden}."
     )
+
+
+def _sides(test: pd.Series) -> str:
+    return f"{test['attribute']}, {test['level_a']} against {test['level_b']}"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from idfer.auditing import accumulate
+from idfer.auditing import pools
 from idfer.auditing.engine import Audit, AuditSettings, run, stream
 from idfer.auditing.reserve import Reserve, rows_of
 from idfer.auditing.sample import Attribute, Sample
@@ -165,11 +165,12 @@ def test_chunks_do_not_matter() -> None:
     pd.testing.assert_frame_equal(whole.gaps[columns], streamed.gaps[columns], atol=1e-9)
 
 
-def test_many_people_are_pooled_without_changing_values(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most", [500, 3])  # blocks of two; too many kinds of people for blocks
+def test_many_people_are_pooled_without_changing_values(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = faces(people=600, rows=3, bias=0.1)
     alone = run(sample, quick())
-    monkeypatch.setattr(accumulate, "MOST_PEOPLE", 500)
-    monkeypatch.setattr(accumulate, "POOLS", 400)
+    monkeypatch.setattr(pools, "MOST_UNITS", most)
+    monkeypatch.setattr(pools, "POOLS", 400)
     monkeypatch.setattr("idfer.auditing.engine.CHUNK", 700)  # folds in the midst
     pooled = run(sample, quick())
     assert "IDF311" in codes(pooled)

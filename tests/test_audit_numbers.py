@@ -18,7 +18,8 @@ from idfer.auditing.estimate import Estimated, gap
 from idfer.auditing.gaps import group_rows
 from idfer.auditing.grouping import group
 from idfer.auditing.multiple import MaxT
-from idfer.auditing.permutation import GroupTests
+from idfer.auditing.permutation import GroupTests, dealings
+from idfer.auditing.pools import Pools
 from idfer.auditing.sample import Sample
 from idfer.evaluation import metrics
 
@@ -176,3 +177,34 @@ def test_signs_draw_what_the_statistic_varies_by() -> None:
     drawn = np.concatenate([part for _, part in tests.draws(orders, signs)])[:, 0]
     np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.1)
     np.testing.assert_allclose(drawn.std(axis=0), 1, atol=0.1)
+
+
+def test_blocks_hold_people_of_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("idfer.auditing.pools.MOST_UNITS", 100)
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 3, (900, 2)).astype(np.int32)
+    held = Pools(0)
+    carried: Array = np.zeros((0, 900))  # who is in each unit, carried along as an audit carries its sums
+    for start in range(0, 900, 70):
+        part = kinds[start : start + 70]
+        moved = held.admit(part)
+        carried_on = np.zeros((len(held.size), 900))
+        np.add.at(carried_on, moved, carried)
+        new = np.arange(start, start + len(part))
+        carried_on[held.of_person[new], new] = 1
+        carried = carried_on
+    assert len(held.size) <= 100 and held.block == 16 and not held.mixed
+    np.testing.assert_array_equal(carried.sum(axis=0), 1)
+    np.testing.assert_array_equal(carried.sum(axis=1), held.size)
+    for row in carried:
+        assert len(np.unique(kinds[row > 0], axis=0)) == 1
+    full = (held.size == held.block).sum()
+    assert len(held.size) - full <= 9  # at most one block per kind is open
+
+
+def test_blocks_are_dealt_among_blocks_of_their_size() -> None:
+    sizes = np.array([4, 4, 1, 4, 2, 2, 4])
+    orders = dealings(sizes, 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(orders, axis=1), np.tile(np.arange(7), (50, 1)))
+    np.testing.assert_array_equal(sizes[orders], np.tile(sizes, (50, 1)))
+    assert len(np.unique(orders, axis=0)) > 20

@@ -1,10 +1,7 @@
-"""Rows in, sums per person out: an audit's data shrink to a few numbers per person and level.
+"""Rows in, sums per unit out: an audit's data shrink to a few numbers per person and level.
 
-Chunks of rows are added one after another, so that a million rows never lie in memory at once. Up to
-`MOST_PEOPLE` units are people (rows, where people are unknown); beyond, people are dealt at random into
-`POOLS` pools that take their place, since sums of independent people are independent units as well. Intervals
-hardly change (thousands of units), and tests change from permutations to signs
-(`idfer.auditing.permutation`).
+Chunks of rows are added one after another, so that a million rows never lie in memory at once. Units are
+people (rows, where people are unknown), or blocks of people where there are very many (`pools`).
 """
 
 from __future__ import annotations
@@ -18,14 +15,12 @@ from numpy.typing import NDArray
 
 from idfer.auditing.circumplex import Circumplex
 from idfer.auditing.moments import COLUMNS, Array, row_sums
+from idfer.auditing.pools import MOST_UNITS, Pools
 from idfer.auditing.sample import Attribute, Sample
 from idfer.auditing.structure import PeopleSums, Structure
 from idfer.errors import IdferError
 
 _T = TypeVar("_T", bound=np.generic)
-
-MOST_PEOPLE = 3000
-POOLS = 2000
 
 
 class Accumulator:
@@ -54,9 +49,8 @@ class Accumulator:
         self._sizes = [prod(len(first.attributes[i].levels) for i in chosen) for chosen in self._sets]
         self._soft = [any(first.attributes[i].soft for i in chosen) for chosen in self._sets]
         self._names: dict[str, int] = {}
-        self._people = self._rows = self._units = 0
-        self._pool: NDArray[np.intp] | None = None  # pool of each person
-        self._rng = np.random.default_rng([seed, 23])
+        self._people = self._rows = 0
+        self._pools = Pools(seed)
         self._total = np.zeros((0, COLUMNS))
         self._sums = [np.zeros((0, size * COLUMNS)) for size in self._sizes]
         self._heads = [np.zeros(size) for size in self._sizes]
@@ -87,7 +81,7 @@ class Accumulator:
         _add(self._total, unit, rows)
         weights = [np.nan_to_num(a.posterior, nan=0.0) for a in chunk.attributes]
         cell = self._cell(chunk)
-        self.circumplex.add(chunk, unit, self._units, weights)
+        self.circumplex.add(chunk, unit, len(self._pools.size), weights)
         for k, chosen in enumerate(self._sets):
             at = weights[chosen[0]]
             for i in chosen[1:]:
@@ -106,7 +100,7 @@ class Accumulator:
 
     def finish(self) -> PeopleSums:
         """The sums of everything added."""
-        units = self._units
+        units = len(self._pools.size)
         structures = []
         for k, chosen in enumerate(self._sets):
             of = [self._attributes[i] for i in chosen]
@@ -114,7 +108,7 @@ class Accumulator:
             counts = None
             if self._counts is not None and self._known:
                 counts = self._counts[k][: self._people]
-            elif self._pool is None:
+            elif not self._pools.pooled:
                 counts = sums[..., 0].astype(np.float32)
             grid = self._grid[k][:units] if k < len(self._grid) else None
             structures.append(
@@ -132,7 +126,7 @@ class Accumulator:
             )
         return PeopleSums(
             self._total[:units], tuple(structures), self._rows, self._people, self._known,
-            self._pool is not None, self._labelled, self._centre,
+            self._pools.pooled, self._pools.size, self._labelled, self._centre,
         )  # fmt: skip
 
     def _cell(self, chunk: Sample) -> NDArray[np.intp]:
@@ -145,39 +139,42 @@ class Accumulator:
         """Unit and person of each row; new people are let in."""
         before = self._people
         if chunk.subject is None:
-            person = self._people + np.arange(len(chunk.key))
+            person = before + np.arange(len(chunk.key))
             self._people += len(chunk.key)
         else:
             found, index = np.unique(chunk.subject.astype(str), return_inverse=True)
             known = [self._names.setdefault(name, len(self._names)) for name in found.tolist()]
             person = np.asarray(known, np.intp)[index.ravel()]
             self._people = len(self._names)
-        if self._pool is None and self._people > MOST_PEOPLE:
-            self._fold(before)
-        if self._pool is not None:
-            new = self._rng.integers(POOLS, size=self._people - len(self._pool))
-            self._pool = np.concatenate([self._pool, new])
-            if self._counts is not None and self._known:
-                self._counts = [_grown(part, self._people) for part in self._counts]
-            return self._pool[person], person
-        self._units = self._people
-        self._grow()
-        return person, person
+        names, first = np.unique(person, return_index=True)
+        first = first[names >= before]
+        columns = [
+            a.posterior[first].argmax(axis=1) * a.known[first] - ~a.known[first] for a in chunk.attributes
+        ]
+        levels = np.stack([np.zeros(len(first)), *columns], axis=1).astype(np.int32)
+        pooled, units = self._pools.pooled, len(self._pools.size)
+        moved = self._pools.admit(levels)
+        if self._pools.pooled and not pooled:
+            self._counts = [part[:units, ::COLUMNS].astype(np.float32) for part in self._sums]
+        if not np.array_equal(moved, np.arange(units)):
+            self._fold(moved)
+        self._grow(len(self._pools.size))
+        if self._counts is not None and self._known:
+            self._counts = [_grown(part, self._people) for part in self._counts]
+        return self._pools.of_person[person], person
 
-    def _fold(self, people: int) -> None:
-        """Deal the people so far into pools and add them up."""
-        self._pool = self._rng.integers(POOLS, size=people)
-        self._counts = [part[:people, ::COLUMNS].astype(np.float32) for part in self._sums]
-        self._total = _dealt(self._total[:people], self._pool)
-        self._sums = [_dealt(part[:people], self._pool) for part in self._sums]
-        self._grid = [_dealt(part[:people], self._pool) for part in self._grid]
-        self.circumplex.fold(self._pool, POOLS)
-        self._units = POOLS
+    def _fold(self, moved: NDArray[np.intp]) -> None:
+        """Add up units that became one."""
+        units = len(self._pools.size)
+        self._total = _dealt(self._total, moved, units)
+        self._sums = [_dealt(part, moved, units) for part in self._sums]
+        self._grid = [_dealt(part, moved, units) for part in self._grid]
+        self.circumplex.fold(moved, units)
 
-    def _grow(self) -> None:
+    def _grow(self, units: int) -> None:
         """Room for every unit."""
-        if self._units > len(self._total):
-            room = max(self._units, min(2 * len(self._total), MOST_PEOPLE))
+        if units > len(self._total):
+            room = max(units, min(2 * len(self._total), MOST_UNITS))
             self._total = _grown(self._total, room)
             self._sums = [_grown(part, room) for part in self._sums]
             self._grid = [_grown(part, room) for part in self._grid]
@@ -208,10 +205,10 @@ def _add(
     total[names] += matrix @ rows
 
 
-def _dealt(part: Array, pool: NDArray[np.intp]) -> Array:
-    """Sums of people (P, ...) added up within pools."""
-    out = np.zeros((POOLS, part.shape[1]))
-    np.add.at(out, pool, part)
+def _dealt(part: Array, moved: NDArray[np.intp], units: int) -> Array:
+    """Sums of units, added up where they became one."""
+    out = np.zeros((units, part.shape[1]))
+    np.add.at(out, moved, part[: len(moved)])
     return out
 
 

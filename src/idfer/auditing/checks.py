@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from idfer.auditing.accumulate import MOST_PEOPLE, POOLS
 from idfer.auditing.extent import Extent
 from idfer.auditing.grouping import Grouped
 from idfer.auditing.sample import Attribute
@@ -89,9 +88,8 @@ def _people(sums: PeopleSums, groups: Sequence[Grouped], least: int) -> Iterator
     elif sums.pooled:
         yield Check(
             "IDF311", "info",
-            f"{sums.people:,} people were dealt into {POOLS:,} pools (more than "
-            f"{MOST_PEOPLE:,} are not tested "
-            "one by one); tests change the signs of pools.",
+            f"{sums.people:,} people are more than are tested one by one, and were put together into "
+            f"{len(sums.sizes):,} units, which stand for people in intervals and tests.",
         )  # fmt: skip
     if groups and not any(grouped.tests for grouped in groups):
         yield Check(
@@ -189,8 +187,6 @@ def _attributes(
                 "classifier, is partly "
                 "wrong, and weakens gaps; see the sensitivity to its errors.", attribute.name,
             )  # fmt: skip
-        if sums.pooled:
-            continue
         if attribute.soft and grouped.mode == "permuted":
             yield Check(
                 "IDF310", "info",
@@ -198,7 +194,7 @@ def _attributes(
                 "lies between people, so "
                 "it is taken as theirs, and averaged over each person's rows.", attribute.name,
             )  # fmt: skip
-        elif grouped.mode == "signed":
+        elif grouped.mode == "signed" and not sums.pooled:
             some = "its probabilities vary" if attribute.soft else f"{structure.varying_people:,} people vary"
             yield Check(
                 "IDF310", "info",

@@ -219,7 +219,7 @@ def _audit(
         filled["groups"], estimates = group_rows(groups, metrics, settings.level, settings.min_people)
         tested = tested_gaps(
             groups, estimates, metrics,
-            level=settings.level, permutations=settings.permutations, seed=settings.seed,
+            sizes=sums.sizes, level=settings.level, permutations=settings.permutations, seed=settings.seed,
         )  # fmt: skip
         filled["power"] = power_rows(tested, metrics, settings.power)
         filled["sensitivity"] = sensitivity_rows(tested, metrics)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from idfer.auditing.estimate import Estimated, gap
 from idfer.auditing.grouping import Grouped, rest_people
 from idfer.auditing.moments import DIMENSIONS, Array
 from idfer.auditing.multiple import MaxT
-from idfer.auditing.permutation import GroupTests
+from idfer.auditing.permutation import GroupTests, dealings
 from idfer.auditing.structure import PeopleSums
 
 Row = dict[str, Any]
@@ -112,6 +113,7 @@ def tested_gaps(
     estimates: dict[tuple[str, int], Estimated],
     metrics: tuple[str, ...],
     *,
+    sizes: NDArray[np.intp],
     level: float,
     permutations: int,
     seed: int,
@@ -123,6 +125,7 @@ def tested_gaps(
         groups: from `grouping.group`.
         estimates: from `group_rows`.
         metrics: which metrics.
+        sizes: (U,) people in each unit.
         level: of the intervals; 1 - level is the error rate over all tests.
         permutations: null draws.
         seed: of the draws.
@@ -138,19 +141,18 @@ def tested_gaps(
         ]
         for grouped in groups
     ]
-    tests = [GroupTests(grouped, metrics, of) for grouped, of in zip(groups, sides, strict=True)]
+    tests = [GroupTests(grouped, metrics, of, sizes) for grouped, of in zip(groups, sides, strict=True)]
     families: list[list[int]] = [
         [i for i, grouped in enumerate(groups) if grouped.tests and grouped.crossing is crossing]
         for crossing in (False, True)
     ]
     families = [family for family in families if family]
-    units = max((len(grouped.structure.sums) for grouped in groups), default=0)
     rng = np.random.default_rng([seed, 11])
     out: list[Tested] = []
     if not families:
         return out
-    orders = rng.permuted(np.tile(np.arange(units, dtype=np.int32), (permutations, 1)), axis=1)
-    signs = rng.integers(0, 2, size=(permutations, units), dtype=np.int8) * np.int8(2) - np.int8(1)
+    orders = dealings(sizes, permutations, rng)
+    signs = rng.integers(0, 2, size=(permutations, len(sizes)), dtype=np.int8) * np.int8(2) - np.int8(1)
     for family in families:
         flat = [tests[i].observed.reshape(-1) for i in family]
         starts = np.cumsum([0, *(len(part) for part in flat)])

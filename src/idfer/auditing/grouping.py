@@ -5,7 +5,7 @@ Small levels of an ordered attribute are merged with their smaller neighbour unt
 
     one level per person                 people are dealt anew (`permuted`)
     probabilities, mostly of the person  averaged over each person's rows, then as above
-    varies within people, or pools       people's contributions change sign (`signed`)
+    varies within people, or pools       contributions change sign (`signed`)
 """
 
 from __future__ import annotations
@@ -71,11 +71,10 @@ def _grouped(
 ) -> Grouped:
     merged = _merged(structure, [groups[name] for name in structure.attributes])
     mode: Mode = "signed"
-    if not pooled:
-        if not structure.soft and structure.constant:
-            mode = "permuted"
-        elif structure.soft and all(of_person[name] for name in structure.attributes):
-            merged, mode = merged.averaged(), "permuted"
+    if not structure.soft and structure.units_constant:
+        mode = "permuted"
+    elif structure.soft and not pooled and all(of_person[name] for name in structure.attributes):
+        merged, mode = merged.averaged(), "permuted"
     people = merged.people
     shown = people >= min_people
     if len(structure.attributes) == 1:

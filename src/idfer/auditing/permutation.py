@@ -52,12 +52,17 @@ class GroupTests:
     """
 
     def __init__(
-        self, grouped: Grouped, metrics: tuple[str, ...], sides: Sequence[tuple[Estimated, Estimated]]
+        self,
+        grouped: Grouped,
+        metrics: tuple[str, ...],
+        sides: Sequence[tuple[Estimated, Estimated]],
+        sizes: NDArray[np.intp] | None = None,
     ) -> None:
         self._metrics = metrics
         self._mode = grouped.mode
         self._tests = grouped.tests
         sums = grouped.structure.sums
+        self._sizes = np.ones(len(sums), np.intp) if sizes is None else sizes
         self._known = sums[..., 0].sum(axis=1) > 0
         sums = sums[self._known]
         self._soft = grouped.structure.soft
@@ -125,7 +130,7 @@ class GroupTests:
         for start in range(0, len(orders), step):
             block = slice(start, start + step)
             if self._mode == "permuted":
-                yield block, self._dealt(_among(orders[block], self._known))
+                yield block, self._dealt(_among(orders[block], self._known, self._sizes))
             else:
                 yield block, self._signed(signs[block][:, self._known])
 
@@ -189,9 +194,23 @@ def _effective(share: Array, soft: bool) -> float:
     return float(share.sum() ** 2 / max((share**2).sum(), 1e-300))
 
 
-def _among(orders: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.int32]:
+def dealings(sizes: NDArray[np.intp], count: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """(count, U) permutations of units among units of as many people."""
+    orders = np.tile(np.arange(len(sizes), dtype=np.int32), (count, 1))
+    for size in np.unique(sizes):
+        at = np.flatnonzero(sizes == size)
+        orders[:, at] = rng.permuted(np.tile(at.astype(np.int32), (count, 1)), axis=1)
+    return orders
+
+
+def _among(orders: NDArray[np.int32], known: NDArray[np.bool_], sizes: NDArray[np.intp]) -> NDArray[np.int32]:
     """Permutations of the known units only: unknown ones are left out of each."""
     if known.all():
         return orders
     index = (np.cumsum(known) - 1).astype(np.int32)
-    return np.asarray(index[orders[known[orders]].reshape(len(orders), -1)])
+    kept = np.empty((len(orders), int(known.sum())), np.int32)
+    for size in np.unique(sizes[known]):
+        of_size = orders[:, sizes == size]
+        at = index[known & (sizes == size)]
+        kept[:, at] = index[of_size[known[of_size]].reshape(len(orders), -1)]
+    return kept

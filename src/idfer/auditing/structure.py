@@ -76,6 +76,11 @@ class Structure:
         return bool(((self.counts > 0).sum(axis=1) <= 1).all())
 
     @property
+    def units_constant(self) -> bool:
+        """Whether no unit is at two levels."""
+        return bool(((self.sums[..., 0] > 0).sum(axis=1) <= 1).all())
+
+    @property
     def varying_people(self) -> int:
         """How many people have rows at several levels."""
         return 0 if self.counts is None else int(((self.counts > 0).sum(axis=1) > 1).sum())
@@ -136,7 +141,8 @@ class PeopleSums:
         rows: how many rows were added.
         people: how many people; rows where they are unknown.
         known: whether people are known.
-        pooled: whether units are pools of people.
+        pooled: whether units are blocks or pools of people.
+        sizes: (U,) people in each unit.
         labelled: whether there are labels.
         centre: (2,) what labels and predictions were shifted by.
     """
@@ -147,5 +153,6 @@ class PeopleSums:
     people: int
     known: bool
     pooled: bool
+    sizes: NDArray[np.intp]
     labelled: bool
     centre: Array

@@ -231,6 +231,20 @@ def test_constant_and_wild_predictions_are_called_out() -> None:
     json.dumps(audit.to_dict(), allow_nan=False)
 
 
+def test_predictions_without_error_are_no_trouble() -> None:
+    sample = faces(people=60)
+    audit = run(replace(sample, predicted=sample.label), quick(min_people=10))
+    assert audit.accuracy.query("metric == 'ccc'")["value"].eq(1).all()
+    assert not audit.gaps["significant"].any()
+    json.dumps(audit.to_dict(), allow_nan=False)
+
+
+def test_without_attributes_only_accuracy_and_identity_are_left() -> None:
+    audit = run(replace(faces(people=30), attributes=()), quick(verification=True))
+    assert len(audit.accuracy) == 12 and audit.groups.empty
+    assert set(audit.leakage["attribute"]) == {"identity"}
+
+
 def test_levels_from_other_sources_are_called_out() -> None:
     sample = faces(people=80)
     source = np.where(sample.attributes[0].top == 0, "studio", "wild").astype(object)

@@ -28,6 +28,7 @@ METRICS = ("ccc", "rmse", "bias", "slope")
 UNLABELLED = ("mean",)
 DIMENSIONS = ("valence", "arousal", "mean")
 _OF = np.array([[0, 1, 2, 3, 4, 5], [0, 6, 7, 8, 9, 10]])  # the columns of each dimension
+_NONE = 1e-9  # an RMSE of no error at all: its logarithm and slope stop here
 _SMALL = 1e-13  # of the mean square: below the rounding of a difference, a variance is 0
 
 
@@ -83,7 +84,7 @@ def to_scale(raw: Array, metrics: Sequence[str] = METRICS) -> Array:
         if metric == "ccc":
             scale[..., k, :] = np.arctanh(np.clip(raw[..., k, :], -1 + 1e-12, 1 - 1e-12))
         elif metric == "rmse":
-            scale[..., k, :] = np.log(np.maximum(raw[..., k, :], 1e-150))
+            scale[..., k, :] = np.log(np.maximum(raw[..., k, :], _NONE))
     return scale
 
 
@@ -104,7 +105,7 @@ def _steepness(raw: Array, metric: str) -> Array:
     if metric == "ccc":
         return 1 / np.maximum(1 - raw**2, 1e-12)
     if metric == "rmse":
-        return 1 / np.maximum(raw, 1e-150)
+        return np.where(raw > _NONE, 1 / np.maximum(raw, _NONE), 0.0)
     return np.ones_like(raw)
 
 
@@ -141,7 +142,7 @@ def _measured(
     d_ccc = tuple(
         np.where(flat, 0.0, (2 * c - ccc * s) / spread) for c, s in zip(by_cov, by_spread, strict=True)
     )
-    half = 0.5 / np.maximum(rmse, 1e-150)
+    half = 0.5 / np.maximum(rmse, _NONE)
     d_slope = tuple(
         np.where(flat_p, np.nan, (c - slope * v) / var_p)
         for c, v in zip(by_cov, (zero, -2 * p, zero, one, zero), strict=True)

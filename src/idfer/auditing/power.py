@@ -9,6 +9,7 @@ import numpy as np
 
 from idfer.auditing import moments
 from idfer.auditing.gaps import Tested
+from idfer.auditing.intervals import correlation
 from idfer.auditing.moments import DIMENSIONS, Array
 from idfer.auditing.studentised import gradients, student
 
@@ -19,12 +20,21 @@ def detectable(test: Tested, metrics: Sequence[str], power: float) -> Array:
     """Smallest true gap, (metrics, 3) in the metrics' units, found with this chance at the adjusted level.
 
     (c + t_power) standard errors on the metric's scale, with c the value that the strongest of all tests must
-    exceed, placed half above and half below the mean of the two groups.
+    exceed, placed half above and half below the mean of the two groups. The error is that of the test or of
+    the jackknife, whichever is larger, and so are the tails: a promise is better kept than close.
     """
     from scipy.special import stdtrit
 
-    reach = student(test.critical, test.df) + stdtrit(test.df, power)
-    half = 0.5 * reach * np.where(test.error > 0, test.error, np.nan)
+    first, second = (estimate.jackknifed for estimate in test.estimates)
+    r = correlation(first.pieces, second.pieces)
+    var_a, var_b = first.error**2, second.error**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        left_out = np.sqrt(np.maximum(var_a + var_b - 2 * r * first.error * second.error, 0))
+        df = (var_a + var_b) ** 2 / (var_a**2 / first.df + var_b**2 / second.df)
+    df = np.minimum(np.where(np.isfinite(df), np.maximum(df, 1.0), test.df), test.df)
+    error = np.fmax(test.error, left_out)
+    reach = student(test.critical, test.df) + stdtrit(df, power)
+    half = 0.5 * reach * np.where(error > 0, error, np.nan)
     a, b = (moments.to_scale(estimate.value, metrics) for estimate in test.estimates)
     centre = (a + b) / 2
     return moments.from_scale(centre + half, metrics) - moments.from_scale(centre - half, metrics)

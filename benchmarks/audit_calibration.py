@@ -198,17 +198,22 @@ def planted(metric: str, seed: int) -> tuple[World, float, float]:
         The world, its true gap, and the mean detectable gap of a few of its audits.
     """
     name = {"bias": "bias", "slope": "slope"}.get(metric, "noise")
-    low, high = (0.0, 0.3) if name == "bias" else (1.0, 3.0)
-    world, truth, stated = World(), 0.0, 0.0
-    for _ in range(6):  # the gap grows faster than what is detectable
-        middle = (low + high) / 2
-        world = replace(World(), **{name: middle})
+
+    def at(strength: float) -> tuple[World, float, float]:
+        world = replace(World(), **{name: strength})
         truth = float(true_gap(world, np.random.default_rng(7))[moments.METRICS.index(metric), 0])
-        stated = float(
-            np.mean([_row(audit(world, seed + i)[1].power, metric)["detectable"] for i in range(8)])
-        )
-        low, high = (middle, high) if abs(truth) < stated else (low, middle)
-    return world, truth, stated
+        stated = [_row(audit(world, seed + i)[1].power, metric)["detectable"] for i in range(PILOTS)]
+        return world, truth, float(np.mean(stated))
+
+    strengths = [0.08, 0.14] if name == "bias" else [1.3, 2.0]
+    tried = [at(strength) for strength in strengths]
+    for _ in range(2):  # the secant through the last two
+        (_, *one), (_, *two) = tried[-2:]
+        over = [abs(truth) - stated for truth, stated in (one, two)]
+        step = over[1] * (strengths[-1] - strengths[-2]) / (over[1] - over[0])
+        strengths.append(strengths[-1] - step)
+        tried.append(at(strengths[-1]))
+    return tried[-1]
 
 
 def _row(table: Any, metric: str) -> Any:
@@ -217,18 +222,19 @@ def _row(table: Any, metric: str) -> Any:
     return table[chosen].iloc[0]
 
 
-def power(audits: int, seed: int) -> dict[str, Any]:
+def power(audits: int, seed: int, metrics: list[str]) -> dict[str, Any]:
     """How often a planted gap of the detectable size is found, and held by its interval."""
     out = {}
-    for k, metric in enumerate(moments.METRICS):
+    for metric in metrics:
+        k = moments.METRICS.index(metric)
         world, truth, _ = planted(metric, seed + 10_000 * (k + 5))
         found, held, stated = 0, 0, []
         for i in range(audits):
             made = audit(world, seed + 10_000 * (k + 1) + i)[1]
             row = _row(made.gaps, metric)
             stated.append(_row(made.power, metric)["detectable"])
-            found += bool(row["significant"]) and np.sign(row["gap"]) == np.sign(truth)
-            held += bool(row["low"] <= truth <= row["high"])
+            found += int(row["significant"] and np.sign(row["gap"]) == np.sign(truth))
+            held += int(row["low"] <= truth <= row["high"])
         out[metric] = {
             "detectable": float(np.mean(stated)), "planted": truth, "found": found / audits,
             "coverage": held / audits, "audits": audits,
@@ -277,6 +283,7 @@ def information(audits: int, seed: int) -> dict[str, float]:
 
 
 PARTS = ["null", "power", "equal_labels", "information"]
+PILOTS = 16  # audits that say what is detectable in a world
 FULL = 2  # of these worlds with all audits, the others with 3 in 10
 WORLDS = {
     "200 people, heavy tails (t5)": World(),
@@ -292,6 +299,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--audits", type=int, default=500)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="others stay as they were")
+    parser.add_argument("--metrics", nargs="+", choices=moments.METRICS, default=list(moments.METRICS))
     given = parser.parse_args()
     path = RESULTS / "audit_calibration.json"
     results: dict[str, Any] = {} if given.parts == PARTS else json.loads(path.read_text(encoding="utf-8"))
@@ -306,7 +314,7 @@ def main() -> None:
                 results[part][name] = null(world, audits, 100_000 * (i + 1))
                 print(name, results[part][name]["family_wise"], flush=True)
         elif part == "power":
-            results[part] = power(few, 2_000_000)
+            results[part] = {**results.get(part, {}), **power(few, 2_000_000, given.metrics)}
         elif part == "equal_labels":
             results[part] = equal_labels(few, 3_000_000)
         else:
@@ -365,8 +373,9 @@ def table(results: dict[str, Any]) -> str:
     equal = results["equal_labels"]
     lines += [
         "", "## Groups with other labels, a predictor that only sees the expression", "",
-        f"{equal['audits']} audits; gaps at equal labels were given in {equal['with_standardised']}. "
-        "Shares of 95 % intervals without 0:", "", "| metric | raw gap | gap at equal labels |", "|---|---|---|",
+        f"{equal['audits']} audits, with gaps at equal labels in {equal['with_standardised']}. "
+        "Shares of 95 % intervals without 0:", "",
+        "| metric | raw gap | gap at equal labels |", "|---|---|---|",
     ]  # fmt: skip
     for metric in equal["raw_differs"]:
         raw, fixed = equal["raw_differs"][metric], equal["standardised_differs"][metric]

@@ -141,7 +141,8 @@ def _open_file(path: Path, what: str) -> Table:
                 or pa.types.is_fixed_size_list(f.type)
             )  # fmt: skip
             meta = {k.decode(): v.decode("utf-8", "replace") for k, v in (schema.metadata or {}).items()}
-            return Table(str(path), tuple(schema.names), lists, meta, _path=path)
+            names = tuple(name for name in schema.names if not name.startswith("__index_level_"))
+            return Table(str(path), names, lists, meta, _path=path)
         mark, names = _header(path)
     except Exception as error:
         raise _unreadable(str(path), error) from error
@@ -182,8 +183,8 @@ def _csv(path: Path, wanted: list[str], mark: str) -> pd.DataFrame:
 def _parquet(path: Path, wanted: list[str]) -> pd.DataFrame:
     import pyarrow.parquet as pq
 
-    frame: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas(ignore_metadata=False)
-    return frame.reset_index()[wanted] if set(wanted) - set(frame.columns) else frame[wanted]
+    frame: pd.DataFrame = pq.read_table(path, columns=wanted).to_pandas(ignore_metadata=True)
+    return frame[wanted]
 
 
 def _unreadable(name: str, error: Exception) -> IdferError:

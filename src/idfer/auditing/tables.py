@@ -34,11 +34,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "attribute", "level_a", "level_b", "dimension", "metric", "gap", "error_rate", "corrected_gap",
         "error_to_vanish", "error_to_make", "note",
     ),
-    "representation": ("attribute", "level", "rows", "people", "share", "evenness"),
-    "stereotype": (
-        "attribute", "label", "mutual_information", "null_mean", "p", "normalised",
+    "representation": (
+        "attribute", "level", "rows", "people", "share", "evenness", "effective_number", "dominance",
     ),
-    "cells": ("attribute", "level", "dimension", "bin", "observed", "expected", "ratio", "z"),
+    "stereotype": (
+        "attribute", "label", "mutual_information", "null_mean", "p", "p_adjusted", "normalised", "cramers_v",
+    ),
+    "cells": ("attribute", "level", "dimension", "bin", "observed", "expected", "ratio", "z", "ducher"),
     "circumplex": (
         "attribute", "level", "valence_bin", "arousal_bin", "valence", "arousal", "rows", "people", "rmse",
     ),

@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "information": ("attribute", "feature", "nats", "low", "high", "null_high", "p", "estimator", "note"),
     "effects": ("attribute", "dimension", "effect", "low", "high"),
+    "components": ("dimension", "part", "value", "low", "high"),
     "power": (
         "attribute", "level_a", "level_b", "dimension", "metric", "detectable", "people_a", "people_b",
     ),

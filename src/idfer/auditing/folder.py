@@ -1,8 +1,8 @@
 """The folder of an audit: audit.json, a CSV per table, and the faces it was made of, so that two compare.
 
 `faces.parquet` has a row per face: `path` (the key), `subject`, `source`, `valence`, `arousal`,
-`predicted_valence`, `predicted_arousal` where they are known, and a column `ATTRIBUTE/LEVEL` per level. It can
-be given to `idfer audit` again, as predictions and as attributes alike.
+`predicted_valence`, `predicted_arousal` where they are known, and a column `ATTRIBUTE/LEVEL` per level. It
+can be given to `idfer audit` again, as predictions and as attributes alike.
 """
 
 from __future__ import annotations
@@ -104,25 +104,28 @@ def read_faces(path: str | Path) -> Sample:
         table = pq.read_table(file)
         described = json.loads((table.schema.metadata or {})[_KEY])["attributes"]
         frame = table.to_pandas(ignore_metadata=True)
-        attributes = tuple(
-            Attribute(
-                a["name"], tuple(a["levels"]),
-                np.column_stack([frame[f"{a['name']}/{level}"].to_numpy(np.float64) for level in a["levels"]]),
-                bool(a["soft"]), str(a["source"]), bool(a["ordered"]),
-            )
-            for a in described
-        )  # fmt: skip
+        attributes = tuple(_attribute(frame, known) for known in described)
         pairs: dict[str, Any] = {}
         for name, prefix in (("label", ""), ("predicted", "predicted_")):
             there = all(f"{prefix}{d}" in frame for d in DIMENSIONS)
             pairs[name] = frame[[f"{prefix}{d}" for d in DIMENSIONS]].to_numpy(np.float64) if there else None
-        texts = {n: frame[n].to_numpy(object) if n in frame else None for n in ("subject", "source")}
+        texts: dict[str, Any] = {
+            n: frame[n].to_numpy(object) if n in frame else None for n in ("subject", "source")
+        }
         return Sample(key=frame["path"].to_numpy(object), attributes=attributes, **pairs, **texts)
     except IdferError:
         raise
     except Exception as error:  # pyarrow raises many kinds for a broken file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise IdferError(f"{file}: is no faces of an audit ({reason}). Run the audit again.") from error
+
+
+def _attribute(frame: pd.DataFrame, known: dict[str, Any]) -> Attribute:
+    name, levels = known["name"], tuple(known["levels"])
+    posterior = np.column_stack([frame[f"{name}/{level}"].to_numpy(np.float64) for level in levels])
+    return Attribute(
+        name, levels, posterior, bool(known["soft"]), str(known["source"]), bool(known["ordered"])
+    )
 
 
 def read_audit(path: str | Path) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import numpy as np
 from idfer.errors import UsageError, unknown
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from idfer.auditing.engine import Audit
 
 GAP_METRICS = ("ccc", "rmse", "bias", "mean")  # in units of the labels' range; a slope is not
@@ -62,51 +64,53 @@ def failures(audit: Audit, limits: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _gap(audit: Audit) -> tuple[float, str]:
-    table = audit.gaps
-    sure = table[table["significant"].eq(True) & table["metric"].isin(GAP_METRICS)]
-    if not len(sure):
-        return 0.0, ""
-    row = sure.loc[sure["gap"].abs().idxmax()]
-    return abs(float(row["gap"])), (
-        f"{row['metric']} of {row['dimension']}, {row['level_a']} against {row['level_b']} ({row['attribute']})."
+    sure = [row for row in _rows(audit.gaps) if row["significant"] and row["metric"] in GAP_METRICS]
+    row = _largest(sure, "gap")
+    return _size(row, "gap"), row and (
+        f"{row['metric']} of {row['dimension']}, {row['level_a']} against {row['level_b']} "
+        f"({row['attribute']})."
     )
 
 
 def _leak(audit: Audit) -> tuple[float, str]:
-    table = audit.leakage
-    scored = table[table["score"].notna()]
-    control = scored[scored["feature"] == "labels"].set_index(["attribute", "probe"])
-    worst, what = 0.0, ""
-    for row in scored[scored["feature"] != "labels"].to_dict("records"):
-        place = (row["attribute"], row["probe"])
-        told = max(0.0, float(control.loc[place, "score"])) if place in control.index else 0.0
-        above = float(row["score"]) - told
-        sure = np.isfinite(row["low"]) and row["low"] > told
-        if sure and above > worst:
-            worst = above
-            what = (
-                f"{row['attribute']} is read from {row['feature']} ({row['probe']} probe, {row['score']:.2f}; "
-                f"labels alone {told:.2f})."
-            )
-    return worst, what
+    scored = [row for row in _rows(audit.leakage) if np.isfinite(row["score"])]
+    labels = {(r["attribute"], r["probe"]): max(0.0, r["score"]) for r in scored if r["feature"] == "labels"}
+    sure = []
+    for row in scored:
+        told = labels.get((row["attribute"], row["probe"]), 0.0)
+        if row["feature"] != "labels" and row["low"] > told:
+            sure.append(row | {"beyond": row["score"] - told, "told": told})
+    row = _largest(sure, "beyond")
+    return _size(row, "beyond"), row and (
+        f"{row['attribute']} is read from {row['feature']} ({row['probe']} probe {row['score']:.2f}, labels "
+        f"alone {row['told']:.2f})."
+    )
 
 
 def _effect(audit: Audit) -> tuple[float, str]:
-    table = audit.effects
-    sure = table[(table["low"] > 0) | (table["high"] < 0)]
-    if not len(sure):
-        return 0.0, ""
-    row = sure.loc[sure["effect"].abs().idxmax()]
-    return abs(float(row["effect"])), f"{row['attribute']} on {row['dimension']}, on drawn faces."
+    row = _largest([row for row in _rows(audit.effects) if row["low"] > 0 or row["high"] < 0], "effect")
+    return _size(row, "effect"), row and f"{row['attribute']} on {row['dimension']}, on drawn faces."
 
 
 def _label(audit: Audit) -> tuple[float, str]:
-    table = audit.stereotype
-    sure = table[(table["p_adjusted"] <= 1 - audit.settings.level) & table["normalised"].notna()]
-    if not len(sure):
-        return 0.0, ""
-    row = sure.loc[sure["normalised"].idxmax()]
-    return float(row["normalised"]), f"labels ({row['label']}) tell of {row['attribute']}."
+    level = 1 - audit.settings.level
+    row = _largest([row for row in _rows(audit.stereotype) if row["p_adjusted"] <= level], "normalised")
+    return _size(row, "normalised"), row and f"labels ({row['label']}) tell of {row['attribute']}."
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: Any = table.to_dict("records")
+    return list(rows)
+
+
+def _largest(rows: list[dict[str, Any]], column: str) -> Any:
+    """The row with the largest number of either sign, or "" where there is none."""
+    finite = [row for row in rows if np.isfinite(row[column])]
+    return max(finite, key=lambda row: abs(row[column])) if finite else ""
+
+
+def _size(row: Any, column: str) -> float:
+    return abs(float(row[column])) if row else 0.0
 
 
 _LARGEST: Mapping[str, Callable[[Audit], tuple[float, str]]] = {

@@ -17,7 +17,8 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "accuracy": ("value",), "groups": ("value",), "gaps": ("gap", "standardised_gap"), "leakage": ("score",),
     "information": ("nats",), "effects": ("effect",), "components": ("value",), "power": ("detectable",),
     "sensitivity": ("corrected_gap",), "representation": ("share", "evenness", "effective_number"),
-    "stereotype": ("mutual_information", "normalised", "cramers_v"), "cells": ("ratio",), "circumplex": ("rmse",),
+    "stereotype": ("mutual_information", "normalised", "cramers_v"), "cells": ("ratio",),
+    "circumplex": ("rmse",),
 }  # fmt: skip
 _BOUNDS = {"standardised_gap": ("standardised_low", "standardised_high")}
 _OF = {
@@ -51,7 +52,7 @@ def tidy(audit: Audit) -> pd.DataFrame:
                 "quantity": quantity, "value": table[quantity],
                 "low": table[low] if first and low in table else None,
                 "high": table[high] if first and high in table else None,
-                "p_adjusted": table["p_adjusted"] if quantity == quantities[0] and "p_adjusted" in table else None,
+                "p_adjusted": table.get("p_adjusted") if quantity == quantities[0] else None,
             }  # fmt: skip
             parts.append(pd.DataFrame(columns, index=table.index).astype(object))
     order = ["table", *_OF, "quantity", "value", "low", "high", "p_adjusted"]

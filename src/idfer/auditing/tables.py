@@ -59,6 +59,6 @@ def table(name: str, rows: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(columns))
 
 
-def empty() -> dict[str, pd.DataFrame]:
+def empty() -> dict[str, Any]:
     """Every table, without rows."""
     return {name: table(name) for name in COLUMNS}

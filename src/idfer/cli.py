@@ -66,6 +66,11 @@ VERBS = {
         "idfer.reporting.report", ("run", "manifest"), ("attributes", "out"),
         "score a run: accuracy, attribute leakage, report.html",
     ),
+    "audit": Verb(
+        "idfer.reporting.audit", ("inputs",),
+        ("predictions", "attributes", "labels", "features", "model", "data", "subject", "out"),
+        "what any model, its predictions or a data set tell about people, and whom they fail",
+    ),
     "predict": Verb(
         "idfer.inference.predictor", ("inputs",), ("out",),
         "valence and arousal of every face in images and videos (the shipped model is a toy: see its --help)",

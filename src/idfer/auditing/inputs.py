@@ -18,7 +18,7 @@ from idfer.auditing.levels import attributes_of, choose
 from idfer.auditing.reading import Table, open_table
 from idfer.auditing.sample import Sample
 from idfer.auditing.scales import UNIT, Range, checked_labels, looks_like_unit_interval, scaled
-from idfer.errors import IdferError, UsageError
+from idfer.errors import IdferError, UsageError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +37,7 @@ class Reading:
         use: attributes to audit; None for all.
         label_range: of the labels.
         predicted_range: of the predictions.
+        splits: values of the column `split` whose faces count; None for all.
     """
 
     key: str = KEY
@@ -45,6 +46,7 @@ class Reading:
     use: Sequence[str] | None = None
     label_range: Range = UNIT
     predicted_range: Range = UNIT
+    splits: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def read_sample(
     checks: list[Check] = []
     predicted = _predicted(faces, own, labels is not None, how, checks) if predictions is not None else None
     label = _labels(faces, others.get("labels"), place, own, predicted is not None, how, checks)
-    keep: NDArray[np.bool_] = np.ones(len(own), bool)
+    keep = _split_rows(faces, len(own), how.splits)
     for values, what in ((predicted, "prediction"), (label, "label")):
         if values is not None:
             _leave_out(keep, np.asarray(np.isfinite(values).all(axis=1)), own, what, checks)
@@ -274,6 +276,19 @@ def _numbers(table: Table, names: Sequence[str], own: NDArray[np.object_]) -> Ar
         values = numbers.to_numpy(np.float64, na_value=np.nan)
         found.append(np.where(np.isfinite(values), values, np.nan))
     return np.stack(found, axis=1)
+
+
+def _split_rows(faces: Table, count: int, splits: Sequence[str] | None) -> NDArray[np.bool_]:
+    """(N,) whether each face is of one of the splits."""
+    if splits is None:
+        return np.ones(count, bool)
+    if "split" not in faces:
+        raise UsageError(f"--splits: {faces.name} has no column `split`.")
+    of = faces.columns(["split"])["split"].astype(str).to_numpy(object)
+    for name in splits:
+        if name not in of:
+            raise unknown("split", name, sorted(set(of)))
+    return np.isin(of, np.array(list(splits), object))
 
 
 def _leave_out(

@@ -1,0 +1,154 @@
+"""The ways into an audit: a model that is run, a data set; and what is added to the engine's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idfer.auditing.engine import Audit, AuditSettings, Check
+from idfer.auditing.inputs import Read, Reading, read_sample
+from idfer.errors import IdferError, UsageError
+
+if TYPE_CHECKING:
+    from idfer.types import FaceModel
+
+
+def of_model(
+    model: Any,
+    manifest: Any,
+    attributes: Any,
+    how: Reading,
+    settings: AuditSettings,
+    *,
+    intervene: bool = True,
+    size: int | None = None,
+    detector: str | None = None,
+    batch_size: int = 256,
+    device: str = "auto",
+    progress: bool = True,
+) -> tuple[Read, str]:
+    """Run a model over a manifest's faces, and over drawn ones, and read what it said.
+
+    Args:
+        model: see `evaluation.models.open_model`.
+        manifest: the faces, or their path.
+        attributes: a table of them, or what `idfer retrieve` wrote; None: the manifest's ground truth.
+        how: names, borders and splits.
+        settings: of the audit.
+        intervene: whether to run it on drawn faces, too.
+        size: side of the crops of a function that does not say it.
+        detector: what finds faces that the manifest does not place.
+        batch_size: faces per call.
+        device: of runs and ONNX files.
+        progress: show progress bars.
+
+    Returns:
+        What was read, and the model's name.
+
+    Raises:
+        UsageError: no such model or split.
+        IdferError: unusable faces, attributes or answers.
+    """
+    from idfer.attributes.table import AttributeTable
+    from idfer.auditing.model_run import run_model
+    from idfer.data.manifest import Manifest
+    from idfer.evaluation.models import open_model
+
+    if batch_size < 1:
+        raise UsageError("--batch-size must be 1 or more.")
+    opened = open_model(model, device, size)
+    faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    table = attributes if isinstance(attributes, AttributeTable) else None
+    if isinstance(attributes, (str, Path)) and _is_retrieved(attributes):
+        table = AttributeTable.read(attributes)
+    ran = run_model(
+        opened, faces, table, how.splits, detector=detector, batch_size=batch_size, seed=settings.seed,
+        progress=progress,
+    )  # fmt: skip
+    read = read_sample(
+        ran.predictions,
+        attributes if table is None else ran.attributes,
+        features=ran.features or None,
+        how=replace(how, splits=None),
+    )
+    if intervene:
+        read = _intervened(read, opened, settings, progress)
+    return read, opened.name
+
+
+def _intervened(read: Read, model: FaceModel, settings: AuditSettings, progress: bool) -> Read:
+    """With what the model makes of drawn faces; a check where it cannot be run on them."""
+    from idfer.auditing.engine import Check
+    from idfer.auditing.interventions import interventions
+
+    try:
+        found = interventions(model, replicates=settings.replicates, seed=settings.seed, progress=progress)
+    except (IdferError, AssertionError, TypeError) as error:  # a run that reads ID vectors has none here
+        reason = " ".join(str(error).split()) or type(error).__name__
+        lost = Check("IDF316", "info", f"the model was not run on drawn faces: {reason}")
+        return replace(read, checks=(*read.checks, lost))
+    return replace(read, sample=replace(read.sample, interventions=found))
+
+
+def of_data(data: Any, attributes: Any, how: Reading, person: Any = None) -> Read:
+    """Read a data set before any model: a manifest or any table, with attributes. Raises as `read_sample`."""
+    from idfer.attributes.table import AttributeTable
+    from idfer.auditing.model_run import aligned, unique_paths
+    from idfer.data.manifest import Manifest
+
+    faces = data
+    if isinstance(data, Manifest):
+        faces = data.frame.assign(path=unique_paths(data))
+        if isinstance(attributes, AttributeTable):
+            attributes = aligned(attributes, data)
+    return read_sample(None, attributes, faces, subject=person, how=how)
+
+
+def _is_retrieved(path: str | Path) -> bool:
+    from idfer.attributes.table_file import is_table
+
+    return Path(path).is_file() and is_table(Path(path))
+
+
+def completed(found: Audit, read: Read, settings: AuditSettings, about: Mapping[str, Any]) -> Audit:
+    """An audit with what the engine does not measure: the labels' stereotype, representation, components, checks."""
+    from idfer.auditing.representation import representation
+    from idfer.auditing.stereotype import stereotype
+    from idfer.auditing.tables import table
+
+    sample = read.sample
+    told, cells = stereotype(sample, settings)
+    tables = {"representation": representation(sample), "stereotype": told, "cells": cells}
+    checks: list[Check] = list(read.checks)
+    if sample.interventions is not None:
+        tables |= _decomposed(sample.interventions)
+        checks += _drawn_checks(sample.interventions, found)
+    names = {"about": {**found.about, **about, "labels": sample.label is not None}}
+    if not len(tables.get("components", ())):
+        tables["components"] = table("components")
+    return found.with_tables(checks=checks, sample=sample, **tables, **names)
+
+
+def _decomposed(crossed: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of effects and components of drawn interventions."""
+    from idfer.auditing.tables import table
+
+    effects = [
+        {"attribute": name, "dimension": dimension, "effect": e["value"], "low": e["low"], "high": e["high"]}
+        for name, by_dimension in crossed["effects"].items()
+        for dimension, e in by_dimension.items()
+    ]
+    components = [
+        {"dimension": dimension, "part": part, **estimate}
+        for dimension, parts in crossed["components"].items()
+        for part, estimate in parts.items()
+    ]
+    return {"effects": table("effects", effects), "components": table("components", components)}
+
+
+def _drawn_checks(crossed: Mapping[str, Any], found: Audit) -> list[Check]:
+    if any(check.code == "IDF308" for check in found.checks):
+        return []
+    return [Check("IDF308", "warning", str(crossed["warning"]))]

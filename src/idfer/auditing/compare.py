@@ -1,7 +1,7 @@
 """Two audits of the same faces: are their gaps the same? Paired: what is common to both models cancels.
 
-The difference of a metric's gap, second model minus first, is a function of sums over each person's rows, with
-the same people in both; the jackknife over people gives its interval (`idfer.auditing.intervals`), and its
+The difference of a metric's gap, second model minus first, is a function of sums over each person's rows,
+with the same people in both; the jackknife over people gives its interval (`idfer.auditing.intervals`), and its
 pieces with random signs what the largest of all differences would be by chance (max-T over all tests).
 """
 
@@ -100,7 +100,8 @@ def compare(first: Any, second: Any, *, settings: AuditSettings | None = None) -
     content = {
         "schema": SCHEMA,
         "about": {
-            "name": f"{name_a} and {name_b}", "names": [name_a, name_b], "kind": "comparison", "rows": len(a.key),
+            "name": f"{name_a} and {name_b}", "names": [name_a, name_b], "kind": "comparison",
+            "rows": len(a.key),
             "people": None if a.subject is None else int(a.people.max()) + 1,
             "attributes": [attribute.name for attribute in a.attributes], "command": "",
         },
@@ -130,7 +131,7 @@ def _opened(given: Any) -> tuple[Sample, str]:
 
 
 def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sample, list[Check]]:
-    """Both samples on their common faces, in the order of the first, with the first's people and attributes."""
+    """Both samples on their common faces, in the first's order, with its people and attributes."""
     at = places(a.key, b.key, name_b, name_a, "faces")
     both = np.flatnonzero(at >= 0)
     checks = []
@@ -138,8 +139,8 @@ def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sam
         checks.append(
             Check(
                 "IDF321", "warning",
-                f"{len(both):,} faces are in both audits, of {len(a.key):,} of {name_a} and {len(b.key):,} of "
-                f"{name_b}; the others do not count.",
+                f"{len(both):,} faces are in both audits, of {len(a.key):,} of {name_a} and {len(b.key):,} "
+                f"of {name_b}; the others do not count.",
             )
         )  # fmt: skip
     there = at[both]
@@ -196,8 +197,8 @@ def _differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.Data
                 continue
             tests.append(
                 {
-                    "attribute": attribute.name, "level_a": attribute.levels[i], "level_b": attribute.levels[j],
-                    "people_a": people[i], "people_b": people[j],
+                    "attribute": attribute.name, "level_a": attribute.levels[i],
+                    "level_b": attribute.levels[j], "people_a": people[i], "people_b": people[j],
                 }
             )  # fmt: skip
             found.append(_left_out(sums, metrics, (i, j)))
@@ -281,12 +282,12 @@ def _verdict(
     of = {(row["metric"], row["dimension"]): row for row in _records(overall)}
     row = of.get(("ccc", "mean")) or next(iter(of.values()))
     sure = row["p_adjusted"] <= 1 - settings.level
+    metric = row["metric"].upper() if row["metric"] in ("ccc", "rmse") else row["metric"]
+    what = "mean of valence and arousal" if row["dimension"] == "mean" else row["dimension"]
     said = [
-        f"{row['metric'].upper()} of {row['dimension']} valence and arousal is {row['value_a']:.3f} of {first} and "
-        f"{row['value_b']:.3f} of {second}: {'they differ' if sure else 'no difference is told from chance'} "
+        f"{metric} ({what}) is {row['value_a']:.3f} of {first} and {row['value_b']:.3f} of {second}: "
+        f"{'they differ' if sure else 'no difference is told from chance'} "
         f"({row['difference']:+.3f}, interval {row['low']:+.3f} to {row['high']:+.3f})."
-        if row["dimension"] == "mean"
-        else f"{row['metric']} of {row['dimension']}: {row['value_a']:.3f} of {first}, {row['value_b']:.3f} of {second}."
     ]
     told = [r for r in _records(gaps) if r["p_adjusted"] <= 1 - settings.level]
     if not told:
@@ -294,8 +295,8 @@ def _verdict(
     largest = max(told, key=lambda r: abs(r["difference"]) / abs(r["high"] - r["low"]))
     smaller = sum(abs(r["gap_b"]) < abs(r["gap_a"]) for r in told)
     said.append(
-        f"{len(told)} of {len(gaps)} gaps differ, corrected over all of them: {smaller} are smaller in {second}, "
-        f"{len(told) - smaller} larger."
+        f"{len(told)} of {len(gaps)} gaps differ, corrected over all of them: {smaller} are smaller in "
+        f"{second}, {len(told) - smaller} larger."
     )
     said.append(
         f"The surest is {largest['metric']} of {largest['dimension']} between {largest['level_a']} and "

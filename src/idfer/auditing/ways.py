@@ -113,7 +113,7 @@ def _is_retrieved(path: str | Path) -> bool:
 
 
 def completed(found: Audit, read: Read, settings: AuditSettings, about: Mapping[str, Any]) -> Audit:
-    """An audit with what the engine does not measure: the labels' stereotype, representation, components, checks."""
+    """An audit with what the engine does not measure: stereotype, representation, effects, checks."""
     from idfer.auditing.representation import representation
     from idfer.auditing.stereotype import stereotype
     from idfer.auditing.tables import table

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idfer.errors import IdferError, UsageError
+from idfer.errors import UsageError
 from idfer.names import split_names
 from idfer.reporting.folder import REPORT, check_out
 
@@ -66,7 +66,7 @@ def audit(
     Args:
         inputs: the manifest of --model; or two audits to compare.
         predictions: a CSV or Parquet table with the key, valence_pred, arousal_pred and, where known, the
-            labels valence, arousal, and subject; tables of `idfer predict` and `idfer evaluate` as they are. In
+            labels valence, arousal, and subject; what `idfer predict` and `idfer evaluate` write as it is. In
             Python also a DataFrame, or an array (N, 2).
         attributes: a table with the key and a column per attribute (categories, numbers, or posteriors
             age/young, age/older), or attributes.parquet of `idfer retrieve`; by default ground truth

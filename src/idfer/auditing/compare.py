@@ -1,8 +1,8 @@
 """Two audits of the same faces: are their gaps the same? Paired: what is common to both models cancels.
 
 The difference of a metric's gap, second model minus first, is a function of sums over each person's rows,
-with the same people in both; the jackknife over people gives its interval (`idfer.auditing.intervals`), and its
-pieces with random signs what the largest of all differences would be by chance (max-T over all tests).
+with the same people in both; the jackknife over people gives its interval (`idfer.auditing.intervals`), and
+its pieces with random signs what the largest of all differences would be by chance (max-T over all tests).
 """
 
 from __future__ import annotations

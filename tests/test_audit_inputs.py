@@ -91,7 +91,7 @@ def test_valence_alone_is_the_prediction_and_it_is_said() -> None:
     plain = predictions()[["path", "valence", "arousal"]]
     found = read(plain, people())
     assert found.sample.label is None
-    assert [c.code for c in found.checks] == ["IDF314"]
+    assert [c.code for c in found.checks] == ["IDF324"]
     with_labels = read(plain, people(), predictions()[["path", "valence", "arousal"]])
     assert with_labels.checks == ()
     np.testing.assert_allclose(with_labels.sample.label, with_labels.sample.predicted)
@@ -169,7 +169,7 @@ def test_marks_of_invalid_frames_and_unit_intervals_are_known() -> None:
     preds.loc[2, ["valence", "arousal"]] = -5
     assert "Aff-Wild's mark" in refused(preds, people())
     unit = predictions(valence=np.linspace(0, 1, N), arousal=np.linspace(0, 0.5, N))
-    assert [c.code for c in read(unit, people()).checks] == ["IDF315"]
+    assert [c.code for c in read(unit, people()).checks] == ["IDF325"]
 
 
 def test_posteriors_are_soft_and_must_sum_to_one() -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.auditing.engine import Audit, AuditSettings, Check
+from idfer.auditing.checks import Check
+from idfer.auditing.engine import Audit, AuditSettings
 from idfer.auditing.folder import AUDIT, FACES, TABLES, read_audit, read_faces
 from idfer.auditing.intervals import jackknife
 from idfer.auditing.joining import places
@@ -138,7 +139,7 @@ def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sam
     if len(both) < max(len(a.key), len(b.key)):
         checks.append(
             Check(
-                "IDF321", "warning",
+                "IDF327", "warning",
                 f"{len(both):,} faces are in both audits, of {len(a.key):,} of {name_a} and {len(b.key):,} "
                 f"of {name_b}; the others do not count.",
             )

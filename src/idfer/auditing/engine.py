@@ -12,7 +12,7 @@ import numpy as np
 
 from idfer.auditing import tables
 from idfer.auditing.accumulate import Accumulator
-from idfer.auditing.checks import Check, checks
+from idfer.auditing.checks import LEVELS, Check, checks
 from idfer.auditing.extent import Extent
 from idfer.auditing.gaps import Tested, accuracy_rows, gap_rows, group_rows, tested_gaps
 from idfer.auditing.grouping import Grouped, group
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "idfer.audit/1"
 CHUNK = 50_000  # rows added up at a time
-LEVELS = ("error", "warning", "info")  # of checks, worst first
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from idfer.auditing import columns as naming
-from idfer.auditing.engine import Check
+from idfer.auditing.checks import Check
 from idfer.auditing.feature_files import read_features
 from idfer.auditing.joining import KEY, key_columns, keys, places
 from idfer.auditing.levels import attributes_of, choose
@@ -214,7 +214,7 @@ def _predicted(
             )
         checks.append(
             Check(
-                "IDF314", "warning",
+                "IDF324", "warning",
                 f"{found[0]} and {found[1]} of {faces.name} were taken for the predictions, and there are no "
                 "labels: give --labels, or name them valence_pred and arousal_pred beside the labels.",
             )
@@ -245,7 +245,7 @@ def _labels(
     if how.label_range == UNIT and looks_like_unit_interval(values):
         checks.append(
             Check(
-                "IDF315", "warning",
+                "IDF325", "warning",
                 f"no label of {holder.name} is below 0: if the scale is [0, 1], say --range 0,1.",
             )
         )  # fmt: skip
@@ -309,7 +309,7 @@ def _leave_out(
         share = rows.size / len(own)
         checks.append(
             Check(
-                "IDF311", "warning" if share > 0.01 else "info",
+                "IDF321", "warning" if share > 0.01 else "info",
                 f"{rows.size:,} of {len(own):,} faces have no {what} and are left out (e.g. {examples}).",
             )
         )  # fmt: skip

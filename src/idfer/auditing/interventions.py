@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PEOPLE, EXPRESSIONS = 60, 8
 """Enough for 95 % intervals that hold (see `idfer.evaluation.anova`), few enough to be drawn in seconds."""
 WARNING = (
-    "Drawn faces are not photographs: the effects show what this model makes of drawn people who differ in "
-    "one attribute, and nothing about photographs by themselves."
+    "drawn faces are not photographs: the effects show what this model makes of drawn people who differ in "
+    "one attribute, and nothing about photographs by themselves"
 )
 _SEED = 9_000_000  # so that nobody drawn here was drawn for a training set with a small seed
 _LARGEST = 224  # pixels a face is drawn with; larger inputs are scaled up

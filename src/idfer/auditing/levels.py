@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from idfer.auditing.bins import QUANTILES, binned
 from idfer.auditing.columns import NAMES
-from idfer.auditing.engine import Check
+from idfer.auditing.checks import Check
 from idfer.auditing.reading import Table, listed
 from idfer.auditing.sample import Attribute
 from idfer.errors import IdferError, UsageError, unknown
@@ -134,14 +134,14 @@ def attributes_of(
         except _Unfit as reason:
             if asked:
                 raise IdferError(f"{table.name}: {reason}") from None
-            checks.append(Check("IDF313", "info", f"{reason} It is left out.", column.name))
+            checks.append(Check("IDF323", "info", f"{reason} It is left out.", column.name))
             continue
         unknown_rows = int((~attribute.known).sum())
         if unknown_rows:
             share = unknown_rows / len(rows)
             checks.append(
                 Check(
-                    "IDF312", "warning" if share > 0.05 else "info",
+                    "IDF322", "warning" if share > 0.05 else "info",
                     f"{attribute.name} of {unknown_rows:,} of {len(rows):,} faces is not known; they count "
                     "in no group of it.", attribute.name,
                 )

@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idfer.auditing.engine import Audit, AuditSettings, Check
+from idfer.auditing.checks import Check
+from idfer.auditing.engine import Audit, AuditSettings
 from idfer.auditing.inputs import Read, Reading, read_sample
 from idfer.errors import IdferError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from idfer.types import FaceModel
 
 
@@ -80,14 +83,13 @@ def of_model(
 
 def _intervened(read: Read, model: FaceModel, settings: AuditSettings, progress: bool) -> Read:
     """With what the model makes of drawn faces; a check where it cannot be run on them."""
-    from idfer.auditing.engine import Check
     from idfer.auditing.interventions import interventions
 
     try:
-        found = interventions(model, replicates=settings.replicates, seed=settings.seed, progress=progress)
+        found = interventions(model, seed=settings.seed, progress=progress)
     except (IdferError, AssertionError, TypeError) as error:  # a run that reads ID vectors has none here
         reason = " ".join(str(error).split()) or type(error).__name__
-        lost = Check("IDF316", "info", f"the model was not run on drawn faces: {reason}")
+        lost = Check("IDF326", "info", f"the model was not run on drawn faces: {reason}")
         return replace(read, checks=(*read.checks, lost))
     return replace(read, sample=replace(read.sample, interventions=found))
 
@@ -116,39 +118,27 @@ def completed(found: Audit, read: Read, settings: AuditSettings, about: Mapping[
     """An audit with what the engine does not measure: stereotype, representation, effects, checks."""
     from idfer.auditing.representation import representation
     from idfer.auditing.stereotype import stereotype
-    from idfer.auditing.tables import table
 
     sample = read.sample
     told, cells = stereotype(sample, settings)
     tables = {"representation": representation(sample), "stereotype": told, "cells": cells}
-    checks: list[Check] = list(read.checks)
     if sample.interventions is not None:
-        tables |= _decomposed(sample.interventions)
-        checks += _drawn_checks(sample.interventions, found)
-    names = {"about": {**found.about, **about, "labels": sample.label is not None}}
-    if not len(tables.get("components", ())):
-        tables["components"] = table("components")
-    return found.with_tables(checks=checks, sample=sample, **tables, **names)
+        tables["components"] = _components(sample.interventions)
+    return found.with_tables(
+        checks=read.checks, sample=sample, about={**found.about, **about, "labels": sample.label is not None},
+        **tables,
+    )  # fmt: skip
 
 
-def _decomposed(crossed: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of effects and components of drawn interventions."""
+def _components(crossed: Mapping[str, Any]) -> pd.DataFrame:
+    """The table of what spreads a model's predictions of drawn faces."""
     from idfer.auditing.tables import table
 
-    effects = [
-        {"attribute": name, "dimension": dimension, "effect": e["value"], "low": e["low"], "high": e["high"]}
-        for name, by_dimension in crossed["effects"].items()
-        for dimension, e in by_dimension.items()
-    ]
-    components = [
-        {"dimension": dimension, "part": part, **estimate}
-        for dimension, parts in crossed["components"].items()
-        for part, estimate in parts.items()
-    ]
-    return {"effects": table("effects", effects), "components": table("components", components)}
-
-
-def _drawn_checks(crossed: Mapping[str, Any], found: Audit) -> list[Check]:
-    if any(check.code == "IDF308" for check in found.checks):
-        return []
-    return [Check("IDF308", "warning", str(crossed["warning"]))]
+    return table(
+        "components",
+        [
+            {"dimension": dimension, "part": part, **estimate}
+            for dimension, parts in crossed["components"].items()
+            for part, estimate in parts.items()
+        ],
+    )

@@ -37,7 +37,6 @@ def audit(
     min_people: int = 20,
     intersections: int = 2,
     level: float = 0.95,
-    replicates: int = 2000,
     permutations: int = 2000,
     interventions: bool | None = None,
     size: int | None = None,
@@ -90,7 +89,6 @@ def audit(
         min_people: groups of fewer people are merged or withheld.
         intersections: largest number of attributes that are crossed; 1 for none.
         level: confidence of intervals; 1 - level is the chance of any false alarm among all tests of gaps.
-        replicates: bootstrap replicates over people.
         permutations: of people, for the tests.
         interventions: for --model, also the effect of each attribute on drawn faces of one expression; true
             by default.
@@ -121,7 +119,7 @@ def audit(
     given = _inputs(inputs)
     way = _way(given, predictions, model, data, labels, features)
     settings = AuditSettings(
-        level=level, replicates=replicates, permutations=permutations, min_people=min_people,
+        level=level, permutations=permutations, min_people=min_people,
         intersections=intersections, seed=seed,
     )  # fmt: skip
     limits = parse_gate(fail_on)

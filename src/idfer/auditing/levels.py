@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.auditing.bins import QUANTILES, binned
-from idfer.auditing.columns import NAMES
 from idfer.auditing.checks import Check
+from idfer.auditing.columns import NAMES
 from idfer.auditing.reading import Table, listed
 from idfer.auditing.sample import Attribute
 from idfer.errors import IdferError, UsageError, unknown

@@ -103,6 +103,7 @@ def _one(
                 "label": label,
                 "mutual_information": float(information),
                 "null_mean": mean,
+                "null_high": float(np.quantile(chance, settings.level)),
                 "p": float((1 + (chance >= information - 1e-12).sum()) / (1 + len(chance))),
                 "normalised": max(0.0, (float(information) - mean) / (most - mean))
                 if most > mean

@@ -39,7 +39,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "attribute", "level", "rows", "people", "share", "evenness", "effective_number", "dominance",
     ),
     "stereotype": (
-        "attribute", "label", "mutual_information", "null_mean", "p", "p_adjusted", "normalised", "cramers_v",
+        "attribute", "label", "mutual_information", "null_mean", "null_high", "p", "p_adjusted", "normalised",
+        "cramers_v",
     ),
     "cells": ("attribute", "level", "dimension", "bin", "observed", "expected", "ratio", "z", "ducher"),
     "circumplex": (

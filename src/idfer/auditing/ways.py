@@ -116,14 +116,20 @@ def _is_retrieved(path: str | Path) -> bool:
 
 def completed(found: Audit, read: Read, settings: AuditSettings, about: Mapping[str, Any]) -> Audit:
     """An audit with what the engine does not measure: stereotype, representation, effects, checks."""
+    from idfer.auditing.data_verdict import data_verdict
     from idfer.auditing.representation import representation
     from idfer.auditing.stereotype import stereotype
 
     sample = read.sample
     told, cells = stereotype(sample, settings)
-    tables = {"representation": representation(sample), "stereotype": told, "cells": cells}
+    tables: dict[str, Any] = {"representation": representation(sample), "stereotype": told, "cells": cells}
     if sample.interventions is not None:
         tables["components"] = _components(sample.interventions)
+    if sample.predicted is None:
+        tables["verdict"] = data_verdict(
+            sample, tables["representation"], told, cells, name=str(about["name"]), level=settings.level,
+            min_people=settings.min_people,
+        )  # fmt: skip
     return found.with_tables(
         checks=read.checks, sample=sample, about={**found.about, **about, "labels": sample.label is not None},
         **tables,

@@ -76,8 +76,8 @@ def _told(rows: list[Mapping[str, Any]], cells: list[Mapping[str, Any]], name: s
     if own:
         cell = max(own, key=lambda c: abs(c["z"]))
         said += (
-            f"; {cell['dimension']} {cell['bin']} is {cell['ratio']:.1f} times as common among {cell['level']} "
-            "as if labels were alike for all"
+            f"; {cell['dimension']} {cell['bin']} is {cell['ratio']:.1f} times as common among "
+            f"{cell['level']} as if labels were alike for all"
         )
     return f"{said}: a model can learn this shortcut."
 

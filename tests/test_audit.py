@@ -116,7 +116,7 @@ def test_the_gate_exits_with_3_and_says_why(
     given = ["--predictions", audited / "preds.csv", "--attributes", audited / "attrs.parquet"]
     assert run(*given, "--fail-on", "gap=0.7,leak=0.99") == 0
     assert run(*given, "--fail-on", "gap=0.3", "-o", tmp_path) == 3
-    assert "FAILED: gap 0.6" in capsys.readouterr().out
+    assert "FAILED: gap 0.598 is above 0.3: bias of valence, young against older" in capsys.readouterr().out
     assert (tmp_path / "audit.json").is_file()  # the gate says no, and its reasons are kept
     for wrong in ("gap=x", "gap=-1", "gaps=0.1", "gap"):
         with pytest.raises(UsageError):

@@ -257,9 +257,10 @@ def _command(values: Mapping[str, Any]) -> str:
     words = ["idfer", "audit", *(_shown(value) for value in _inputs(values["inputs"]))]
     for parameter, about in signature(audit).parameters.items():
         value = values[parameter]
-        if parameter in ("inputs", "progress") or value is None or value == "" or value is about.default:
-            continue
-        if isinstance(about.default, (int, float, str)) and value == about.default:
+        usual = value is None or value is about.default
+        if not usual and isinstance(value, (bool, int, float, str)):
+            usual = value == about.default
+        if usual or parameter in ("inputs", "progress"):
             continue
         option = "-o" if parameter == "out" else f"--{parameter.replace('_', '-')}"
         words += [option, _shown(value)]

@@ -78,7 +78,7 @@ def _leak(audit: Audit) -> tuple[float, str]:
     sure = []
     for row in scored:
         told = labels.get((row["attribute"], row["probe"]), 0.0)
-        if row["feature"] != "labels" and row["low"] > told:
+        if "labels" not in row["feature"] and row["low"] > told:  # "prediction + labels" tells the bias
             sure.append(row | {"beyond": row["score"] - told, "told": told})
     row = _largest(sure, "beyond")
     return _size(row, "beyond"), row and (

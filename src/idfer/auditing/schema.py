@@ -21,12 +21,13 @@ _COUNT, _SHARE = (
 )
 _TEXTS = {
     "attribute", "level", "level_a", "level_b", "dimension", "metric", "feature", "probe", "estimator",
-    "label", "bin", "part", "valence_bin", "arousal_bin",
+    "label", "bin", "part",
 }  # fmt: skip
 _COLUMNS: dict[str, Any] = {
     **dict.fromkeys(_TEXTS, _TEXT),
     **dict.fromkeys(("rows", "people", "people_a", "people_b"), _COUNT),
     **dict.fromkeys(("p", "p_adjusted", "share", "evenness", "dominance", "normalised", "cramers_v"), _SHARE),
+    **dict.fromkeys(("valence_bin", "arousal_bin"), {"type": "integer", "minimum": 0}),
     "kind": {"enum": ["pair", "rest"]},
     "significant": {"type": ["boolean", "null"]},
     "note": {"type": ["string", "null"]},
@@ -47,6 +48,7 @@ def schema() -> dict[str, Any]:
     about = _object(
         {
             "name": _TEXT,
+            **dict.fromkeys(("valence_bin", "arousal_bin"), {"type": "integer", "minimum": 0}),
             "kind": {"enum": ["predictions", "model", "data"]},
             "rows": {"type": "integer", "minimum": 1},
             "people": {"type": ["integer", "null"]},

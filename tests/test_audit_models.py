@@ -115,8 +115,8 @@ def test_erm_and_idfer_are_audited_and_compared(tmp_path: Path, drawn: Manifest)
     table = idfer.retrieve(train, clip="builtin", progress=False)
     for method in ("erm", "idfer"):
         idfer.fit(
-            train, table, method=method, out=tmp_path / method, backbone="conv4", size=32, epochs=1, batch_size=64,
-            detector="none", progress=False, device="cpu",
+            train, table, method=method, out=tmp_path / method, backbone="conv4", size=32, epochs=1,
+            batch_size=64, detector="none", progress=False, device="cpu",
         )  # fmt: skip
         given = [
             "audit",

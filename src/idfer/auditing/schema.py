@@ -19,6 +19,7 @@ _COUNT, _SHARE = (
     {"type": ["number", "null"], "minimum": 0},
     {"type": ["number", "null"], "minimum": 0, "maximum": 1},
 )
+_PLACE = {"type": "integer", "minimum": 0}
 _TEXTS = {
     "attribute", "level", "level_a", "level_b", "dimension", "metric", "feature", "probe", "estimator",
     "label", "bin", "part",
@@ -27,7 +28,7 @@ _COLUMNS: dict[str, Any] = {
     **dict.fromkeys(_TEXTS, _TEXT),
     **dict.fromkeys(("rows", "people", "people_a", "people_b"), _COUNT),
     **dict.fromkeys(("p", "p_adjusted", "share", "evenness", "dominance", "normalised", "cramers_v"), _SHARE),
-    **dict.fromkeys(("valence_bin", "arousal_bin"), {"type": "integer", "minimum": 0}),
+    **dict.fromkeys(("valence_bin", "arousal_bin"), _PLACE),
     "kind": {"enum": ["pair", "rest"]},
     "significant": {"type": ["boolean", "null"]},
     "note": {"type": ["string", "null"]},
@@ -48,7 +49,6 @@ def schema() -> dict[str, Any]:
     about = _object(
         {
             "name": _TEXT,
-            **dict.fromkeys(("valence_bin", "arousal_bin"), {"type": "integer", "minimum": 0}),
             "kind": {"enum": ["predictions", "model", "data"]},
             "rows": {"type": "integer", "minimum": 1},
             "people": {"type": ["integer", "null"]},

@@ -12,12 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from idfer.auditing import columns as naming
 from idfer.auditing.checks import Check
+from idfer.auditing.choosing import choose
 from idfer.auditing.feature_files import read_features
 from idfer.auditing.joining import KEY, key_columns, keys, places
-from idfer.auditing.levels import attributes_of, choose
+from idfer.auditing.levels import attributes_of
+from idfer.auditing.pairs import labels_of, predictions_of
 from idfer.auditing.reading import Table, open_table
 from idfer.auditing.sample import Sample
-from idfer.auditing.scales import UNIT, Range, checked_labels, looks_like_unit_interval, scaled
+from idfer.auditing.scales import UNIT, Range
 from idfer.errors import IdferError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -94,26 +96,13 @@ def read_sample(
     how = how or Reading()
     if predictions is None and labels is None:
         raise UsageError("nothing to audit: give predictions, a model with a manifest, or a data set.")
-    if predictions is not None:
-        faces = _table(predictions, "predictions", predicted=True)
-    else:
-        faces = _table(labels, "labels")
-    others = {
-        what: table
-        for what, given, table in (
-            (
-                "labels",
-                labels,
-                _table(labels, "labels") if labels is not None and predictions is not None else None,
-            ),
-            (
-                "attributes",
-                attributes,
-                open_table(attributes, "attributes") if attributes is not None else None,
-            ),
-        )
-        if table is not None
-    }
+    modelled = predictions is not None
+    faces = _table(predictions, "predictions", predicted=True) if modelled else _table(labels, "labels")
+    others: dict[str, Table] = {}
+    if modelled and labels is not None:
+        others["labels"] = _table(labels, "labels")
+    if attributes is not None:
+        others["attributes"] = open_table(attributes, "attributes")
     _check_roles([faces, *others.values()], how.columns)
     faces, others, key = _with_keys(faces, others, how.key)
     named = key_columns(faces, key, list(others.values()))
@@ -125,8 +114,13 @@ def read_sample(
         used_keys |= set(their)
         place[table.name] = places(own, keys(table, their), table.name, faces.name, what)
     checks: list[Check] = []
-    predicted = _predicted(faces, own, labels is not None, how, checks) if predictions is not None else None
-    label = _labels(faces, others.get("labels"), place, own, predicted is not None, how, checks)
+    predicted = None
+    if modelled:
+        predicted = predictions_of(faces, how.columns, how.predicted_range, labels is not None, checks)
+    labelled = others.get("labels", faces)
+    label = labels_of(
+        labelled, place[labelled.name], own, how.columns, how.label_range, checks, needed=labels is not None
+    )
     keep = _split_rows(faces, len(own), how.splits)
     for values, what in ((predicted, "prediction"), (label, "label")):
         if values is not None:
@@ -201,85 +195,6 @@ def _with_keys(faces: Table, others: dict[str, Table], key: str) -> tuple[Table,
     return numbered[0], dict(zip(others, numbered[1:], strict=True)), key
 
 
-def _predicted(
-    faces: Table, own: NDArray[np.object_], labelled: bool, how: Reading, checks: list[Check]
-) -> Array:
-    """(N, 2) predictions, NaN where a row has none."""
-    found = naming.pair(faces, naming.PREDICTED, how.columns)
-    if found is None and (labelled or all(name in faces for name in naming.OWN) or "face_score" in faces):
-        found = naming.pair(faces, naming.LABELS, how.columns)
-    elif found is None and (found := naming.pair(faces, naming.LABELS, how.columns)) is not None:
-        near = [naming.suggestion(faces.names, role) for role in naming.PREDICTED]
-        if all(near):
-            raise IdferError(
-                f"{faces.name}: which columns are the predictions?{naming.hint(faces, naming.PREDICTED)}"
-            )
-        checks.append(
-            Check(
-                "IDF324", "warning",
-                f"{found[0]} and {found[1]} of {faces.name} were taken for the predictions, and there are no "
-                "labels: give --labels, or name them valence_pred and arousal_pred beside the labels.",
-            )
-        )  # fmt: skip
-    if found is None:
-        raise IdferError(f"{faces.name}: no columns of predictions.{naming.hint(faces, naming.PREDICTED)}")
-    return scaled(_numbers(faces, found, own), how.predicted_range)
-
-
-def _labels(
-    faces: Table, labels: Table | None, place: Mapping[str, NDArray[np.intp]], own: NDArray[np.object_],
-    predicted: bool, how: Reading, checks: list[Check],
-) -> Array | None:  # fmt: skip
-    """(N, 2) labels in [-1, 1], NaN where a face has none; None without labels."""
-    holder = faces if labels is None else labels
-    found = naming.pair(holder, naming.LABELS, how.columns)
-    if found is None and (labels is not None or not predicted):
-        raise IdferError(f"{holder.name}: no columns of labels.{naming.hint(holder, naming.LABELS)}")
-    if found is None:
-        return None
-    if predicted and labels is None and naming.pair(faces, naming.PREDICTED, how.columns) is None:
-        return None  # `valence, arousal` were taken for the predictions
-    at = place[holder.name]
-    values = _numbers(holder, found, own)[at]
-    values[at < 0] = np.nan
-    if not np.isfinite(values).all(axis=1).any():
-        raise IdferError(f"{holder.name}: no row has numbers in {found[0]} and {found[1]}.")
-    if how.label_range == UNIT and looks_like_unit_interval(values):
-        checks.append(
-            Check(
-                "IDF325", "warning",
-                f"no label of {holder.name} is below 0: if the scale is [0, 1], say --range 0,1.",
-            )
-        )  # fmt: skip
-    outside = (np.abs(scaled(values, how.label_range)) > 1).any(axis=1)
-    first = str(own[np.flatnonzero(outside)[0]]) if outside.any() else ""
-    return checked_labels(scaled(values, how.label_range), holder.name, first)
-
-
-def _numbers(table: Table, names: Sequence[str], own: NDArray[np.object_]) -> Array:
-    """(M, 2) numbers of two columns, NaN where empty.
-
-    Raises:
-        IdferError: a cell is text.
-    """
-    import pandas as pd
-
-    frame = table.columns(names)
-    found = []
-    for name in names:
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        if (bad := np.flatnonzero((numbers.isna() & frame[name].notna()).to_numpy())).size:
-            value = frame[name].iloc[bad[0]]
-            comma = " Write decimals with a point." if isinstance(value, str) and "," in value else ""
-            raise IdferError(
-                f"{table.name}: row {bad[0]}: {name} is {value!r}, not a number ({bad.size:,} such "
-                f"rows).{comma}"
-            )
-        values = numbers.to_numpy(np.float64, na_value=np.nan)
-        found.append(np.where(np.isfinite(values), values, np.nan))
-    return np.stack(found, axis=1)
-
-
 def _split_rows(faces: Table, count: int, splits: Sequence[str] | None) -> NDArray[np.bool_]:
     """(N,) whether each face is of one of the splits."""
     if splits is None:
@@ -308,7 +223,7 @@ def _leave_out(
     if lost.any():
         rows = np.flatnonzero(lost)
         examples = ", ".join(repr(str(own[r])) for r in rows[:3])
-        share = rows.size / len(own)
+        share = rows.size / (rows.size + keep.sum())
         checks.append(
             Check(
                 "IDF321", "warning" if share > 0.01 else "info",

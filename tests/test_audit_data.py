@@ -94,5 +94,18 @@ def test_evenness_counts_people_not_faces() -> None:
     assert diversity(np.array([1.0, 0.0])) == (0.0, 1.0)
 
 
+def test_people_are_counted_once_where_a_classifier_wavers() -> None:
+    person = np.repeat(np.arange(10), 3)
+    wavering = np.tile([[0.9, 0.1], [0.4, 0.6], [0.8, 0.2]], (10, 1))
+    keys = np.array([str(i) for i in range(30)], object)
+    found = {}
+    for soft in (True, False):
+        attribute = Attribute("group", ("a", "b"), wavering, soft, "given")
+        found[soft] = representation(Sample(keys, None, np.zeros((30, 2)), person, (attribute,)))
+    assert list(found[True]["people"]) == [10, 0]
+    assert list(found[False]["people"]) == [10, 10]
+    assert list(found[True]["rows"]) == [20, 10]
+
+
 def test_holm_steps_down() -> None:
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])

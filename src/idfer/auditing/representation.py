@@ -31,8 +31,8 @@ Array = NDArray[np.float64]
 def representation(sample: Sample) -> pd.DataFrame:
     """The table `representation` of a sample (see `tables.COLUMNS`).
 
-    A row per attribute and level: `rows` and `people` (of the most probable level; people None where they
-    are unknown), `share` of all that are known, and per attribute `evenness`, `effective_number` and
+    A row per attribute and level: `rows` and `people` (of the most probable level, for people that of their
+    mean probabilities where these are a classifier's; None where people are unknown), `share` of all that are known, and per attribute `evenness`, `effective_number` and
     `dominance`.
     """
     rows: list[dict[str, Any]] = []
@@ -42,6 +42,7 @@ def representation(sample: Sample) -> pd.DataFrame:
         share = weights / weights.sum()
         evenness, effective = diversity(share)
         top = attribute.top
+        counted = people_of(attribute, people)
         for i, level in enumerate(attribute.levels):
             mine = top == i
             rows.append(
@@ -49,7 +50,7 @@ def representation(sample: Sample) -> pd.DataFrame:
                     "attribute": attribute.name,
                     "level": level,
                     "rows": int(mine.sum()),
-                    "people": None if sample.subject is None else len(np.unique(people[mine])),
+                    "people": None if sample.subject is None else int(counted[i]),
                     "share": float(share[i]),
                     "evenness": evenness,
                     "effective_number": effective,
@@ -57,6 +58,17 @@ def representation(sample: Sample) -> pd.DataFrame:
                 }
             )
     return table("representation", rows)
+
+
+def people_of(attribute: Attribute, people: NDArray[np.intp]) -> NDArray[np.intp]:
+    """(L,) people at each level; who has faces at several counts at each, unless a classifier says so."""
+    levels = len(attribute.levels)
+    if not attribute.soft:
+        return np.array([len(np.unique(people[attribute.top == i])) for i in range(levels)], np.intp)
+    known = attribute.known
+    _, index = np.unique(people[known], return_inverse=True)
+    total = np.stack([np.bincount(index, column) for column in attribute.posterior[known].T], axis=1)
+    return np.bincount(total.argmax(axis=1), minlength=levels)
 
 
 def level_weights(attribute: Attribute, people: NDArray[np.intp] | None) -> Array:

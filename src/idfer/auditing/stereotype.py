@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.auditing.engine import AuditSettings
+from idfer.auditing.representation import people_of
 from idfer.auditing.sample import DIMENSIONS, Attribute, Sample
 from idfer.auditing.tables import table
 
@@ -91,7 +92,7 @@ def _one(
     labels = _Labels(cell[known])
     _, person = np.unique(people[known], return_inverse=True)
     joint, null = _counts(posterior, labels.cell, person, settings.permutations, rng)
-    shown = [_people(attribute, people, i) >= settings.min_people for i in range(len(attribute.levels))]
+    shown = people_of(attribute, people) >= settings.min_people
     for label in (*DIMENSIONS, BOTH):
         observed, permuted = labels.of(joint, label), labels.of(null, label)
         information, chance = mutual_information(observed), mutual_information(permuted)
@@ -219,7 +220,3 @@ def bin_name(index: int) -> str:
 def _entropy(counts: Array) -> float:
     p = counts[counts > 0] / counts.sum()
     return float(-(p * np.log(p)).sum())
-
-
-def _people(attribute: Attribute, people: NDArray[np.intp], level: int) -> int:
-    return len(np.unique(people[attribute.top == level]))

@@ -50,7 +50,7 @@ def _who(sample: Sample, rows: list[Mapping[str, Any]], name: str) -> str:
     least, most = (pick(own, key=lambda row: row["share"]) for pick in (min, max))
     how = "still even" if uneven["evenness"] >= EVEN else "uneven"
     return (
-        f"{name} has {faces}; its least even attribute is {uneven['attribute']} ({how}: evenness "
+        f"In {name} there are {faces}; its least even attribute is {uneven['attribute']} ({how}: evenness "
         f"{uneven['evenness']:.2f} of 1), from {most['share']:.0%} {most['level']} to {least['share']:.0%} "
         f"{least['level']}."
     )
@@ -58,7 +58,7 @@ def _who(sample: Sample, rows: list[Mapping[str, Any]], name: str) -> str:
 
 def _told(rows: list[Mapping[str, Any]], cells: list[Mapping[str, Any]], name: str, level: float) -> str:
     if not rows:
-        return f"{name} has no labels, so nothing can be said of what they tell."
+        return f"In {name} there are no labels, so nothing can be said of what they tell."
     sure = [row for row in rows if row["p_adjusted"] <= 1 - level]
     if not sure:
         return (

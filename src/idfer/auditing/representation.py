@@ -32,8 +32,8 @@ def representation(sample: Sample) -> pd.DataFrame:
     """The table `representation` of a sample (see `tables.COLUMNS`).
 
     A row per attribute and level: `rows` and `people` (of the most probable level, for people that of their
-    mean probabilities where these are a classifier's; None where people are unknown), `share` of all that are known, and per attribute `evenness`, `effective_number` and
-    `dominance`.
+    mean probabilities where these are a classifier's; None where people are unknown), `share` of all that
+    are known, and per attribute `evenness`, `effective_number` and `dominance`.
     """
     rows: list[dict[str, Any]] = []
     people = sample.people

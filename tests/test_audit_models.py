@@ -128,6 +128,9 @@ def test_erm_and_idfer_are_audited_and_compared(tmp_path: Path, drawn: Manifest)
         ]
         fast = ["--min-people", "5", "--permutations", "200", "--intersections", "1", "--progress", "false"]
         assert cli.main([*given, *fast]) == 0
+    again = idfer.audit(train, model=tmp_path / "erm", interventions=False, attributes=table, **FAST)
+    assert "IDF328" in {check.code for check in again.checks}  # people it was trained on
+    assert {a.source for a in again.sample.attributes} == {"retrieved by CLIP builtin"}
     found = json.loads((tmp_path / "audit-idfer" / "audit.json").read_text())
     assert {r["feature"] for r in found["leakage"]} >= {"prediction", "expression", "labels"}
     both = idfer.audit([tmp_path / "audit-erm", tmp_path / "audit-idfer"], min_people=5, permutations=200)

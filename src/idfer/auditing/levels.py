@@ -139,7 +139,13 @@ def _posteriors(table: Table, column: Column, rows: NDArray[np.intp]) -> Attribu
     part = np.where(rows[:, None] >= 0, part[rows], np.nan)
     hard = bool(np.isin(part[~np.isnan(part).any(axis=1)], (0.0, 1.0)).all())
     clip = table.clip()
-    source = "given" if hard else f"retrieved by CLIP {clip}" if clip else f"posteriors of {table.name}"
+    source = (
+        "given"
+        if hard
+        else f"retrieved by CLIP {clip}".removesuffix(" CLIP")
+        if clip
+        else f"posteriors of {table.name}"
+    )
     if not (~np.isnan(part)).any():
         raise _Unfit(f"{column.name} is not known of any face.")
     order = _ordered(column.levels)

@@ -31,11 +31,14 @@ class ModelRun:
             `arousal_pred` (NaN where a face could not be read) and `error`.
         features: (N, D) by name; of faces that could not be read NaN.
         attributes: a row per face of the retrieved attributes that were given, or None.
+        seen: (N,) "image" where a run was trained on this image, "person" where on others of the person,
+            else ""; None where the model does not say.
     """
 
     predictions: pd.DataFrame
     features: dict[str, NDArray[np.float32]]
     attributes: pd.DataFrame | None
+    seen: NDArray[np.str_] | None = None
 
 
 def run_model(
@@ -68,6 +71,7 @@ def run_model(
     from idfer.data.locate import locate
     from idfer.evaluation.forward import Pass
     from idfer.evaluation.models import vectors_of
+    from idfer.evaluation.seen import seen_rows
     from idfer.evaluation.selection import evaluated_rows
 
     part = faces.rows(evaluated_rows(faces, splits))
@@ -82,7 +86,8 @@ def run_model(
     for name, values in answers.features.items():
         features[name] = np.full((len(part), values.shape[1]), np.nan, np.float32)
         features[name][answers.feature_rows] = values
-    return ModelRun(predictions, features, None if table is None else aligned(table, part))
+    retrieved = None if table is None else aligned(table, part)
+    return ModelRun(predictions, features, retrieved, seen_rows(model, part))
 
 
 def unique_paths(faces: Manifest) -> NDArray[np.object_]:

@@ -30,7 +30,7 @@ class Table:
         name: for messages: the file's path, or what the table is.
         names: its columns' names, in order.
         lists: columns of lists of numbers (embeddings), which only features are read from.
-        metadata: of a Parquet file, as text; {} elsewhere.
+        metadata: of a Parquet file, as text; of a table in memory which `clip` retrieved it, if one did.
     """
 
     name: str
@@ -68,6 +68,8 @@ class Table:
 
     def clip(self) -> str:
         """Which CLIP made it, where it is a table of `idfer retrieve`; "" elsewhere."""
+        if "clip" in self.metadata:
+            return self.metadata["clip"]
         content = self.metadata.get("idfer.attributes", "")
         try:
             meta = json.loads(content) if content else {}
@@ -100,7 +102,8 @@ def open_table(given: Any, what: str) -> Table:
                              "pandas DataFrame.") from error  # fmt: skip
         frame = frame.rename(columns=str)
         lists = tuple(n for n in frame.columns if _holds_lists(frame[n])) if frame.columns.is_unique else ()
-        table = Table(what, tuple(frame.columns), lists, _frame=frame)
+        meta = {"clip": str(given.attrs["clip"])} if "clip" in getattr(given, "attrs", {}) else {}
+        table = Table(what, tuple(frame.columns), lists, meta, _frame=frame)
     seen: set[str] = set()
     for name in table.names:
         if name in seen:

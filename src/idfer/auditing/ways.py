@@ -76,6 +76,13 @@ def of_model(
         features=ran.features or None,
         how=replace(how, splits=None),
     )
+    if ran.seen is not None and (count := int((ran.seen != "").sum())):
+        trained = Check(
+            "IDF328", "warning",
+            f"{count:,} of {len(ran.seen):,} faces are of people that {opened.name} was trained on: its gaps are "
+            "smaller there than on people it has not seen; audit it on others.",
+        )  # fmt: skip
+        read = replace(read, checks=(*read.checks, trained))
     if intervene:
         read = _intervened(read, opened, settings, progress)
     return read, opened.name

@@ -79,8 +79,8 @@ def of_model(
     if ran.seen is not None and (count := int((ran.seen != "").sum())):
         trained = Check(
             "IDF328", "warning",
-            f"{count:,} of {len(ran.seen):,} faces are of people that {opened.name} was trained on: its gaps are "
-            "smaller there than on people it has not seen; audit it on others.",
+            f"{count:,} of {len(ran.seen):,} faces are of people that {opened.name} was trained on: its "
+            "gaps are smaller there than on people it has not seen; audit it on others.",
         )  # fmt: skip
         read = replace(read, checks=(*read.checks, trained))
     if intervene:

@@ -3,8 +3,9 @@
 python benchmarks/audit_scale.py [--rows 100000] [--people 1000] [-o benchmarks/results/audit_scale.json]
 
 Predictions are a CSV, attributes a Parquet file in another order: six of them, two of numbers, two of
-categories, two of posteriors. Each stage runs in this process, so the peak is that of all stages before it. `seconds` are those of a clock
-on the wall, which runs on while other jobs have the processor; `cpu_seconds` are this process's own.
+categories, two of posteriors. Each stage runs in this process, so the peak is that of all stages before it.
+`seconds` are those of a clock on the wall, which runs on while other jobs have the processor; `cpu_seconds`
+are this process's own.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def measure(rows: int, people: int) -> dict[str, Any]:
     total = {name: sum(s[name] for s in stages.values()) for name in ("seconds", "cpu_seconds")}
     return {
         "rows": rows, "people": people, "attributes": len(sample.attributes), "tests": len(audit.gaps),
-        "stages": stages, **{name: round(value, 1) for name, value in total.items()}, "peak_gb": max(s["peak_gb"] for s in stages.values()),
+        "stages": stages, **{name: round(value, 1) for name, value in total.items()},
+        "peak_gb": max(s["peak_gb"] for s in stages.values()),
     }  # fmt: skip
 
 

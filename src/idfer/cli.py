@@ -91,7 +91,9 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0, 1 for unusable data, 2 for wrong usage, 130 when interrupted."""
+    """Run a command; returns 0, 1 for unusable data, 2 for wrong usage, 3 where an audit's gate says no, 130 when
+    interrupted.
+    """  # noqa: D205
     from idfer.standard_output import watched
 
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from idfer.auditing.engine import Audit
 
 GAP_METRICS = ("ccc", "rmse", "bias", "mean")  # in units of the labels' range; a slope is not
-FAILED = 3
-"""Exit code of an audit that a gate stopped."""
 
 
 def parse_gate(text: Mapping[str, float] | str) -> dict[str, float]:

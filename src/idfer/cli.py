@@ -91,9 +91,7 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0, 1 for unusable data, 2 for wrong usage, 3 where an audit's gate says no, 130 when
-    interrupted.
-    """  # noqa: D205
+    """Run a command; returns 0, 1 (unusable data), 2 (wrong use), 3 (a gate says no), 130 (interrupted)."""
     from idfer.standard_output import watched
 
     arguments = list(sys.argv[1:] if argv is None else argv)

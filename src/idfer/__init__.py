@@ -22,6 +22,7 @@ _PUBLIC = {
     "crop": "idfer.data.crop",
     "fit": "idfer.training.fit",
     "evaluate": "idfer.reporting.report",
+    "audit": "idfer.reporting.audit",
     "predict": "idfer.inference.predictor",
     "load": "idfer.inference.predictor",
     "demo": "idfer.experiments.demo",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from idfer.experiments.mi import benchmark_mi
     from idfer.experiments.shift import benchmark_shift
     from idfer.inference.predictor import load, predict
+    from idfer.reporting.audit import audit
     from idfer.reporting.report import evaluate
     from idfer.synthetic.dataset import synth
     from idfer.training.fit import fit

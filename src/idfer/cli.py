@@ -66,6 +66,11 @@ VERBS = {
         "idfer.reporting.report", ("run", "manifest"), ("attributes", "out"),
         "score a run: accuracy, attribute leakage, report.html",
     ),
+    "audit": Verb(
+        "idfer.reporting.audit", ("inputs",),
+        ("predictions", "attributes", "labels", "features", "model", "data", "subject", "out"),
+        "what any model, its predictions or a data set tell about people, and whom they fail",
+    ),
     "predict": Verb(
         "idfer.inference.predictor", ("inputs",), ("out",),
         "valence and arousal of every face in images and videos (the shipped model is a toy: see its --help)",
@@ -90,7 +95,7 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns 0, 1 for unusable data, 2 for wrong usage, 130 when interrupted."""
+    """Run a command; returns 0, 1 (unusable data), 2 (wrong use), 3 (a gate says no), 130 (interrupted)."""
     from idfer.standard_output import watched
 
     arguments = list(sys.argv[1:] if argv is None else argv)

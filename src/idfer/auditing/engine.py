@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idfer.auditing import tables
 from idfer.auditing.accumulate import Accumulator
-from idfer.auditing.checks import Check, checks
+from idfer.auditing.checks import LEVELS, Check, checks
 from idfer.auditing.extent import Extent
 from idfer.auditing.gaps import Tested, accuracy_rows, gap_rows, group_rows, tested_gaps
 from idfer.auditing.grouping import Grouped, group
@@ -23,7 +24,7 @@ from idfer.auditing.reserve import Reserve, rows_of
 from idfer.auditing.sample import Sample
 from idfer.auditing.standardised import label_difference, standardised_gap
 from idfer.auditing.verdict import verdict
-from idfer.errors import IdferError, UsageError
+from idfer.errors import IdferError, UsageError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,6 +111,9 @@ class Audit:
         verdict: three sentences.
         about: name, kind ("predictions", "model", "data"), rows, people, attributes, command.
         settings: of the audit.
+        components: of drawn interventions: what spreads the predictions, expression, person or the rest.
+        sample: what was audited, for `write` and for a comparison; None where it was not kept.
+        failures: what lies above the limits of a gate (`--fail-on`), a sentence each.
     """
 
     accuracy: pd.DataFrame
@@ -128,6 +132,40 @@ class Audit:
     verdict: tuple[str, str, str]
     settings: AuditSettings
     about: dict[str, Any] = field(default_factory=dict)
+    components: pd.DataFrame = field(default_factory=lambda: tables.table("components"))
+    sample: Sample | None = field(default=None, repr=False, compare=False)
+    failures: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command: 3 where a gate stopped it, else 0."""
+        return 3 if self.failures else 0
+
+    def frame(self, name: str | None = None) -> pd.DataFrame:
+        """One table by name, or every number of all of them as one tidy table (see `summary.tidy`)."""
+        from idfer.auditing.summary import tidy
+
+        if name is None:
+            return tidy(self)
+        if name not in tables.COLUMNS:
+            raise unknown("table of an audit", name, list(tables.COLUMNS))
+        found: pd.DataFrame = getattr(self, name)
+        return found.copy()
+
+    def write(self, folder: str | Path) -> Path:
+        """Write audit.json, a CSV per table and the faces into a folder; returns the path of audit.json.
+
+        Raises:
+            IdferError: the folder cannot be written.
+        """
+        from idfer.auditing.folder import write_audit
+
+        return write_audit(self, folder, self.sample)
+
+    def __str__(self) -> str:
+        from idfer.auditing.summary import summary
+
+        return summary(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data in the layout of audit.json: tables as lists of rows, NaN as None."""
@@ -144,7 +182,8 @@ class Audit:
 
     def with_tables(self, *, checks: Sequence[Check] = (), **more: Any) -> Audit:
         """The same audit with tables (or verdict, about) put in and checks added, e.g. of a data set."""
-        return replace(self, checks=(*self.checks, *checks), **more)
+        worst_first = sorted((*self.checks, *checks), key=lambda check: LEVELS.index(check.level))
+        return replace(self, checks=tuple(worst_first), **more)
 
 
 def run(sample: Sample, settings: AuditSettings | None = None, *, name: str = "the model") -> Audit:

@@ -48,7 +48,8 @@ class Extent:
     @property
     def constant(self) -> NDArray[np.bool_]:
         """(2,) whether all predictions are one number, up to float32 rounding."""
-        return np.asarray(self.high - self.low <= 1e-7 * np.maximum(np.abs(self.high), np.abs(self.low)))
+        size = np.maximum(np.abs(self.high), np.abs(self.low))
+        return np.asarray(np.isfinite(size) & (self.high - self.low <= 1e-7 * size))
 
     def apart(self, attribute: int, levels: list[int]) -> float:
         """Largest share of rows by which the sources of two levels differ (total variation), in [0, 1]."""

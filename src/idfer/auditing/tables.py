@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "information": ("attribute", "feature", "nats", "low", "high", "null_high", "p", "estimator", "note"),
     "effects": ("attribute", "dimension", "effect", "low", "high"),
+    "components": ("dimension", "part", "value", "low", "high"),
     "power": (
         "attribute", "level_a", "level_b", "dimension", "metric", "detectable", "people_a", "people_b",
     ),
@@ -34,11 +35,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "attribute", "level_a", "level_b", "dimension", "metric", "gap", "error_rate", "corrected_gap",
         "error_to_vanish", "error_to_make", "note",
     ),
-    "representation": ("attribute", "level", "rows", "people", "share", "evenness"),
-    "stereotype": (
-        "attribute", "label", "mutual_information", "null_mean", "p", "normalised",
+    "representation": (
+        "attribute", "level", "rows", "people", "share", "evenness", "effective_number", "dominance",
     ),
-    "cells": ("attribute", "level", "dimension", "bin", "observed", "expected", "ratio", "z"),
+    "stereotype": (
+        "attribute", "label", "mutual_information", "null_mean", "null_high", "p", "p_adjusted", "normalised",
+        "cramers_v",
+    ),
+    "cells": ("attribute", "level", "dimension", "bin", "observed", "expected", "ratio", "z", "ducher"),
     "circumplex": (
         "attribute", "level", "valence_bin", "arousal_bin", "valence", "arousal", "rows", "people", "rmse",
     ),
@@ -56,6 +60,6 @@ def table(name: str, rows: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(columns))
 
 
-def empty() -> dict[str, pd.DataFrame]:
+def empty() -> dict[str, Any]:
     """Every table, without rows."""
     return {name: table(name) for name in COLUMNS}

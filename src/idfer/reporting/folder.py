@@ -10,6 +10,7 @@ from idfer.errors import UsageError
 from idfer.files import check_writable, taken
 
 METRICS, PREDICTIONS, REPORT = "metrics.json", "predictions.parquet", "report.html"
+_SCHEMAS = {METRICS: "idfer.metrics/", "audit.json": "idfer.audit/", "comparison.json": "idfer.comparison/"}
 GENERATOR = '<meta name="generator" content="idfer'  # every page of ours says so in its head
 _OLD_PAGE = "<strong>What these numbers are not.</strong>"  # pages of idfer 0.1 said nothing of their maker
 _HEAD, _LARGEST = 1 << 14, 1 << 26  # bytes of a page that are looked at; bytes of metrics that are parsed
@@ -19,8 +20,8 @@ def check_out(folder: str | Path, files: Sequence[str] = (METRICS, PREDICTIONS, 
     """Refuse, before any work, a folder that results cannot or should not go to.
 
     An earlier report of idfer may be replaced; a file of the same name that idfer did not write may not. A
-    metrics.json is known by its `schema`, a report.html by its generator, a predictions.parquet by the
-    metrics.json beside it. Nothing is created or changed.
+    metrics.json or audit.json is known by its `schema`, a report.html by its generator, tables by the JSON
+    file beside them. Nothing is created or changed.
 
     Args:
         folder: where results are to go; it need not exist.
@@ -53,11 +54,16 @@ def _ours(path: Path) -> bool:
         with path.open("rb") as stream:
             head = stream.read(_HEAD).decode(errors="replace")
         return GENERATOR in head or _OLD_PAGE in head
-    beside = path.with_name(METRICS)
-    if not beside.is_file() or beside.stat().st_size > _LARGEST:
+    beside = [path] if path.name in _SCHEMAS else [path.with_name(name) for name in _SCHEMAS]
+    return any(_is_ours(file) for file in beside)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a JSON file has one of our schemas."""
+    if not file.is_file() or file.stat().st_size > _LARGEST:
         return False
     try:
-        content = json.loads(beside.read_bytes())
+        content = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
         return False
-    return isinstance(content, dict) and str(content.get("schema", "")).startswith("idfer.metrics/")
+    return isinstance(content, dict) and str(content.get("schema", "")).startswith(_SCHEMAS[file.name])

@@ -1,0 +1,306 @@
+"""Two audits of the same faces: are their gaps the same? Paired: what is common to both models cancels.
+
+The difference of a metric's gap, second model minus first, is a function of sums over each person's rows,
+with the same people in both; the jackknife over people gives its interval (`idfer.auditing.intervals`), and
+its pieces with random signs what the largest of all differences would be by chance (max-T over all tests).
+Simulated with two models that differ by chance alone (people with labels and errors of their own, heavy
+tails, a common part): intervals hold 94 to 96 %, any false alarm in 5 % of comparisons of 100 people, 8 % of
+70 people in groups of 20 or more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idfer.auditing.checks import Check
+from idfer.auditing.comparison_verdict import comparison_verdict
+from idfer.auditing.engine import Audit, AuditSettings
+from idfer.auditing.folder import AUDIT, FACES, TABLES, read_audit, read_faces
+from idfer.auditing.intervals import Jackknifed, jackknife
+from idfer.auditing.joining import places
+from idfer.auditing.moments import DIMENSIONS, METRICS, UNLABELLED, row_sums, values
+from idfer.auditing.multiple import MaxT
+from idfer.auditing.sample import Sample
+from idfer.auditing.studentised import normal
+from idfer.errors import IdferError, UsageError
+from idfer.files import atomic
+from idfer.results import environment, json_ready, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+SCHEMA = "idfer.comparison/1"
+COMPARISON = "comparison.json"
+_BLOCK = 250  # draws at a time
+_POOLS = 2000  # more people than twice this are dealt into pools, as the audit does
+_COLUMNS = ("attribute", "level_a", "level_b", "dimension", "metric", "gap_a", "gap_b", "difference", "low",
+            "high", "p", "p_adjusted", "people_a", "people_b")  # fmt: skip
+_OVERALL = ("dimension", "metric", "value_a", "value_b", "difference", "low", "high", "p", "p_adjusted")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two models' gaps differ.
+
+    Attributes:
+        gaps: a row per pair of levels, dimension and metric: the gap (level_a - level_b) of the first and of
+            the second model, their difference (second - first) with its interval, and p-values.
+        accuracy: the same of everybody.
+        content: everything as plain data, as it stands in comparison.json.
+    """
+
+    gaps: pd.DataFrame
+    accuracy: pd.DataFrame
+    content: dict[str, Any] = field(repr=False)
+
+    def frame(self) -> pd.DataFrame:
+        """The table of gaps."""
+        return self.gaps.copy()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return self.content
+
+    def write(self, folder: str | Path) -> Path:
+        """Write comparison.json and two tables; returns the path of the former."""
+        root = Path(folder)
+        for name, table in (("gap_differences", self.gaps), ("accuracy_differences", self.accuracy)):
+            with atomic(root / TABLES / f"{name}.csv") as temporary:
+                table.to_csv(temporary, index=False)
+        return write_json(root / COMPARISON, self.content)
+
+    def __str__(self) -> str:
+        lines = [*self.content["verdict"], ""]
+        lines += [f"{c['level'].upper()} {c['code']}: {c['message']}" for c in self.content["checks"]]
+        shown = self.gaps.sort_values("p_adjusted")[:8].drop(columns=["p", "people_a", "people_b"])
+        lines.append(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        return "\n".join(lines)
+
+
+def compare(first: Any, second: Any, *, settings: AuditSettings | None = None) -> Comparison:
+    """Compare two audits, paired on the faces that both have.
+
+    Args:
+        first: an `Audit`, or the path of its folder or audit.json, with faces.parquet beside it.
+        second: the other one.
+        settings: level, draws, smallest group and seed.
+
+    Raises:
+        UsageError: an audit without its faces, or of a data set.
+        IdferError: the two have no faces in common, or other labels of them.
+    """
+    settings = settings or AuditSettings()
+    (a, name_a), (b, name_b) = _opened(first), _opened(second)
+    name_a, name_b = (f"{name_a} (A)", f"{name_b} (B)") if name_a == name_b else (name_a, name_b)
+    a, b, checks = _paired(a, b, name_a, name_b)
+    gaps, overall = _differences(a, b, settings)
+    rows = gaps[["gap_a", "gap_b", "difference", "p_adjusted"]]
+    content = {
+        "schema": SCHEMA,
+        "about": {
+            "name": f"{name_a} and {name_b}", "names": [name_a, name_b], "kind": "comparison",
+            "rows": len(a.key),
+            "people": None if a.subject is None else int(a.people.max()) + 1,
+            "attributes": [attribute.name for attribute in a.attributes], "command": "",
+        },
+        "settings": asdict(settings),
+        "comparison": gaps.to_dict("records"),
+        "accuracy_comparison": overall.to_dict("records"),
+        "checks": [asdict(check) for check in checks],
+        "verdict": comparison_verdict(gaps, overall, name_a, name_b, settings) if len(rows) else [],
+        "environment": environment(),
+    }  # fmt: skip
+    return Comparison(gaps, overall, json_ready(content))
+
+
+def _opened(given: Any) -> tuple[Sample, str]:
+    """The faces of an audit, and its name."""
+    if isinstance(given, Audit):
+        sample, name = given.sample, str(given.about.get("name", "model"))
+        if sample is None:
+            raise UsageError(f"{name}: this audit has not kept its faces; make it with idfer.audit.")
+    else:
+        path = Path(given) / AUDIT if Path(given).is_dir() else Path(given)
+        name = str(read_audit(path)["about"].get("name", path.parent.name))
+        sample = read_faces(path.with_name(FACES))
+    if sample.predicted is None:
+        raise UsageError(f"{name}: is the audit of a data set; only audits with predictions compare.")
+    return sample, name
+
+
+def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sample, list[Check]]:
+    """Both samples on their common faces, in the first's order, with its people and attributes."""
+    at = places(a.key, b.key, name_b, name_a, "faces")
+    both = np.flatnonzero(at >= 0)
+    checks = []
+    if len(both) < max(len(a.key), len(b.key)):
+        checks.append(
+            Check(
+                "IDF327", "warning",
+                f"{len(both):,} faces are in both audits, of {len(a.key):,} of {name_a} and {len(b.key):,} "
+                f"of {name_b}; the others do not count.",
+            )
+        )  # fmt: skip
+    there = at[both]
+    label = a.label
+    if (a.label is None) != (b.label is None):
+        label = a.label if a.label is not None else b.label
+        label = label[both if a.label is not None else there] if label is not None else None
+    elif a.label is not None and b.label is not None:
+        label = a.label[both]
+        other = np.abs(label - b.label[there]).max(axis=1) > 1e-6
+        if other.any():
+            row = both[np.flatnonzero(other)[0]]
+            raise IdferError(
+                f"{int(other.sum()):,} of {len(both):,} faces have other labels in {name_b} than in {name_a} "
+                f"(e.g. {a.key[row]!r}); audit both with the same labels."
+            )
+    assert a.predicted is not None and b.predicted is not None
+    subject = None if a.subject is None else a.subject[both]
+    attributes = tuple(_rows(attribute, both) for attribute in a.attributes)
+    key = a.key[both]
+    return (
+        Sample(key, label, a.predicted[both], subject, attributes),
+        Sample(key, label, b.predicted[there], subject, attributes),
+        checks,
+    )
+
+
+def _rows(attribute: Any, rows: NDArray[np.intp]) -> Any:
+    from dataclasses import replace
+
+    return replace(attribute, posterior=attribute.posterior[rows])
+
+
+def _differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of gaps and of accuracy."""
+    import pandas as pd
+
+    metrics = METRICS if a.label is not None else UNLABELLED
+    unit = _units(a.people, settings.seed)
+    count = int(unit.max()) + 1
+    tests: list[dict[str, Any]] = []
+    found: list[tuple[Array, Array, Array, Array]] = []  # gap of A, of B, and both without each person
+
+    whole = np.ones((len(a.key), 1))
+    sums = [_sums(sample, whole, unit, count) for sample in (a, b)]
+    found.append(_left_out(sums, metrics, (0,)))
+    tests.append({})
+    members = [np.ones((count, 2), bool)]  # of each test: who is on either side
+    for attribute in a.attributes:
+        weight = np.nan_to_num(attribute.posterior, nan=0.0)
+        sums = [_sums(sample, weight, unit, count) for sample in (a, b)]
+        people = [len(np.unique(a.people[attribute.top == k])) for k in range(len(attribute.levels))]
+        for i, j in combinations(range(len(attribute.levels)), 2):
+            if min(people[i], people[j]) < settings.min_people:
+                continue
+            tests.append(
+                {
+                    "attribute": attribute.name, "level_a": attribute.levels[i],
+                    "level_b": attribute.levels[j], "people_a": people[i], "people_b": people[j],
+                }
+            )  # fmt: skip
+            found.append(_left_out(sums, metrics, (i, j)))
+            members.append(sums[0][:, (i, j), 0] > 0)
+    gap_a, gap_b, without_a, without_b = (np.stack(parts, axis=-2) for parts in zip(*found, strict=True))
+    sides = np.stack(members, axis=1)
+    present = np.asarray(sides.any(axis=2))[:, :, None]
+    known = jackknife(gap_b - gap_a, without_b - without_a, present)
+    low, high = known.ends(settings.level)
+    single, adjusted = _tested(known, sides, settings)
+    rows: list[dict[str, Any]] = []
+    for t, test in enumerate(tests):
+        for k, metric in enumerate(metrics):
+            for d, dimension in enumerate(DIMENSIONS):
+                c = k * len(DIMENSIONS) + d
+                numbers = {"difference": known.value[t, c], "low": low[t, c], "high": high[t, c],
+                           "p": single[t, c], "p_adjusted": adjusted[t, c]}  # fmt: skip
+                kind = "gap" if test else "value"
+                of = {f"{kind}_a": gap_a[t, c], f"{kind}_b": gap_b[t, c]}
+                rows.append({**test, "dimension": dimension, "metric": metric, **of, **numbers})
+    size = len(metrics) * len(DIMENSIONS)
+    return pd.DataFrame(rows[size:], columns=list(_COLUMNS)), pd.DataFrame(
+        rows[:size], columns=list(_OVERALL)
+    )
+
+
+def _units(people: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
+    """(N,) unit of each row: its person, or a pool of people where they are many."""
+    count = int(people.max()) + 1
+    if count <= 2 * _POOLS:
+        return people
+    pool: NDArray[np.intp] = np.random.default_rng([seed, 41]).integers(_POOLS, size=count)[people]
+    return pool
+
+
+def _sums(sample: Sample, weight: Array, unit: NDArray[np.intp], count: int) -> Array:
+    """(U, L, 11) sums of each unit's rows, weighted by level."""
+    assert sample.predicted is not None
+    anchor = sample.label if sample.label is not None else sample.predicted
+    rows = row_sums(
+        sample.label, sample.predicted, anchor.mean(axis=0) if sample.label is not None else np.zeros(2)
+    )
+    parts = [
+        np.stack([np.bincount(unit, rows[:, c] * w, count) for c in range(rows.shape[1])], axis=1)
+        for w in weight.T
+    ]
+    return np.stack(parts, axis=1)
+
+
+def _left_out(
+    sums: list[Array], metrics: tuple[str, ...], levels: tuple[int, ...]
+) -> tuple[Array, Array, Array, Array]:
+    """Values or gaps (K) of both models, and those without each unit (U, K), K = metrics x dimensions."""
+    whole, without = [], []
+    for part in sums:
+        total = part.sum(axis=0)
+        of = [values(total[level], metrics).ravel() for level in levels]
+        left = [values(total[level] - part[:, level], metrics).reshape(len(part), -1) for level in levels]
+        whole.append(of[0] - of[1] if len(of) > 1 else of[0])
+        without.append(left[0] - left[1] if len(left) > 1 else left[0])
+    return whole[0], whole[1], without[0], without[1]
+
+
+def _tested(known: Jackknifed, sides: NDArray[np.bool_], settings: AuditSettings) -> tuple[Array, Array]:
+    """One test's and adjusted p-values of differences (T, K): signs of people's pieces are drawn anew.
+
+    Every draw is divided by its own standard error, people of each side about their own mean, and observed
+    and drawn statistics alike become standard normal by their degrees of freedom: groups of few people have
+    heavy tails, and would alone fill the maximum over all tests.
+
+    Args:
+        known: differences with their pieces (U, T, K).
+        sides: (U, T, 2) who is in the one group and in the other.
+        settings: draws and seed.
+    """
+    usable = np.isfinite(known.value) & (known.error > 0) & np.isfinite(known.pieces).all(axis=0)
+    error, df = np.where(usable, known.error, 1.0), known.df
+    observed = np.where(usable, normal(known.value, error**2, df), 0.0)
+    pieces = np.where(usable, known.pieces, 0.0)
+    width = pieces.shape[2]
+    collected = MaxT(observed.ravel(), settings.permutations)
+    rng = np.random.default_rng([settings.seed, 43])
+    for start in range(0, settings.permutations, _BLOCK):
+        part = slice(start, min(start + _BLOCK, settings.permutations))
+        signs = rng.choice((-1.0, 1.0), (part.stop - start, len(pieces)))
+        for t in range(pieces.shape[1]):
+            own = pieces[:, t]
+            total = spent = np.zeros((len(signs), width))
+            first, second = sides[:, t, 0], sides[:, t, 1]
+            for side in (first & ~second, second & ~first, first & second):
+                if side.any():
+                    moved = signs[:, side] @ own[side]
+                    total, spent = total + moved, spent + moved**2 / side.sum()
+            squares = (own**2).sum(axis=0)
+            left = np.where(usable[t], np.maximum(squares - spent, 1e-3 * squares), 1.0)
+            collected.add(part, t * width, normal(total, left, df[t]))
+    single, adjusted = (found.reshape(known.value.shape) for found in collected.p_values())
+    return np.where(usable, single, np.nan), np.where(usable, adjusted, np.nan)

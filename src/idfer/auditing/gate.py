@@ -1,0 +1,116 @@
+"""`--fail-on gap=0.1,leak=0.3`: an audit as a gate. What is not sure does not fail it.
+
+gap     the largest significant gap (corrected over all tests) in CCC, RMSE or bias
+leak    the largest share that a probe reads of an attribute beyond what the labels alone tell, where its
+        interval lies above the labels'
+effect  the largest effect of an attribute on drawn faces whose interval leaves out 0
+label   the largest normalised mutual information of labels and an attribute, where its adjusted p <= 1 -
+        level (data sets)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idfer.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from idfer.auditing.engine import Audit
+
+GAP_METRICS = ("ccc", "rmse", "bias", "mean")  # in units of the labels' range; a slope is not
+
+
+def parse_gate(text: Mapping[str, float] | str) -> dict[str, float]:
+    """`gap=0.1,leak=0.3` as limits by name.
+
+    Raises:
+        UsageError: an unknown name, or a limit that is no number from 0 to 2.
+    """
+    if isinstance(text, str):
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        given: dict[str, Any] = {name.strip(): value.strip() for name, _, value in pairs}
+    else:
+        given = dict(text)
+    limits: dict[str, float] = {}
+    for name, value in given.items():
+        if name not in _LARGEST:
+            raise unknown("limit in --fail-on", name, list(_LARGEST))
+        try:
+            limits[name] = float(value)
+        except (TypeError, ValueError):
+            limits[name] = float("nan")
+        if not 0 <= limits[name] <= 2:
+            raise UsageError(
+                f"--fail-on: {name}={value or 'nothing'}; give a number from 0 to 2, e.g. {name}=0.1."
+            )
+    return limits
+
+
+def failures(audit: Audit, limits: Mapping[str, float]) -> tuple[str, ...]:
+    """What lies above its limit, a sentence each."""
+    found = []
+    for name, limit in limits.items():
+        value, what = _LARGEST[name](audit)
+        if value > limit:
+            found.append(f"{name} {value:.3f} is above {limit:g}: {what}")
+    return tuple(found)
+
+
+def _gap(audit: Audit) -> tuple[float, str]:
+    sure = [row for row in _rows(audit.gaps) if row["significant"] and row["metric"] in GAP_METRICS]
+    row = _largest(sure, "gap")
+    return _size(row, "gap"), row and (
+        f"{row['metric']} of {row['dimension']}, {row['level_a']} against {row['level_b']} "
+        f"({row['attribute']})."
+    )
+
+
+def _leak(audit: Audit) -> tuple[float, str]:
+    scored = [row for row in _rows(audit.leakage) if np.isfinite(row["score"])]
+    labels = {(r["attribute"], r["probe"]): max(0.0, r["score"]) for r in scored if r["feature"] == "labels"}
+    sure = []
+    for row in scored:
+        told = labels.get((row["attribute"], row["probe"]), 0.0)
+        if "labels" not in row["feature"] and row["low"] > told:  # "prediction + labels" tells the bias
+            sure.append(row | {"beyond": row["score"] - told, "told": told})
+    row = _largest(sure, "beyond")
+    return _size(row, "beyond"), row and (
+        f"{row['attribute']} is read from {row['feature']} ({row['probe']} probe {row['score']:.2f}, labels "
+        f"alone {row['told']:.2f})."
+    )
+
+
+def _effect(audit: Audit) -> tuple[float, str]:
+    row = _largest([row for row in _rows(audit.effects) if row["low"] > 0 or row["high"] < 0], "effect")
+    return _size(row, "effect"), row and f"{row['attribute']} on {row['dimension']}, on drawn faces."
+
+
+def _label(audit: Audit) -> tuple[float, str]:
+    level = 1 - audit.settings.level
+    row = _largest([row for row in _rows(audit.stereotype) if row["p_adjusted"] <= level], "normalised")
+    return _size(row, "normalised"), row and f"labels ({row['label']}) tell of {row['attribute']}."
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: Any = table.to_dict("records")
+    return list(rows)
+
+
+def _largest(rows: list[dict[str, Any]], column: str) -> Any:
+    """The row with the largest number of either sign, or "" where there is none."""
+    finite = [row for row in rows if np.isfinite(row[column])]
+    return max(finite, key=lambda row: abs(row[column])) if finite else ""
+
+
+def _size(row: Any, column: str) -> float:
+    return abs(float(row[column])) if row else 0.0
+
+
+_LARGEST: Mapping[str, Callable[[Audit], tuple[float, str]]] = {
+    "gap": _gap, "leak": _leak, "effect": _effect, "label": _label,
+}  # fmt: skip

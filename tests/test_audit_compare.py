@@ -1,0 +1,64 @@
+"""Two models on the same faces: what differs by chance does not differ, and pairing sees what is small."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from idfer.auditing.compare import _differences
+from idfer.auditing.engine import AuditSettings
+from idfer.auditing.levels import one_hot
+from idfer.auditing.moments import DIMENSIONS, METRICS
+from idfer.auditing.sample import Attribute, Sample
+from idfer.evaluation import metrics
+
+SETTINGS = AuditSettings(permutations=200, min_people=10)
+
+
+def two_models(seed: int, people: int = 60, tilt: float = 0.0) -> tuple[Sample, Sample]:
+    """Predictions that share most of their errors; the second is `tilt` higher in valence for one group."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat(np.arange(people), rng.integers(3, 12, people))
+    group = rng.permutation(people) % 2
+    label = np.clip(rng.normal(0, 0.4, (len(person), 2)), -1, 1)
+    shared = label * 0.8 + rng.normal(0, 0.2, (people, 2))[person] + rng.standard_t(4, label.shape) * 0.1
+    attributes = (Attribute("group", ("a", "b"), one_hot(group[person], 2), False, "given"),)
+    key = np.arange(len(person)).astype(str).astype(object)
+    found = []
+    for more in (0.0, tilt):
+        said = shared + rng.normal(0, 0.05, (people, 2))[person]
+        said[:, 0] += more * group[person]
+        found.append(Sample(key, label, said, person.astype(str).astype(object), attributes))
+    return found[0], found[1]
+
+
+def test_models_that_differ_by_chance_seldom_differ() -> None:
+    alarms, held = 0, []
+    for seed in range(60):
+        gaps, _ = _differences(*two_models(seed), SETTINGS)
+        alarms += bool((gaps["p_adjusted"] <= 0.05).any())
+        bias = gaps[gaps["metric"] == "bias"]
+        held += ((bias["low"] <= 0) & (bias["high"] >= 0)).tolist()
+    assert alarms <= 9  # 5 % of 60 are 3; 10 or more would be chance once in a thousand
+    assert 0.88 < np.mean(held) < 0.995
+
+
+def test_pairing_sees_a_difference_far_below_the_spread_of_each_gap() -> None:
+    gaps, overall = _differences(*two_models(3, tilt=0.1), SETTINGS)
+    row = gaps.set_index(["dimension", "metric"]).loc["valence", "bias"]
+    assert row["p_adjusted"] < 0.02
+    assert row["low"] < -0.1 < row["high"] < 0  # gap of a minus b
+    assert set(overall["dimension"]) == set(DIMENSIONS)
+
+
+def test_gaps_and_values_are_those_of_the_metrics() -> None:
+    first, second = two_models(0, tilt=0.2)
+    gaps, overall = _differences(first, second, SETTINGS)
+    assert first.label is not None and first.predicted is not None and second.predicted is not None
+    row = overall.set_index(["dimension", "metric"]).loc["arousal", "ccc"]
+    np.testing.assert_allclose(row["value_a"], metrics.ccc(first.label, first.predicted)[1])
+    np.testing.assert_allclose(row["value_b"], metrics.ccc(second.label, second.predicted)[1])
+    top = first.attributes[0].top
+    parts = [metrics.rmse(first.label[top == k], second.predicted[top == k])[0] for k in (0, 1)]
+    gap = gaps.set_index(["dimension", "metric"]).loc["valence", "rmse"]
+    np.testing.assert_allclose(gap["gap_b"], parts[0] - parts[1])
+    assert set(gaps["metric"]) == set(METRICS)

@@ -25,7 +25,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,10 +41,10 @@ if TYPE_CHECKING:
 
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
+    from idfer.data.pictures import Read
 
 # Under 5 % of its variance an attribute moves a label's mean by less than a quarter of its spread.
 ASSOCIATED = 0.05
-_STRETCH = 256  # files read between two steps of the progress bar
 _THREADS = 8
 _LARGEST = 1000  # rows with one picture that are compared with one another
 
@@ -57,7 +56,7 @@ class Findings:
     Attributes:
         checks: worst first, then by code.
         rows: looked at.
-        files: image files opened; 0 where only the table was looked at.
+        files: images and frames of videos opened; 0 where only the table was looked at.
     """
 
     checks: tuple[Check, ...]
@@ -157,15 +156,17 @@ def _table_checks(table: pd.DataFrame, root: Path, name: str) -> tuple[Manifest,
         )
     kept = table[usable].reset_index(drop=True)
     filled = kept.assign(path=kept["path"].astype(object).where(kept["path"].notna(), "").astype(str))
+    if "frame" not in filled.columns:
+        filled["frame"] = columns.STILL
     for code, asked in (("IDF004", columns.boxes), ("IDF005", columns.frames)):
-        if code == "IDF005" and "frame" not in filled.columns:
-            continue
         try:
             asked(filled, name)
         except IdferError as error:  # both name the first such row
             found.append(Check(code, "error", str(error).replace(f"{code} ", "")))
-            boxed = ["box", *columns.BOX]
-            filled = filled.drop(columns=["frame"] if code == "IDF005" else boxed, errors="ignore")
+            if code == "IDF004":
+                filled = filled.drop(columns=["box", *columns.BOX], errors="ignore")
+            else:  # a frame of each file that can be looked at
+                filled["frame"] = np.where(columns.videos(filled["path"]), 0, columns.STILL)
     split = filled["split"] if "split" in filled.columns else None
     faces = Manifest.from_frame(filled.drop(columns="split", errors="ignore"), root, name)
     if split is not None:
@@ -297,52 +298,46 @@ def explained(label: NDArray[np.floating[Any]], attribute: NDArray[Any], people:
 
 
 def _files(faces: Manifest, near: bool, progress: bool) -> tuple[list[Check], int]:
-    """IDF201 to IDF204: what is on the disk; and how many images were opened."""
-    from idfer.data.columns import VIDEO
+    """IDF201 to IDF204: what is on the disk; and how many pictures were opened."""
+    from idfer.data.pictures import Pictures
 
-    paths = faces.frame["path"].to_numpy(object)
-    unique, first, file = np.unique(paths.astype(str), return_index=True, return_inverse=True)
-    rows_of = np.split(np.argsort(file, kind="stable"), np.cumsum(np.bincount(file))[:-1])
-    files = faces.files
+    names = faces.frame["path"].astype(str) + "|" + faces.frame["frame"].astype(str)
+    _, first, picture = np.unique(names.to_numpy(str), return_index=True, return_inverse=True)
+    rows_of = np.split(np.argsort(picture, kind="stable"), np.cumsum(np.bincount(picture))[:-1])
     split = faces.frame["split"].to_numpy(str)
     hashing = near and len(np.unique(split)) > 1
-    missing: list[int] = []
+    files = faces.files
+    there = {file: file.exists() for file in set(files)}
+    missing = [row for row in first.tolist() if not there[files[row]]]
     broken: list[tuple[int, str]] = []
     hashed: list[tuple[int, NDArray[np.uint8]]] = []
 
-    def look(k: int) -> tuple[str, str, list[tuple[int, NDArray[np.uint8]]]]:
-        path = files[first[k]]
-        if not path.exists():
-            return "missing", "", []
-        if path.suffix.lower().lstrip(".") in VIDEO:
-            return "", "", []
-        return _open(path, faces, rows_of[k], hashing)
+    def look(row: int, read: Read) -> tuple[str, list[tuple[int, NDArray[np.uint8]]]]:
+        return _open(read, faces, rows_of[picture[row]], hashing)
 
     with (
-        bar("checking images", len(unique), progress) as advance,
-        ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool,
+        bar("checking images", len(first), progress) as advance,
+        Pictures(faces, min(os.cpu_count() or 1, _THREADS)) as pictures,
     ):
-        for start in range(0, len(unique), _STRETCH):
-            stretch = range(start, min(start + _STRETCH, len(unique)))
-            for k, (state, reason, hashes) in zip(stretch, pool.map(look, stretch), strict=True):
-                if state == "missing":
-                    missing.append(int(first[k]))
-                elif state == "broken":
-                    broken.append((int(first[k]), reason))
-                hashed += hashes
-            advance(len(stretch))
+        advance(len(missing))
+        once = set(first.tolist()) - set(missing)
+        for row, (reason, hashes) in pictures.each([r for r in pictures.order.tolist() if r in once], look):
+            if reason:
+                broken.append((row, reason))
+            hashed += hashes
+            advance()
     found = []
     if missing:
+        count = sum(not present for present in there.values())
         found.append(
-            Check(
-                "IDF203", "error", f"{_files_count(len(missing))} not there (the first: {files[missing[0]]})."
-            )
+            Check("IDF203", "error", f"{_files_count(count)} not there (the first: {files[missing[0]]}).")
         )
     if broken:
-        found.append(
-            Check("IDF204", "error", f"{_files_count(len(broken))} unreadable; the first: {broken[0][1]}")
-        )
-    good = np.setdiff1d(np.arange(len(faces)), np.flatnonzero(np.isin(first[file], missing)))
+        of_videos = (faces.frames[[row for row, _ in broken]] >= 0).any()
+        what = "picture" if of_videos else "file"
+        said = f"{_files_count(len(broken), what)} unreadable; the first: {min(broken)[1]}"
+        found.append(Check("IDF204", "error", said))
+    good = np.setdiff1d(np.arange(len(faces)), np.flatnonzero(np.isin(first[picture], missing)))
     same = _same_pictures(faces, good, split)
     found += _told("IDF201", "error", same, faces, "the same picture", "drop one of each")
     if hashing and hashed:
@@ -350,20 +345,19 @@ def _files(faces: Manifest, near: bool, progress: bool) -> tuple[list[Check], in
             "IDF202", "warning", _near_pictures(hashed, split, same), faces, "pictures that look the same",
             "look at them, and drop one of each that is a copy",
         )  # fmt: skip
-    return found, len(unique) - len(missing)
+    return found, len(first) - len(missing)
 
 
 def _open(
-    path: Path, faces: Manifest, rows: NDArray[np.intp], hashing: bool
-) -> tuple[str, str, list[tuple[int, NDArray[np.uint8]]]]:
-    """Decode one image; the hash of each row's face in it."""
-    from idfer.data.images import read_reduced
+    read: Read, faces: Manifest, rows: NDArray[np.intp], hashing: bool
+) -> tuple[str, list[tuple[int, NDArray[np.uint8]]]]:
+    """Why a picture cannot be read, and the hash of each row's face in it."""
     from idfer.data.near import difference_hash
 
     try:
-        image, factor = read_reduced(path)
+        image, factor = read()
     except IdferError as error:
-        return "broken", str(error), []
+        return str(error), []
     hashes = []
     for row in rows.tolist() if hashing else []:
         part = image
@@ -373,7 +367,7 @@ def _open(
             part = image[top : max(0, int(y + height)), left : max(0, int(x + width))]
         if part.size and (made := difference_hash(np.ascontiguousarray(part))) is not None:
             hashes.append((row, made))
-    return "", "", hashes
+    return "", hashes
 
 
 def _same_pictures(faces: Manifest, rows: NDArray[np.intp], split: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -467,5 +461,5 @@ def _count(number: int) -> str:
     return f"{number:,} row{'s' * (number != 1)}"
 
 
-def _files_count(number: int) -> str:
-    return f"{number:,} file is" if number == 1 else f"{number:,} files are"
+def _files_count(number: int, what: str = "file") -> str:
+    return f"{number:,} {what} is" if number == 1 else f"{number:,} {what}s are"

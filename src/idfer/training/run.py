@@ -13,7 +13,7 @@ from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 from idfer.models.backbone import create_backbone, data_config
 from idfer.training.checkpoint import STATE, Seen, new_network, not_finite, save_model, save_seen
-from idfer.training.data import training_data
+from idfer.training.data import check_random_access, training_data
 from idfer.training.record import Plan, Record
 from idfer.training.retrieval import aligned, vectors
 from idfer.training.trainer import Trainer, fabric_for
@@ -58,13 +58,14 @@ def run(
     """
     settings = plan.settings
     fabric = fabric_for(settings, device)
+    size = settings.size or int(data_config(create_backbone(settings.backbone))["size"])
+    check_random_access(train, size)
     placed = locate(train, settings.detector, progress=progress)
     if len(placed.errors) == len(train):
         first = placed.errors[min(placed.errors)]
         raise IdferError(f"no face can be trained on; the first: {first}. {placed.hint}".rstrip(". ") + ".")
     if placed.hint:
         print(f"idfer: {placed.hint}.", file=sys.stderr)
-    size = settings.size or int(data_config(create_backbone(settings.backbone))["size"])
     torch.manual_seed(settings.seed)
     network = new_network(plan, size, settings.pretrained)
     pixels = data_config(network.backbone)

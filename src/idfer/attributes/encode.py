@@ -77,7 +77,7 @@ def cache_path(fingerprint: str) -> Path:
     return cache_dir() / "retrieval" / f"{fingerprint}.sqlite"
 
 
-def content_key(digests: FileDigests, file: Path, frame: int, box: Box | None) -> bytes | None:
+def content_key(digests: FileDigests, file: str, frame: int, box: Box | None) -> bytes | None:
     """32 bytes that name what an encoder is shown: the file's content, the frame and the face box.
 
     None where there is no content: nothing to open, not a regular file (a pipe would wait for ever, a device
@@ -174,7 +174,7 @@ class _Reader:
         file, said = self._pictures.files[row], decoded[shown]
         if not isinstance(said, str):
             return f"{file}: {_NO_KEY}"
-        return said.replace(str(self._pictures.files[shown]), str(file), 1)  # same content, another name
+        return said.replace(self._pictures.files[shown], file, 1)  # same content, another name
 
 
 def _read_ahead(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from pathlib import Path
 from typing import Protocol, Self
 
 from idfer.data.images import LARGEST_FILE, open_regular
@@ -29,10 +28,10 @@ class FileDigests:
     """Hashes files; several threads may ask at once."""
 
     def __init__(self) -> None:
-        self._kept: dict[Path, Hash | IdferError] = {}
+        self._kept: dict[str, Hash | IdferError] = {}
         self._lock = threading.Lock()
 
-    def of(self, file: Path, video: bool) -> Hash:
+    def of(self, file: str, video: bool) -> Hash:
         """SHA-256 of a file's content, the caller's own to go on with.
 
         Args:
@@ -56,7 +55,7 @@ class FileDigests:
         return kept.copy()
 
 
-def _hash(file: Path, limit: int | None) -> Hash:
+def _hash(file: str, limit: int | None) -> Hash:
     with open_regular(file) as stream:
         try:
             if limit is not None and os.fstat(stream.fileno()).st_size > limit:

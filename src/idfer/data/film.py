@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +25,7 @@ class Film:
         asked: the number asked for last.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self.asked = 0
         self._last = Frame(-1, 0.0, None)
@@ -76,7 +75,7 @@ class Film:
                 self._file = VideoFile(self.path)
             except IdferError as error:
                 text = str(error)
-                self._broken = text if str(self.path) in text else f"{self.path}: {text}"
+                self._broken = text if self.path in text else f"{self.path}: {text}"
                 raise IdferError(self._broken) from error
             self._frames = self._file.frames(lambda number: number == self.asked)
 

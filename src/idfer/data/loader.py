@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -16,14 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from idfer.data.landmarks import landmarks_of
 from idfer.data.manifest import Manifest
 from idfer.data.pictures import Picture, Pictures, Read, image_of
-from idfer.errors import IdferError
+from idfer.errors import IdferError, UsageError
 from idfer.progress import track
 from idfer.types import Preprocessing
 
 if TYPE_CHECKING:
     from idfer.data.preprocess import Preprocess
-
-T = TypeVar("T")
 
 MEMORY_LIMIT = 2 << 30  # bytes of decoded faces kept in memory; 64 px: 170,000 faces, 224 px: 14,000
 
@@ -45,7 +44,7 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
         self, manifest: Manifest, preprocess: Preprocessing, errors: Mapping[int, str] | None = None
     ):
         self.manifest, self.preprocess = manifest, preprocess
-        self.files = manifest.files
+        self.files = manifest.file_names
         # somebody else's preprocessing knows no alignment
         self.aligned = getattr(preprocess, "alignment", "none") != "none"
         self.landmarks = landmarks_of(manifest.frame) if self.aligned else None
@@ -64,10 +63,11 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
         Raises:
             IdferError: the image cannot be read or has no face; the message names file and row.
         """
-        return torch.from_numpy(self.cut(row, partial(self._picture, row))).permute(2, 0, 1)
+        face = self.cut(row, partial(self._picture, row))
+        return torch.from_numpy(np.require(face, requirements="W")).permute(2, 0, 1)
 
     def cut(self, row: int, read: Read) -> np.ndarray:
-        """The face of a row, (S, S, 3) uint8, in the picture that `read` gives.
+        """The face of a row, (S, S, 3) uint8, not always writable, in the picture that `read` gives.
 
         Raises:
             IdferError: as `read` does.
@@ -190,27 +190,51 @@ def face_batches(
         and the message of each row of this stretch that could not.
     """
     dataset, side = FaceDataset(manifest, preprocess, errors), preprocess.size
-
-    def cut(row: int, read: Read) -> np.ndarray | str:
-        try:
-            return dataset.cut(row, read)
-        except IdferError as error:
-            return str(error)
-
     with Pictures(manifest, _threads(num_workers), dataset.unusable) as pictures:
-        made = pictures.each(pictures.order.tolist(), cut, pictures.chunk)
-        for stretch in batched(made, batch_size):
-            faces = [(row, face) for row, face in stretch if not isinstance(face, str)]
-            messages = {row: face for row, face in stretch if isinstance(face, str)}
-            rows = np.array([row for row, _ in faces], int)
-            pixels = (
-                np.stack([face for _, face in faces]) if faces else np.empty((0, side, side, 3), np.uint8)
-            )
-            yield rows, torch.from_numpy(pixels).permute(0, 3, 1, 2), messages
+        order = pictures.order.tolist()
+        stretches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        place = {row: divmod(number, batch_size) for number, row in enumerate(order)}
+        pixels = _Batches([(len(rows), side, side, 3) for rows in stretches])
+
+        def cut(row: int, read: Read) -> str:
+            """Put a face into its batch; why there is none."""
+            try:
+                face = dataset.cut(row, read)
+            except IdferError as error:
+                return str(error)
+            if face.shape != (side, side, 3) or face.dtype != np.uint8:
+                raise UsageError(
+                    f"{type(preprocess).__name__}.crop gave {face.dtype} of {face.shape}; it must give uint8 "
+                    f"of {(side, side, 3)}, since its size is {side}."
+                )
+            batch, position = place[row]
+            pixels[batch][position] = face
+            return ""
+
+        made = pictures.each(order, cut, pictures.chunk)
+        for number, rows in enumerate(stretches):
+            messages = {row: message for row, message in islice(made, len(rows)) if message}
+            batch, read = pixels.pop(number), [row not in messages for row in rows]
+            if messages and any(read):
+                batch = batch[read]
+            usable = np.array(rows, int)[read]
+            yield usable, torch.from_numpy(batch).permute(0, 3, 1, 2), messages
 
 
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last one shorter (`itertools.batched` needs Python 3.12)."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+class _Batches:
+    """Arrays that are made when a thread first writes into them."""
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        self._shapes, self._made = shapes, dict[int, np.ndarray]()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        with self._lock:
+            if number not in self._made:
+                self._made[number] = np.empty(self._shapes[number], np.uint8)
+            return self._made[number]
+
+    def pop(self, number: int) -> np.ndarray:
+        """An array, which is not kept any longer."""
+        with self._lock:
+            return self._made.pop(number, np.empty((0, *self._shapes[number][1:]), np.uint8))

@@ -98,7 +98,7 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
         return Located(replace(manifest, frame=frame), _placed_by(names[given]))
 
     finder = load_detector(detector)
-    paths, frames = manifest.files, manifest.frames.tolist()
+    paths, frames = manifest.file_names, manifest.frames.tolist()
     shown = [(paths[row], frames[row]) for row in rows]
     first = dict(zip(reversed(shown), rows[::-1].tolist(), strict=True))  # the first row of each picture
     found = _find(manifest, sorted(first.values()), _Search(finder, manifest), progress)
@@ -187,7 +187,7 @@ class _Search:
     def __init__(self, finder: Detector, manifest: Manifest):
         self._finder = finder
         self._identity = finder.fingerprint.encode()
-        self._files, self._frames = manifest.files, manifest.frames.tolist()
+        self._files, self._frames = manifest.file_names, manifest.frames.tolist()
         self._digests = FileDigests()
 
     def key(self, row: int) -> bytes | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -148,6 +149,12 @@ class Manifest:
     def files(self) -> list[Path]:
         """Absolute image path per row."""
         return [self.root / p for p in self.frame["path"]]
+
+    @property
+    def file_names(self) -> list[str]:
+        """`files` as text: a tenth of the time, where there are millions."""
+        root = str(self.root)
+        return [os.path.join(root, path) for path in self.frame["path"]]  # noqa: PTH118
 
     @cached_property
     def frames(self) -> np.ndarray:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -33,7 +32,7 @@ Picture = tuple[np.ndarray, int]
 Read = Callable[[], Picture]
 """Reads a row's picture, once; raises IdferError, which names the file, where it cannot be had."""
 
-_CHUNK = 8  # small images that a thread takes at a time: handing one over costs a tenth of decoding it
+_CHUNK = 16  # small images that a thread takes at a time: handing one over costs a tenth of decoding it
 _AHEAD = 32  # chunks that may be done before they are asked for
 _FRAMES = 2  # decoded frames that may wait, a thread
 
@@ -52,7 +51,7 @@ def reading_order(manifest: Manifest) -> NDArray[np.int64]:
     return np.lexsort((rows, frames, place))
 
 
-def image_of(file: Path, frame: int) -> Picture:
+def image_of(file: str, frame: int) -> Picture:
     """The picture of one row, which must be an image file.
 
     Raises:
@@ -82,7 +81,7 @@ class Pictures:
     """
 
     def __init__(self, manifest: Manifest, threads: int, known: Mapping[int, str] | None = None) -> None:
-        self.files = manifest.files
+        self.files = manifest.file_names
         self.frames: list[int] = manifest.frames.tolist()
         self.order = reading_order(manifest)
         self.chunk = max(1, min(_CHUNK, len(self.frames) // (4 * max(1, threads))))

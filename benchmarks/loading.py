@@ -2,16 +2,16 @@
 
 Faces are crops of scikit-image's astronaut with noise, as JPEG (quality 90) and PNG files of the network's
 own size, as `idfer crop` writes them. Bare decoding is Pillow alone: open, convert to RGB, array. Threads:
-`face_batches` (evaluation) against a pool of as many. Processes: `FaceDataset.batches` (training that does not
-fit into memory) against torch's DataLoader with as many, over a data set that decodes.
+`face_batches` (evaluation) against a pool of as many. Processes: `FaceDataset.batches` (training that does
+not fit into memory) against torch's DataLoader with as many, over a data set that decodes.
 
 Videos: a pass over all frames of a manifest against iterating over PyAV's frames as RGB, a pass over every
 tenth, and what a random frame found by seeking costs, in frames decoded in order (H.264, 640 x 360, a key
 frame every 250 frames).
 
-All is timed in turn in one process, so that what is compared meets the same machine. A ratio is bare / ours of
-one round (for "seek" the other way round), median, least and most of the rounds: of CPU time, which other work
-on the machine hardly moves, and of wall time, which it does. Writes results/loading.json.
+All is timed in turn in one process, so that what is compared meets the same machine. A ratio is bare / ours
+of one round (for "seek" the other way round), median, least and most of the rounds: of CPU time, which other
+work on the machine hardly moves, and of wall time, which it does. Writes results/loading.json.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def stills(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             times = timed(works(manifest, side, given.workers), given.rounds)
             found.append({
                 "side": side, "format": kind,
-                "cpu_us_per_face": {n: round(1e6 * statistics.median(v.cpu) / given.faces, 1) for n, v in times.items()},
+                "cpu_us_per_face": {
+                    name: round(1e6 * statistics.median(t.cpu) / given.faces, 1) for name, t in times.items()
+                },
                 "threads": ratio(times["bare threads"], times["face_batches"]),
                 "processes": ratio(times["bare processes"], times["FaceDataset.batches"]),
             })  # fmt: skip

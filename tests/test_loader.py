@@ -56,9 +56,9 @@ def test_every_failure_is_the_error_of_one_row(tmp_path: Path, bad: dict[str, st
 @pytest.mark.parametrize(
     ("place", "error"),
     [
-        ("PIL.Image.Image.convert", MemoryError()),
-        ("PIL.Image.Image.convert", RecursionError("deep")),
-        ("PIL.Image.Image.convert", ValueError("odd")),
+        ("PIL.ImageFile.ImageFile.load", MemoryError()),
+        ("PIL.ImageFile.ImageFile.load", RecursionError("deep")),
+        ("PIL.ImageFile.ImageFile.load", ValueError("odd")),
         ("cv2.resize", MemoryError()),
         ("cv2.resize", cv2.error("no")),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -216,6 +217,21 @@ class VideoFile:
         elif lost := self._lost(packets, end) or broken:
             text = f"{self.name}: is damaged or cut off after frame {number - 1} ({lost})"
             yield Frame(number, math.nan, None, f"{text}; copy or download it again.")
+
+    def times(self) -> list[float]:
+        """Seconds at which its frames are shown, in order, as the packets say: nothing is decoded.
+
+        To be asked for in the place of the frames. A packet without a timestamp counts one frame after the
+        one before it.
+        """
+        stamps: list[float] = []
+        with suppress(self._av.error.FFmpegError):  # cut off: what is there
+            for packet in self._container.demux(self._stream):
+                if packet.size and not packet.is_discard:
+                    stamp = self._seconds(packet.pts)
+                    last = stamps[-1] + 1 / self.rate if stamps else 0.0
+                    stamps.append(last if stamp is None else stamp)
+        return sorted(stamps)
 
     def _open(self) -> InputContainer:
         try:

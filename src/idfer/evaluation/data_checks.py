@@ -18,6 +18,7 @@ counted. The others stand in no command's way: they say what would make scores t
     IDF208 warning  labels of one dimension are all alike, or of one sign
     IDF209 warning  a person is in two splits, none of them train
     IDF210 note     rows occur twice within a split
+    IDF211 warning  two sources hold one video under two names (error: in train and another split)
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def check(
         root, name = file.parent, str(file)
     rows = len(table)
     faces, found = _table_checks(table, root, name)
-    found += [*_people(faces), *_labels(faces), *_repeats(faces)]
+    found += [*_people(faces), *_labels(faces), *_repeats(faces), *_same_videos(faces)]
     if isinstance(attributes, (str, Path)):
         attributes = AttributeTable.read(attributes)
     if attributes is not None and len(faces) != rows:
@@ -245,6 +246,33 @@ def _repeats(faces: Manifest) -> Iterator[Check]:
     if (rows := np.flatnonzero(keys.duplicated())).size:
         first = frame["path"].iloc[rows[0]]
         yield Check("IDF210", "note", f"{_count(rows.size)} repeat an earlier one (the first: {first}).")
+
+
+def _same_videos(faces: Manifest) -> Iterator[Check]:
+    """IDF211: one video under two names, told by its labels."""
+    from idfer.evaluation.same_labels import twins
+
+    found = twins(faces)
+    if not found:
+        return
+    frame = faces.frame
+    names = list(zip(frame["source"], frame["subject"], strict=True))
+    splits: dict[tuple[str, str], set[str]] = {}
+    for name, split in zip(names, frame["split"], strict=True):
+        splits.setdefault(name, set()).add(split)
+    apart = [
+        pair
+        for pair in found
+        if "train" in (both := splits[pair.first] | splits[pair.second]) and len(both) > 1
+    ]
+    first = (apart or found)[0]
+    where = f", {len(apart)} of them in train and another split" if apart else ""
+    yield Check(
+        "IDF211", _level("error" if apart else "warning"),
+        f"{len(found)} videos are in two sources under two names, by their labels{where} (the first: "
+        f"{first.first[1]!r} of {first.first[0]} and {first.second[1]!r} of {first.second[0]}, "
+        f"{first.share:.0%} alike); drop one of each.",
+    )  # fmt: skip
 
 
 def _associations(faces: Manifest, table: AttributeTable | None) -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+import time
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from idfer.data.images import read_image
 from idfer.data.loader import FaceDataset, face_batches
 from idfer.data.locate import locate
 from idfer.data.manifest import Manifest
-from idfer.data.pictures import reading_order
+from idfer.data.pictures import Pictures, Read, reading_order
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 from idfer.inference.predictor import predict
@@ -167,6 +168,32 @@ def test_memory_does_not_grow_with_a_video(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert done == 40
     assert most < 15 * big.nbytes
+
+
+def test_decoding_waits_for_slower_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames that pile up would fill the memory."""
+    decoded, done, most = 0, 0, 0
+    frame = Film.frame
+
+    def counted(self: Film, number: int) -> np.ndarray:
+        nonlocal decoded, most
+        decoded += 1
+        most = max(most, decoded - done)
+        return frame(self, number)
+
+    def slow(row: int, read: Read) -> int:
+        nonlocal done
+        read()
+        time.sleep(0.005)
+        done += 1
+        return row
+
+    monkeypatch.setattr(Film, "frame", counted)
+    manifest = faces(root, [("b.mp4", frame) for frame in range(30)])
+    with Pictures(manifest, threads=1) as pictures:
+        assert [row for row, _ in pictures.each(range(30), slow)] == list(range(30))
+    assert decoded == 30
+    assert most <= 3
 
 
 def test_what_is_not_asked_for_is_not_converted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,9 @@ class Clip:
         self.spec = spec
         self._model = model.eval()
         if spec == "builtin":
-            # Nothing needs this under `inference_mode`, and on CPUs torch takes 1.6 times as long for the texts
-            # of a frozen model; but it answers otherwise in the last bit (1e-7), and the very answers of the
-            # builtin one are in the trials of every reported benchmark.
+            # Nothing needs this under `inference_mode`, and on CPUs torch takes 1.6 times as long for texts
+            # of a frozen model; but it answers otherwise in the last bit (1e-7), and the very answers of
+            # the builtin one are in the trials of every reported benchmark.
             model.requires_grad_(False)
         self._tokenizer = tokenizer
         self.device = device

@@ -1,9 +1,9 @@
 """What the rows of a manifest show: image files, and frames of videos, each video decoded once a pass.
 
 A frame can be decoded only after those before it, so rows are visited in reading order: images as they stand,
-the frames of a video together, ascending, where the first of them stands. To seek instead costs 13 times a
-frame's sequential decoding (H.264 at 640 x 360, a key frame every 250, `benchmarks/loading.py`), so nothing
-here reads frames at random.
+the frames of a video together, ascending, where the first of them stands. To seek to a frame costs dozens of
+frames decoded in order where key frames are far apart (`benchmarks/loading.py`), so nothing here reads frames
+at random.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Pictures:
     def close(self) -> None:
         """Stop reading; what was not begun is left."""
         self._closed = True
-        self._room.release(len(self.frames) + 1)  # nobody waits for room any more
+        self._room.release()  # the decoder may wait for it
         self._pool.shutdown(cancel_futures=True)
         self._decoder.shutdown(cancel_futures=True)
         if self._film is not None:
@@ -169,7 +169,8 @@ class Pictures:
 
     def _frame(self, row: int) -> np.ndarray:
         """Decode a frame; in the thread for this, which keeps the video open for the next."""
-        self._room.acquire()
+        if not self._closed:
+            self._room.acquire()
         if self._closed:
             raise IdferError("reading was stopped.")
         file, number = self.files[row], self.frames[row]

@@ -1,126 +1,237 @@
-"""How fast `fit` reads faces from files: `python benchmarks/loading.py [--images 1500] [--rounds 5]`.
+"""What reading faces costs beside bare decoding: `python benchmarks/loading.py [--faces 600]`.
 
-JPEG files of 224 x 224 pixels (the photographs of scikit-image, cut), as `idfer crop` leaves faces for a
-network of that size, read as training reads them when they do not fit in memory: in batches of 64, by
-`--num_workers` 0, 1, 2, ... up to the cores. Beside each, bare decoding of the same files by as many
-processes (Pillow to an array, nothing else), by the clock and in processor time of all processes together.
-All in turn; ratios are of one round, their median is kept. Starting the workers counts, as it does in every
-epoch. The load says how busy the machine was with other work. Writes results/loading.json.
+Faces are crops of scikit-image's astronaut with noise, as JPEG (quality 90) and PNG files of the network's
+own size, as `idfer crop` writes them. Bare decoding is Pillow alone: open, convert to RGB, array. Threads:
+`face_batches` (evaluation) against a pool of as many. Processes: `FaceDataset.batches` (training that does
+not fit into memory) against torch's DataLoader with as many, over a data set that decodes.
+
+Videos: a pass over all frames of a manifest against iterating over PyAV's frames as RGB, a pass over every
+tenth, and what a random frame found by seeking costs, in frames decoded in order (H.264, 640 x 360, a key
+frame every 250 frames).
+
+All is timed in turn in one process, so that what is compared meets the same machine. A ratio is bare / ours
+of one round (for "seek" the other way round), median, least and most of the rounds: of CPU time, which other
+work on the machine hardly moves, and of wall time, which it does. Writes results/loading.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import resource
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import av
+import cv2
 import numpy as np
 import pandas as pd
 import skimage.data
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
-from idfer import Manifest
-from idfer.data.loader import FaceDataset
+from idfer.data.loader import FaceDataset, face_batches
+from idfer.data.manifest import Manifest
 from idfer.data.preprocess import Preprocess
-from idfer.experiments.jobs import cores
 
-SIDE, BATCH = 224, 64
-
-
-def write(folder: Path, count: int) -> Manifest:
-    """Cuts of photographs as files, each another."""
-    photographs = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
-    rng = np.random.default_rng(0)
-    rows: list[dict[str, Any]] = []
-    for number in range(count):
-        picture = photographs[number % len(photographs)]
-        top, left = (int(rng.integers(edge - SIDE + 1)) for edge in picture.shape[:2])
-        cut = picture[top : top + SIDE, left : left + SIDE]
-        Image.fromarray(cut).save(folder / f"{number:05d}.jpg", quality=90)
-        rows.append({"path": f"{number:05d}.jpg", "valence": 0.0, "arousal": 0.0})
-    return Manifest.from_frame(pd.DataFrame(rows), folder)
+SIDES, FORMATS, BATCH = (96, 160, 224), ("jpeg", "png"), 64
+HEAD = (20, 220, 140, 305)  # top, bottom, left, right of the astronaut's head
 
 
-def decode(file: Path) -> int:
-    """An image as an array, and no more."""
-    with Image.open(file) as opened:
-        return int(np.asarray(opened.convert("RGB"))[0, 0, 0])
+def decode(file: Path) -> np.ndarray:
+    """Bare decoding: (H, W, 3) uint8."""
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"))
 
 
-def bare(manifest: Manifest, workers: int) -> None:
-    """Decode every file by as many processes; by this one for 0."""
-    if not workers:
-        for file in manifest.files:
-            decode(file)
-        return
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        for _ in pool.imap_unordered(decode, manifest.files, chunksize=BATCH):
+class Bare(Dataset[torch.Tensor]):
+    """Bare decoding as a data set: (3, H, W) uint8."""
+
+    def __init__(self, files: list[Path]):
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        return torch.from_numpy(decode(self.files[row]).copy()).permute(2, 0, 1)
+
+
+def faces(folder: Path, side: int, kind: str, count: int) -> Manifest:
+    """A manifest of made faces."""
+    top, bottom, left, right = HEAD
+    head = cv2.resize(
+        skimage.data.astronaut()[top:bottom, left:right], (side, side), interpolation=cv2.INTER_AREA
+    )
+    rng = np.random.default_rng(side)
+    folder.mkdir()
+    names = [f"{number:05d}.{kind}" for number in range(count)]
+    for name in names:
+        noisy = head * rng.uniform(0.6, 1.2) + rng.normal(0, 3, head.shape)
+        Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(folder / name, quality=90)
+    table = pd.DataFrame({"path": names, "valence": 0.0, "arousal": 0.0, "detector": "none"})
+    return Manifest.from_frame(table, folder)
+
+
+def works(manifest: Manifest, side: int, workers: int) -> dict[str, Callable[[], object]]:
+    """What is timed, by name."""
+    files, contract = manifest.files, Preprocess(side)
+    order = np.array_split(np.random.default_rng(0).permutation(len(files)), max(1, len(files) // BATCH))
+    batches = [part.tolist() for part in order]
+
+    def threads() -> None:
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(decode, files):
+                pass
+
+    def processes() -> None:
+        loader: Any = DataLoader(Bare(files), batch_sampler=batches, num_workers=workers)  # type: ignore[arg-type]
+        for _ in loader:
             pass
 
-
-def loaded(manifest: Manifest, workers: int) -> None:
-    """Read an epoch as `fit` does."""
-    rows = list(range(len(manifest)))
-    order = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    for _ in FaceDataset(manifest, Preprocess(SIDE)).batches(order, workers):
-        pass
-
-
-def seconds(
-    function: Callable[[Manifest, int], None], manifest: Manifest, workers: int
-) -> tuple[float, float]:
-    """Time of one call, by the clock and of the processor."""
-    busy, start = processor(), time.perf_counter()
-    function(manifest, workers)
-    return time.perf_counter() - start, processor() - busy
+    return {
+        "bare threads": threads,
+        "face_batches": lambda: all(True for _ in face_batches(manifest, contract, BATCH, workers)),
+        "bare processes": processes,
+        "FaceDataset.batches": lambda: all(
+            True for _ in FaceDataset(manifest, contract).batches(batches, workers)
+        ),
+    }
 
 
-def processor() -> float:
-    """Processor time of this process and of those that it has started and ended, s."""
-    usage = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(used.ru_utime + used.ru_stime for used in usage)
+def stills(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """A row per size and format."""
+    found = []
+    for side in SIDES:
+        for kind in FORMATS:
+            manifest = faces(folder / f"{side}-{kind}", side, kind, given.faces)
+            times = timed(works(manifest, side, given.workers), given.rounds)
+            found.append({
+                "side": side, "format": kind,
+                "cpu_us_per_face": {
+                    name: round(1e6 * statistics.median(t.cpu) / given.faces, 1) for name, t in times.items()
+                },
+                "threads": ratio(times["bare threads"], times["face_batches"]),
+                "processes": ratio(times["bare processes"], times["FaceDataset.batches"]),
+            })  # fmt: skip
+            print(json.dumps(found[-1]), flush=True)
+    return found
+
+
+def videos(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Frames in order through a manifest against bare decoding, and at random by seeking."""
+    count, size, side = given.frames, (640, 360), 96
+    file = folder / "clip.mp4"
+    picture = cv2.resize(skimage.data.astronaut(), size, interpolation=cv2.INTER_AREA)
+    with av.open(str(file), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"crf": "23"})
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for number in range(count):
+            frame = av.VideoFrame.from_ndarray(np.roll(picture, 2 * number, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    table = pd.DataFrame({"path": "clip.mp4", "frame": range(count), "valence": 0.0, "arousal": 0.0})
+    manifest = Manifest.from_frame(table.assign(x=200, y=80, width=side, height=side), folder)
+    tenth = manifest.rows(np.arange(0, count, 10))
+    rng = np.random.default_rng(0)
+
+    def bare() -> None:
+        with av.open(str(file)) as opened:
+            for frame in opened.decode(video=0):
+                frame.to_ndarray(format="rgb24")
+
+    def seeking() -> None:
+        with av.open(str(file)) as opened:
+            stream = opened.streams.video[0]
+            for number in rng.integers(0, count, given.seeks):
+                stamp = int(number / 25 / stream.time_base)
+                opened.seek(stamp, stream=stream)
+                next(f for f in opened.decode(stream) if f.pts >= stamp).to_ndarray(format="rgb24")
+
+    def through(what: Manifest) -> None:
+        for _ in face_batches(what, Preprocess(side), BATCH, given.workers):
+            pass
+
+    times = timed(
+        {"bare": bare, "manifest": lambda: through(manifest), "every tenth": lambda: through(tenth),
+         "seeking": seeking}, given.rounds,
+    )  # fmt: skip
+    decoded = times["bare"]
+    one = Times([t / count for t in decoded.cpu], [t / count for t in decoded.wall])
+    sought = times["seeking"]
+    each = Times([t / given.seeks for t in sought.cpu], [t / given.seeks for t in sought.wall])
+    return {
+        "frames": count, "cpu_ms_per_frame_bare": round(1e3 * statistics.median(one.cpu), 3),
+        "manifest": ratio(decoded, times["manifest"]), "every_tenth": ratio(decoded, times["every tenth"]),
+        "seek": ratio(each, one),
+    }  # fmt: skip
+
+
+class Times(NamedTuple):
+    """Seconds of each round: CPU of this process and its finished children, and wall."""
+
+    cpu: list[float]
+    wall: list[float]
+
+
+def cpu() -> float:
+    """CPU seconds so far, of this process and its finished children."""
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
+    """Times of each, in turn; a first round warms up."""
+    times = {name: Times([], []) for name in work}
+    for number in range(rounds + 1):
+        for name, run in work.items():
+            before = cpu(), time.perf_counter()
+            run()
+            if number:
+                times[name].cpu.append(cpu() - before[0])
+                times[name].wall.append(time.perf_counter() - before[1])
+    return times
+
+
+def ratio(first: Times, second: Times) -> dict[str, dict[str, float]]:
+    """Of times measured in turn: median, least and most."""
+    found = {}
+    for kind in Times._fields:
+        values = [a / b for a, b in zip(getattr(first, kind), getattr(second, kind), strict=True)]
+        chosen = (("median", statistics.median), ("least", min), ("most", max))
+        found[kind] = {name: round(of(values), 3) for name, of in chosen}
+    return found
 
 
 def main() -> None:
-    """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=1500)
-    parser.add_argument("--rounds", type=int, default=5)
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--faces", default=600, type=int)
+    parser.add_argument("--frames", default=600, type=int)
+    parser.add_argument("--seeks", default=20, type=int)
+    parser.add_argument("--workers", default=2, type=int)
+    parser.add_argument("--rounds", default=7, type=int)
+    parser.add_argument("--note", default="", help="what else the machine was doing")
     given = parser.parse_args()
-    rounds: dict[int, list[tuple[tuple[float, float], tuple[float, float]]]] = {
-        workers: [] for workers in range(cores() + 1)
-    }
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        manifest = write(Path(folder), given.images)
-        for _ in range(given.rounds):
-            for workers, kept in rounds.items():
-                kept.append((seconds(bare, manifest, workers), seconds(loaded, manifest, workers)))
-    results = {
-        str(workers): {
-            "of_bare_decoding": round(statistics.median(b[0] / f[0] for b, f in kept), 3),
-            "of_bare_processor_time": round(statistics.median(b[1] / f[1] for b, f in kept), 3),
-            "faces_per_second": round(statistics.median(given.images / f[0] for _, f in kept)),
-        }
-        for workers, kept in rounds.items()
-    }
-    load = round(os.getloadavg()[0], 1)
-    result = {
-        "cores": cores(),
-        "load": load,
-        "images": given.images,
-        "rounds": given.rounds,
-        "num_workers": results,
-    }
-    print(json.dumps(result, indent=1))
-    (Path(__file__).parent / "results" / "loading.json").write_text(json.dumps(result, indent=1) + "\n")
+        results = {
+            "cores": os.cpu_count(), "workers": given.workers, "rounds": given.rounds, "note": given.note,
+            "load_before": round(load, 1),
+            "stills": stills(given, Path(folder)), "video": videos(given, Path(folder)),
+        }  # fmt: skip
+    target = Path(__file__).parent / "results" / "loading.json"
+    target.write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results["video"], indent=1))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from idfer import Manifest
 from idfer.cli import main
 from idfer.data.images import read_image
 from idfer.data.loader import FaceDataset
+from idfer.data.pictures import Read
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from photographs import save
@@ -68,21 +69,21 @@ def test_smaller_formats_are_near(faces: Manifest, tmp_path: Path, kind: str, mo
 def test_a_stopped_run_goes_on_where_it_was(
     faces: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, read, made = tmp_path / "out", FaceDataset.read, []
+    out, cut, made = tmp_path / "out", FaceDataset.cut, []
 
-    def stopping(self: FaceDataset, row: int) -> object:
+    def stopping(self: FaceDataset, row: int, read: Read) -> object:
         if row == 2:
             raise KeyboardInterrupt
         made.append(row)
-        return read(self, row)
+        return cut(self, row, read)
 
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
-        stopped.setattr(FaceDataset, "read", stopping)
+        stopped.setattr(FaceDataset, "cut", stopping)
         idfer.crop(faces, out, size=32, progress=False)
     assert not (out / "manifest.parquet").exists()
     assert sorted(made) == [0, 1]
     rest = []
-    monkeypatch.setattr(FaceDataset, "read", lambda self, row: rest.append(row) or read(self, row))
+    monkeypatch.setattr(FaceDataset, "cut", lambda self, row, read: rest.append(row) or cut(self, row, read))
     whole = idfer.crop(faces, out, size=32, progress=False)
     assert rest == [2]
     empty = whole.files[0]

@@ -221,3 +221,26 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
     file.write_text("path,valence\na.png,1\n")
     with pytest.raises(IdferError, match="column 'arousal' is missing"):
         found(file)
+
+
+@pytest.mark.parametrize(("split", "level"), [("train", "warning"), ("val", "error")])
+def test_one_video_under_two_names_is_told_by_its_labels(tmp_path: Path, split: str, level: str) -> None:
+    """Aff-Wild2 holds the videos of Aff-Wild, renamed, and lacks frames without a face."""
+    rng = np.random.default_rng(0)
+    rated = [np.clip(np.cumsum(rng.normal(0, 0.02, (300, 2)), axis=0), -1, 1) for _ in range(4)]
+    parts = []
+    for source, subject, labels, of in (
+        ("aff-wild", "105", rated[0], "train"), ("aff-wild", "106", rated[1], "train"),
+        ("aff-wild2", "video7", np.delete(rated[0], [10, 11, 200], axis=0), split),
+        ("aff-wild2", "video8", rated[2], split), ("aff-wild2", "flat", 0 * rated[3], split),
+        ("aff-wild", "even", 0 * rated[3], "train"),
+    ):  # fmt: skip
+        kept = pd.DataFrame(labels.round(4), columns=["valence", "arousal"])
+        parts.append(kept.assign(path=f"{subject}.png", source=source, subject=subject, split=of))
+    faces = Manifest.from_frame(pd.concat(parts, ignore_index=True), tmp_path)
+    (told,) = (check for check in found(faces, images=False).checks if check.code == "IDF211")
+    assert told.level == level
+    assert told.message.startswith("1 videos are in two sources")
+    assert "'105' of aff-wild and 'video7' of aff-wild2" in told.message
+    alone = faces.rows((faces.frame["source"] == "aff-wild").to_numpy())
+    assert not [check for check in found(alone, images=False).checks if check.code == "IDF211"]

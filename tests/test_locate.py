@@ -12,6 +12,7 @@ import skimage.data
 from PIL import Image
 
 from idfer.data import locate as module
+from idfer.data import pictures
 from idfer.data.faces import Haar
 from idfer.data.images import read_image
 from idfer.data.loader import FaceDataset
@@ -228,14 +229,14 @@ def test_a_stopped_search_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(module, "_STRETCH", 1)
     manifest = faces(photos, "a.png", "b.png", "none.png")
-    real, limit = module.read_reduced, 2
+    real, limit = pictures.read_reduced, 2
 
     def interrupted(file: Path) -> tuple[np.ndarray, int]:
         if len(searched) == limit:
             raise KeyboardInterrupt
         return real(file)
 
-    monkeypatch.setattr(module, "read_reduced", interrupted)
+    monkeypatch.setattr(pictures, "read_reduced", interrupted)
     with pytest.raises(KeyboardInterrupt):
         locate(manifest, "haar", progress=False)
     limit = 99

@@ -179,14 +179,18 @@ def test_a_whole_face_has_no_box_within_it(tmp_path: Path) -> None:
     ("frame", "path"),
     [
         (-1.5, "a.png"), (np.nan, "a.png"), (np.inf, "a.png"), ("first", "a.png"), (-2, "a.png"),
-        (None, "a.png"), (0.5, "a.png"), (57, "a.png"), (57, "a.mp4"), (0, "a.MP4"), (10**30, "a.png"),
+        (None, "a.png"), (0.5, "a.png"), (57, "a.png"), (1, "a.gif"), (-1, "a.mp4"), (10**30, "a.mp4"),
     ],
 )  # fmt: skip
-def test_a_frame_that_is_none_or_of_a_video_is_refused(frame: object, path: str, tmp_path: Path) -> None:
-    """Frames 0 and 57 of one file were read alike."""
+def test_a_frame_that_is_none_of_its_file_is_refused(frame: object, path: str, tmp_path: Path) -> None:
     columns = {"frame": pd.Series([-1, 0, frame], dtype=object), "path": ["a.png", "b", path]}
     with pytest.raises(IdferError, match=rf"row 2 \({path}\): IDF005 frame is '"):
         Manifest.from_frame(table(**columns), tmp_path)
+
+
+def test_frames_of_videos_keep_their_numbers(tmp_path: Path) -> None:
+    columns = {"frame": pd.Series([0, "57", 3.0], dtype=object), "path": ["a.MP4", "b.webm", "a.MP4"]}
+    assert Manifest.from_frame(table(**columns), tmp_path).frames.tolist() == [0, 57, 3]
 
 
 def test_frame_zero_of_an_image_is_a_still(tmp_path: Path) -> None:

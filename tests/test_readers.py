@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import films
 from idfer import Manifest, cli, manifest
 from idfer.catalogue import READERS
 from idfer.data import read
@@ -131,6 +133,21 @@ def test_aff_wild_rows_are_frames_of_videos(tmp_path: Path) -> None:
     assert found("aff-wild", root).dropped["file has valence or arousal alone"] == 2
 
 
+@pytest.mark.parametrize(("first", "folder"), [(1, "bboxes/train"), (0, "bboxes/train/train")])
+def test_aff_wild_boxes_meet_their_frames(first: int, folder: str, tmp_path: Path) -> None:
+    root = trees.aff_wild(tmp_path)
+    boxes = root / folder / "105"
+    boxes.mkdir(parents=True)
+    corners = "version: 1\nn_points: 4\n{\n10.5 20\n10.5 60\n40.5 60\n40.5 20\n}\n"
+    (boxes / f"{first}.pts").write_bytes(corners.replace("\n", "\r\n").encode())
+    (boxes / f"{first + 1}.pts").write_text("version: 1\nn_points: 4\n{\n10 2")  # the download ended here
+    (boxes / f"{first + 2}.pts").write_text(corners.replace("10.5", "nan"))
+    reading = found("aff-wild", root)
+    assert reading.manifest.box(0) == (10.5, 20, 30, 40)
+    assert [reading.manifest.box(row) for row in range(1, 5)] == [None] * 4
+    assert reading.dropped == {"box file cannot be read (a detector places that face)": 2}
+
+
 @pytest.mark.parametrize("challenge", ["VA_Estimation_Challenge", "VA_Set"])
 def test_aff_wild2_lines_meet_their_crops(challenge: str, tmp_path: Path) -> None:
     reading = found("aff-wild2", trees.aff_wild2(tmp_path, challenge))
@@ -235,7 +252,33 @@ def test_omg_frames_get_the_label_of_their_utterance(tmp_path: Path) -> None:
     assert column(reading, "split") == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
     for file in (root / "Test_Set/vid3/utterance_7").iterdir():
         file.unlink()
-    assert found("omg", root).dropped == {"utterance has no frames saved as images": 1}
+    assert found("omg", root).dropped == {"utterance has no frames, clip or video": 1}
+
+
+def test_omg_utterances_are_clips_or_times_in_a_video(tmp_path: Path) -> None:
+    root = trees.omg(tmp_path)
+    for folder in ("Train_Set", "Validation_Set", "Test_Set"):
+        shutil.rmtree(root / folder)
+    (root / "Train_Set" / "vid1").mkdir(parents=True)
+    films.walk(root / "Train_Set" / "vid1" / "utterance_1.mp4", 5)
+    (root / "videos").mkdir()
+    films.walk(root / "videos" / "vid2.webm", 12, codec="libvpx")
+    (root / "videos" / "vid3.mp4").write_bytes(b"gone")
+    rows = ["l,0.12,0.2,vid2,utterance_1.mp4,1,0.5,3", "l,0.2,1,vid2,utterance_2.mp4,0,0.25,3",
+            "l,,,vid2,utterance_3.mp4,0,0.25,3", "l,0,1,vid9,utterance_1.mp4,0,0.25,3"]  # fmt: skip
+    header = "link,start,end,video,utterance,arousal,valence,EmotionMaxVote"
+    (root / "omg_ValidationVideos.csv").write_text("\n".join([header, *rows]))
+    reading = found("omg", root)
+    frame = reading.manifest.frame
+    assert list(zip(frame["path"], frame["frame"], frame["valence"], strict=True)) == [
+        *(("Train_Set/vid1/utterance_1.mp4", i, -0.25) for i in range(5)),
+        *(("videos/vid2.webm", i, 0.5) for i in (3, 4)),
+        *(("videos/vid2.webm", i, 0.25) for i in range(5, 12)),
+    ]
+    assert reading.dropped == {
+        "utterance has no start and end in seconds": 1, "utterance has no frames, clip or video": 1,
+        "video cannot be read": 1,
+    }  # fmt: skip
 
 
 def test_table_maps_columns_and_stretches_labels(tmp_path: Path) -> None:

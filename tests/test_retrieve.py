@@ -281,8 +281,8 @@ def test_align_follows_the_manifest_and_names_what_is_missing(tmp_path, spec):
         table.rows(np.arange(5)).align(manifest)
 
 
-def test_video_frames_are_refused_by_name(tmp_path, spec):
-    with pytest.raises(IdferError, match=r"row 1 \(1\.png\): IDF005 frame is '7', but videos come"):
+def test_a_frame_of_no_video_is_refused_by_name(tmp_path, spec):
+    with pytest.raises(IdferError, match=r"row 1 \(1\.png\): IDF005 frame is '7', but the file is no video"):
         retrieve(write_faces(tmp_path, 3, frame=[-1, 7, -1]), spec, device="cpu", progress=False)
 
 

@@ -33,6 +33,15 @@ def test_times_are_the_files_own_where_the_rate_varies(tmp_path: Path) -> None:
     assert [frame.time for frame in found] == pytest.approx(times, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.webm"])
+def test_packets_tell_the_times_of_frames_without_decoding(name: str, tmp_path: Path) -> None:
+    codec = {"a.avi": "mjpeg", "a.webm": "libvpx"}.get(name, "libx264")
+    options = {"bf": "2", "preset": "medium"} if codec == "libx264" else {}
+    path = walk(tmp_path / name, 20, codec=codec, **options)
+    with VideoFile(path) as video:
+        assert video.times() == pytest.approx([frame.time for frame in frames(path)], abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.mov", "a.webm"])
 def test_every_container_gives_the_pictures_in_order(tmp_path: Path, name: str) -> None:
     codec = {"avi": "mpeg4", "webm": "libvpx"}.get(name[2:], "libx264")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from idfer.cache import Cache, open_cache
-from idfer.data.images import LARGEST_FILE, open_regular, read_reduced
+from idfer.data.digests import FileDigests
+from idfer.data.images import LARGEST_FILE
+from idfer.data.pictures import Pictures, Read
 from idfer.data.preprocess import Box
 from idfer.errors import IdferError
 from idfer.files import cache_dir
@@ -57,7 +56,7 @@ def encode_manifest(
         bar("retrieving", count, progress) as advance,
     ):
         before: dict[bytes, np.ndarray] = {}
-        for rows, batch in _read_ahead(_Reader(clip, manifest), path, batch_size, num_workers):
+        for rows, batch in _read_ahead(clip, manifest, path, batch_size, num_workers):
             # The batch before may have been committed only after this one was looked up.
             encoded = _encode(clip, {key: image for key, image in batch.images.items() if key not in before})
             cache.add(encoded)
@@ -78,18 +77,15 @@ def cache_path(fingerprint: str) -> Path:
     return cache_dir() / "retrieval" / f"{fingerprint}.sqlite"
 
 
-def content_key(file: Path, frame: int, box: Box | None) -> bytes | None:
+def content_key(digests: FileDigests, file: str, frame: int, box: Box | None) -> bytes | None:
     """32 bytes that name what an encoder is shown: the file's content, the frame and the face box.
 
     None where there is no content: nothing to open, not a regular file (a pipe would wait for ever, a device
     never end), or more bytes than an image has.
     """
     try:
-        with open_regular(file) as stream:
-            if os.fstat(stream.fileno()).st_size > LARGEST_FILE:
-                return None
-            digest = hashlib.file_digest(stream, "sha256")
-    except (IdferError, OSError):
+        digest = digests.of(file, video=frame >= 0)
+    except IdferError:
         return None
     digest.update(f"|{frame}|{None if box is None else [float(v) for v in box]}".encode())
     return digest.digest()
@@ -122,73 +118,80 @@ class _Batch:
     images: dict[bytes, Tensor]
 
 
-@dataclass(frozen=True)
 class _Reader:
-    """Reads rows of a manifest as the encoder wants them."""
+    """Reads rows of a manifest as the encoder wants them, in reading order."""
 
-    clip: Clip
-    manifest: Manifest
+    def __init__(self, clip: Clip, manifest: Manifest, pictures: Pictures, pool: ThreadPoolExecutor):
+        self._clip, self._pictures, self._pool = clip, pictures, pool
+        self._digests = FileDigests()
+        self._boxes = [None if box[0] != box[0] else tuple(box) for box in manifest.boxes.tolist()]
 
-    def __len__(self) -> int:
-        return len(self.manifest)
-
-    @cached_property
-    def _rows(self) -> list[tuple[Path, int, Box | None]]:
-        """File, frame and box per row."""
-        frames = self.manifest.frame["frame"].tolist()
-        boxes = [self.manifest.box(row) for row in range(len(self))]
-        return list(zip(self.manifest.files, frames, boxes, strict=True))
-
-    def batch(self, rows: range, cache: _Embeddings, pool: ThreadPoolExecutor) -> _Batch:
+    def batch(self, rows: Sequence[int], cache: _Embeddings) -> _Batch:
         """Hash a stretch's files, look them up, and decode those that are not in the cache."""
-        keys = list(pool.map(self._key, rows))
+        keys = list(self._pool.map(self._key, rows))
         cached = cache.find([key for key in keys if key is not None])
-        absent = {key: row for row, key in zip(rows, keys, strict=True) if key and key not in cached}
-        decoded = dict(zip(absent, pool.map(self._image, absent.values()), strict=True))
-        images = {key: image for key, image in decoded.items() if not isinstance(image, str)}
+        shown: dict[bytes, int] = {}  # the row of each content that is decoded
+        for row, key in zip(rows, keys, strict=True):
+            if key is not None and key not in cached:
+                shown.setdefault(key, row)
+        once = set(shown.values())
+        wanted = [row for row, key in zip(rows, keys, strict=True) if key is None or row in once]
+        decoded = dict(self._pictures.each(wanted, self._image))
+        images = {key: image for key, row in shown.items() if not isinstance(image := decoded[row], str)}
         errors = [""] * len(rows)
-        for position, row in enumerate(rows):
-            if keys[position] in cached or keys[position] in images:
-                continue
-            again = self._image(row)  # rows of one content share a key, not a file name
-            keys[position] = None
-            errors[position] = again if isinstance(again, str) else f"{self._rows[row][0]}: {_NO_KEY}"
+        for position, (row, key) in enumerate(zip(rows, keys, strict=True)):
+            if key not in cached and key not in images:
+                errors[position] = self._error(row, row if key is None else shown[key], decoded)
+                keys[position] = None
         return _Batch(keys, errors, cached, images)
 
     def _key(self, row: int) -> bytes | None:
-        return content_key(*self._rows[row])
+        return content_key(
+            self._digests, self._pictures.files[row], self._pictures.frames[row], self._boxes[row]
+        )
 
-    def _image(self, row: int) -> Tensor | str:
+    def _image(self, row: int, read: Read) -> Tensor | str:
         """The encoder's input, or why there is none."""
         import cv2
 
-        file, _, box = self._rows[row]
+        file, box = self._pictures.files[row], self._boxes[row]
         try:
-            image, factor = read_reduced(file)
+            image, factor = read()
         except IdferError as error:
             return str(error)
         except MemoryError:
             return f"{file}: is too large to be read (out of memory); scale it down."
         try:
-            return self.clip.preprocess(image, box if box is None else [v / factor for v in box])
+            return self._clip.preprocess(image, box if box is None else [v / factor for v in box])
         except IdferError as error:
             return f"{file}: {error}"
         except (MemoryError, cv2.error) as error:
             reason = " ".join(str(error).split()) or "out of memory"
             return f"{file}: cannot be cropped for CLIP ({reason}); scale it down."
 
+    def _error(self, row: int, shown: int, decoded: Mapping[int, Tensor | str]) -> str:
+        """Why a row has no image; `shown` is the row of the same content that was decoded."""
+        file, said = self._pictures.files[row], decoded[shown]
+        if not isinstance(said, str):
+            return f"{file}: {_NO_KEY}"
+        return said.replace(self._pictures.files[shown], file, 1)  # same content, another name
 
-def _read_ahead(reader: _Reader, path: Path, size: int, num_workers: int) -> Iterator[tuple[range, _Batch]]:
+
+def _read_ahead(
+    clip: Clip, manifest: Manifest, path: Path, size: int, num_workers: int
+) -> Iterator[tuple[Sequence[int], _Batch]]:
     """Yield each stretch of `size` rows, read while the model is busy with the one before."""
-    stretches = [range(start, min(start + size, len(reader))) for start in range(0, len(reader), size)]
     with (
-        _open(path, reader.clip.dim) as cache,  # made here, used in one other thread, never in both at once
+        _open(path, clip.dim) as cache,  # made here, used in one other thread, never in both at once
+        Pictures(manifest, num_workers) as pictures,
         ThreadPoolExecutor(max(1, num_workers)) as pool,
         ThreadPoolExecutor(1) as ahead,
     ):
+        reader, order = _Reader(clip, manifest, pictures, pool), pictures.order.tolist()
+        stretches = [order[start : start + size] for start in range(0, len(order), size)]
 
-        def start(rows: range) -> Future[_Batch]:
-            return ahead.submit(reader.batch, rows, cache, pool)
+        def start(rows: Sequence[int]) -> Future[_Batch]:
+            return ahead.submit(reader.batch, rows, cache)
 
         coming = start(stretches[0])
         for number, rows in enumerate(stretches):

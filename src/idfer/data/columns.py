@@ -17,9 +17,10 @@ BOX = ("x", "y", "width", "height")
 VIDEO = frozenset([
     "3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "webm", "wmv",
 ])  # fmt: skip
-"""Suffixes (lower case, no dot) of videos: `idfer predict` reads them, manifests do not yet."""
+"""Suffixes (lower case, no dot) of videos."""
 
 STILL = -1  # `frame` of an image that is no video
+_MOST = 1 << 53  # beyond this, numbers of a table are not exact
 
 
 def boxes(table: pd.DataFrame, name: str) -> np.ndarray | None:
@@ -56,27 +57,37 @@ def boxes(table: pd.DataFrame, name: str) -> np.ndarray | None:
 
 
 def frames(table: pd.DataFrame, name: str) -> np.ndarray:
-    """The `frame` column as (N,) int64, which is -1 everywhere: only stills can be read yet.
+    """The `frame` column as (N,) int64: -1 for an image, the number from 0 of a frame of a video.
 
-    -1 is a still, and so is frame 0 of an image file, as `idfer predict` writes it. Any other frame is one of
-    a video, or of an animation of which only the first image would be read, whatever the number says.
+    Frame 0 of an image file, as `idfer predict` writes it, is -1 too. Of an animation only the first image is
+    ever read, so another number is refused for all that is no video by its suffix.
 
     Raises:
-        IdferError: a frame that is no whole number from -1, or of a video; the message names the first row.
+        IdferError: a frame that is no whole number from -1, of a file that is no video, or missing of one
+            that is; the message names the first such row.
     """
     values = _to_numbers(table["frame"])
     with np.errstate(invalid="ignore"):
-        whole = np.isfinite(values) & (values == np.floor(values)) & (values >= STILL)
+        whole = np.isfinite(values) & (values == np.floor(values)) & (values >= STILL) & (values < _MOST)
     if (bad := np.flatnonzero(~whole)).size:
-        raise _frame_error(table, name, bad, "; it must be a whole number, -1 for an image")
-    numbered = np.flatnonzero(values >= 0)
-    suffixes = table["path"].iloc[numbered].str.rsplit(".", n=1).str[-1].str.lower()
-    of_video = (values[numbered] > 0) | suffixes.isin(VIDEO).to_numpy(bool)
-    if (bad := numbered[of_video]).size:
         raise _frame_error(
-            table, name, bad, ", but videos come in a later version; save the frames as images, a row each"
+            table, name, bad, "; it must be a whole number, -1 for an image, from 0 of a video"
         )
-    return np.full(len(table), STILL, np.int64)
+    video = videos(table["path"])
+    if (bad := np.flatnonzero((values > 0) & ~video)).size:
+        raise _frame_error(
+            table, name, bad, ", but the file is no video by its name; write -1, or save the frames as images"
+        )
+    if (bad := np.flatnonzero((values == STILL) & video)).size:
+        raise _frame_error(
+            table, name, bad, ", but the file is a video; give the number of the frame, counted from 0"
+        )
+    return np.where(video, values, STILL).astype(np.int64)
+
+
+def videos(paths: pd.Series) -> np.ndarray:
+    """(N,) bool: which paths are those of videos, by their suffix."""
+    return np.fromiter((str(p).rpartition(".")[2].lower() in VIDEO for p in paths), bool, len(paths))
 
 
 def check_whole(table: pd.DataFrame, places: np.ndarray, name: str) -> None:

@@ -23,10 +23,11 @@ def image_keys(manifest: Manifest) -> NDArray[np.int64]:
     Equal content has equal keys under any name and in any folder. A file that cannot be read is named by its
     path, so that nothing fails here: reading it as an image will say what is wrong.
     """
-    files = manifest.files
-    frames = manifest.frame["frame"].tolist()
+    files, frames = manifest.files, manifest.frames.tolist()
+    videos = dict.fromkeys(file for file, frame in zip(files, frames, strict=True) if frame >= 0)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        keys = list(pool.map(_image_key, files, frames))
+        ends = dict(zip(videos, pool.map(_ends, videos), strict=True))  # of each video once
+        keys = list(pool.map(lambda file, frame: _image_key(file, frame, ends.get(file)), files, frames))
     return np.array(keys, np.int64)
 
 
@@ -52,7 +53,15 @@ def content_digest(manifest: Manifest, keys: NDArray[np.int64]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _image_key(file: Path, frame: int) -> int:
+def _image_key(file: Path, frame: int, known: tuple[int, bytes] | None) -> int:
+    size, ends = known or _ends(file)
+    if size < 0:
+        return _number(ends)
+    return _number(f"{size}|{frame}|".encode() + ends)
+
+
+def _ends(file: Path) -> tuple[int, bytes]:
+    """Size, and first and last bytes of a file; -1 and its name where it cannot be read."""
     try:
         with open_regular(file) as stream:  # a pipe would never end
             size = os.fstat(stream.fileno()).st_size
@@ -61,8 +70,8 @@ def _image_key(file: Path, frame: int) -> int:
                 stream.seek(max(_HEAD, size - _TAIL))
                 ends += stream.read(_TAIL)
     except (IdferError, OSError):
-        return _number(str(file).encode("utf-8", "surrogateescape"))
-    return _number(f"{size}|{frame}|".encode() + ends)
+        return -1, str(file).encode("utf-8", "surrogateescape")
+    return size, ends
 
 
 def _number(content: bytes) -> int:

@@ -6,20 +6,20 @@ import hashlib
 import json
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.data.columns import BOX
+from idfer.data.columns import BOX, STILL
 from idfer.data.landmarks import COLUMN
 from idfer.data.locate import Located, locate
 from idfer.data.manifest import WHOLE, Manifest
+from idfer.data.pictures import Pictures, Read
 from idfer.data.preprocess import ALIGNMENTS, Preprocess
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import atomic, check_writable
-from idfer.progress import track
+from idfer.progress import bar
 
 if TYPE_CHECKING:
     from idfer.data.loader import FaceDataset
@@ -44,7 +44,8 @@ def crop(
 
     Faces are placed and cut as `idfer fit` does with the same options, so that a model trained on PNG crops
     of its own size sees the same pixels. In the new manifest each image is itself the face (detector none),
-    `original` names the image it came from, and all other columns stay.
+    `original` names the image or video it came from (`original_frame` says which frame), and all other
+    columns stay.
 
     Crops lie in DIR/crops/XX/, named by what they depend on: a run that is interrupted or killed goes on
     where it was, and one with other options, or with images that have changed, makes new crops. Rows without
@@ -119,6 +120,8 @@ def _name(located: Located, row: int, contract: Preprocess, format: str, quality
         version = []
     marks = faces.frame[COLUMN].iloc[row] if COLUMN in faces.frame.columns else None
     told: list[Any] = [str(faces.frame["path"].iloc[row]), version, faces.box(row), str(marks)]
+    if (number := int(faces.frames[row])) >= 0:
+        told.append(number)
     text = json.dumps([*told, contract.to_dict(), format, None if format == "png" else quality])
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     return f"crops/{digest[:2]}/{digest}.{format}"
@@ -130,29 +133,36 @@ def _write(
     """Write the crops that are not there yet; why some rows have none, by row."""
     reasons: dict[int, str] = {}
 
-    def write(row: int) -> None:
-        target = root / names[row]
+    def write(row: int, read: Read) -> None:
         try:
-            if row in dataset.unusable:
-                raise IdferError(dataset.unusable[row])
-            if not (target.is_file() and target.stat().st_size):
-                _save(target, dataset.read(row).permute(1, 2, 0).numpy(), quality)
+            _save(root / names[row], dataset.cut(row, read), quality)
         except IdferError as error:
             reasons[row] = str(error).removeprefix(f"row {row}: ")
 
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS))
-    try:
-        for _ in track(pool.map(write, range(len(names))), "cutting out", len(names), progress):
-            pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise IdferError(
-            f"cannot write to {root}: {reason}. Free some space; the crops made until then are kept, and the "
-            "same command goes on from there."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with (
+        bar("cutting out", len(names), progress) as advance,
+        Pictures(dataset.manifest, min(os.cpu_count() or 1, _THREADS), dataset.unusable) as pictures,
+    ):
+        try:
+            left = [
+                row
+                for row in pictures.order.tolist()
+                if row in dataset.unusable or not _is_there(root / names[row])
+            ]
+            advance(len(names) - len(left))
+            for _ in pictures.each(left, write):
+                advance()
+        except OSError as error:
+            reason = error.strerror or error
+            raise IdferError(
+                f"cannot write to {root}: {reason}. Free some space; the crops made until then are kept, and "
+                "the same command goes on from there."
+            ) from error
     return reasons
+
+
+def _is_there(target: Path) -> bool:
+    return target.is_file() and target.stat().st_size > 0
 
 
 def _save(target: Path, face: np.ndarray, quality: int) -> None:
@@ -181,7 +191,10 @@ def _finish(root: Path, located: Located, names: list[str], reasons: dict[int, s
     frame = located.manifest.frame
     keep = np.array([row not in reasons for row in range(total)])
     crops = frame.drop(columns=[c for c in (*BOX, "box", COLUMN) if c in frame.columns])
-    crops = crops.assign(path=names, detector=WHOLE, original=frame["path"])[keep]
+    crops = crops.assign(path=names, frame=STILL, detector=WHOLE, original=frame["path"])
+    if (frame["frame"] != STILL).any():
+        crops = crops.assign(original_frame=frame["frame"])
+    crops = crops[keep]
     left = sorted(reasons)
     with atomic(root / LEFT_OUT) as temporary:
         listed = pd.DataFrame({"path": frame["path"].iloc[left], "reason": [reasons[row] for row in left]})

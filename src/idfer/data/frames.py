@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -176,6 +177,14 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames in the order in which they are shown."""
+        return self.frames(lambda number: True)
+
+    def frames(self, wanted: Callable[[int], bool]) -> Iterator[Frame]:
+        """The frames in the order in which they are shown; those not `wanted` by number without an image.
+
+        To turn a decoded frame into RGB takes longer than to decode it, so what is not wanted is left as it
+        is.
+        """
         number, last, end, packets = 0, -math.inf, 0.0, 0
         broken = ""
         demuxed = self._container.demux(self._stream)
@@ -189,7 +198,10 @@ class VideoFile:
                 break
             packets += packet.size > 0
             self._marked += packet.is_corrupt
-            for image, stamp, why in self._decoded(packet):
+            for decoded, stamp, why in self._decoded(packet):
+                image = None
+                if decoded is not None and wanted(number):
+                    image, why = self._converted(decoded)
                 at = last + 1 / self.rate if stamp is None and number else (stamp or 0.0)
                 self._filled += stamp is None
                 self._backwards += at < last
@@ -205,6 +217,21 @@ class VideoFile:
         elif lost := self._lost(packets, end) or broken:
             text = f"{self.name}: is damaged or cut off after frame {number - 1} ({lost})"
             yield Frame(number, math.nan, None, f"{text}; copy or download it again.")
+
+    def times(self) -> list[float]:
+        """Seconds at which its frames are shown, in order, as the packets say: nothing is decoded.
+
+        To be asked for in the place of the frames. A packet without a timestamp counts one frame after the
+        one before it.
+        """
+        stamps: list[float] = []
+        with suppress(self._av.error.FFmpegError):  # cut off: what is there
+            for packet in self._container.demux(self._stream):
+                if packet.size and not packet.is_discard:
+                    stamp = self._seconds(packet.pts)
+                    last = stamps[-1] + 1 / self.rate if stamps else 0.0
+                    stamps.append(last if stamp is None else stamp)
+        return sorted(stamps)
 
     def _open(self) -> InputContainer:
         try:
@@ -238,26 +265,27 @@ class VideoFile:
         context.flags |= self._av.codec.context.Flags.output_corrupt
         return stream
 
-    def _decoded(self, packet: Packet[VideoStream]) -> Iterator[tuple[np.ndarray | None, float | None, str]]:
-        """Image, time and error of the frames that one packet completes."""
+    def _decoded(self, packet: Packet[VideoStream]) -> Iterator[tuple[VideoFrame | None, float | None, str]]:
+        """Frame, time and error of the frames that one packet completes."""
         try:
             frames = packet.decode()
         except (self._av.error.FFmpegError, MemoryError) as error:
-            yield (
-                None,
-                self._seconds(packet.pts),
-                f"{self.name}: a frame cannot be decoded ({_reason(error)}).",
-            )
+            why = f"{self.name}: a frame cannot be decoded ({_reason(error)})."
+            yield None, self._seconds(packet.pts), why
             return
         for frame in frames:
             stamp = self._seconds(frame.pts)
             if frame.is_corrupt:
                 yield None, stamp, f"{self.name}: the data of a frame are damaged; it is left out."
-                continue
-            try:
-                yield self._upright(frame), stamp, ""
-            except (self._av.error.FFmpegError, MemoryError, ValueError) as error:
-                yield None, stamp, f"{self.name}: a frame cannot be converted ({_reason(error)})."
+            else:
+                yield frame, stamp, ""
+
+    def _converted(self, frame: VideoFrame) -> tuple[np.ndarray | None, str]:
+        """Image and error of a decoded frame."""
+        try:
+            return self._upright(frame), ""
+        except (self._av.error.FFmpegError, MemoryError, ValueError) as error:
+            return None, f"{self.name}: a frame cannot be converted ({_reason(error)})."
 
     def _seconds(self, pts: int | None) -> float | None:
         base = self._stream.time_base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import stat
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -28,8 +29,9 @@ _LONGEST_NAME = 400  # characters of a path in a message
 
 
 # Pillow's names; not all of its formats, since EPS would run a program.
-_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "JPEG2000", "PPM", "TIFF")  # asked in this order
 _ORIENTATION = 0x0112  # EXIF tag
+_TELLS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # where Pillow looks for it
 _STRIP = 1 << 22  # pixels converted at a time
 
 
@@ -54,15 +56,16 @@ def read_image(path: str | Path, *, max_pixels: int | None = None) -> np.ndarray
     Raises:
         IdferError: the file is missing, a folder, not permitted, empty, not an image, cut off or too large.
     """
-    return _read(path, max_pixels, reduce=False)[0]
+    return np.require(_read(path, max_pixels, reduce=False)[0], requirements="W")
 
 
 def read_reduced(path: str | Path, *, max_pixels: int | None = None) -> tuple[np.ndarray, int]:
     """Read an image as `read_image` does, a JPEG beyond the limit at 1/2, 1/4 or 1/8 of its size.
 
     Returns:
-        (H, W, 3) uint8, RGB, and by what its sides were divided: 1, 2, 4 or 8. Face boxes are in pixels of
-        the file: divide them by this number before they meet the image, multiply what is found in it.
+        (H, W, 3) uint8, RGB, not always writable, and by what its sides were divided: 1, 2, 4 or 8. Face
+        boxes are in pixels of the file: divide them by this number before they meet the image, multiply what
+        is found in it.
 
     Raises:
         IdferError: as for `read_image`.
@@ -182,22 +185,26 @@ def open_regular(path: str | Path) -> BufferedReader:
     Raises:
         IdferError: the path is missing, a folder, a pipe or device, not permitted, or no name a system takes.
     """
-    file, name = Path(path), _shown(path)
     try:
-        mode = file.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise IdferError(f"{name}: is a folder, not an image file.")
-        if not stat.S_ISREG(mode):
-            raise IdferError(f"{name}: is not a file (a pipe or device); give an image file.")
-        return file.open("rb")
-    except FileNotFoundError as error:
-        kind = "is a link to what is not there" if file.is_symlink() else "no such file"
-        raise IdferError(f"{name}: {kind}; check the path.") from error
-    except PermissionError as error:
-        raise IdferError(f"{name}: may not be read (permission denied); change its permissions.") from error
+        mode = os.stat(path).st_mode  # noqa: PTH116 - a `Path` costs more than the call
+        if stat.S_ISREG(mode):
+            return open(path, "rb")  # noqa: PTH123
     except (OSError, ValueError) as error:  # a link loop, a name too long; ValueError: a null character in it
-        reason = getattr(error, "strerror", None) or str(error)
-        raise IdferError(f"{name}: cannot be opened ({reason}); check the path and the disk.") from error
+        raise _not_opened(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise IdferError(f"{_shown(path)}: is a folder, not an image file.")
+    raise IdferError(f"{_shown(path)}: is not a file (a pipe or device); give an image file.")
+
+
+def _not_opened(path: str | Path, error: Exception) -> IdferError:
+    name = _shown(path)
+    if isinstance(error, FileNotFoundError):
+        kind = "is a link to what is not there" if Path(path).is_symlink() else "no such file"
+        return IdferError(f"{name}: {kind}; check the path.")
+    if isinstance(error, PermissionError):
+        return IdferError(f"{name}: may not be read (permission denied); change its permissions.")
+    reason = getattr(error, "strerror", None) or str(error)
+    return IdferError(f"{name}: cannot be opened ({reason}); check the path and the disk.")
 
 
 def read_regular(path: str | Path, limit: int = LARGEST_FILE) -> bytes:
@@ -230,6 +237,8 @@ def _shown(path: str | Path) -> str:
 
 def _orientation(image: Image.Image) -> int:
     """How the camera was held, 1 to 8; an unreadable EXIF block counts as none."""
+    if image.format in ("JPEG", "PNG") and not any(key in image.info for key in _TELLS):
+        return 1  # most faces; to have Pillow look costs a twentieth of decoding a small one
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # broken EXIF must not cost the photograph
@@ -239,6 +248,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """The image as it was meant to be seen."""
+    if orientation == 1:
+        return np.ascontiguousarray(pixels)
     match orientation:
         case 2:
             pixels = pixels[:, ::-1]
@@ -272,6 +283,8 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
 def _strip_to_rgb(image: Image.Image, name: str) -> np.ndarray:
     from PIL import Image
 
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image)  # not writable: another copy of a face costs a twentieth of decoding it
     if image.mode.startswith("I"):  # "I;16" and its byte orders; "I" is how older Pillow gives 16-bit grey
         return _grey(_sixteen_bit(np.asarray(image), name))
     if image.mode == "F":

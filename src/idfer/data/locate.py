@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
 from idfer.cache import Cache, open_cache
 from idfer.data.columns import BOX
+from idfer.data.digests import FileDigests
 from idfer.data.faces import Detector, check_detector, load_detector
-from idfer.data.images import open_regular, read_reduced
 from idfer.data.landmarks import COLUMN, landmarks_of, written
 from idfer.data.manifest import WHOLE, Manifest
+from idfer.data.pictures import Pictures, Read
 from idfer.errors import IdferError
 from idfer.files import cache_dir
 from idfer.progress import bar
@@ -26,7 +26,7 @@ from idfer.progress import bar
 NO_FACE = "no face found"
 GIVEN = "box"  # what places faces whose boxes came with the data, from nobody knows which detector
 
-_STRETCH = 256  # files committed to the cache at a time
+_STRETCH = 256  # pictures committed to the cache at a time
 _THREADS = 8  # at most: each may hold a large image
 
 Place = tuple[float, ...]
@@ -98,18 +98,20 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
         return Located(replace(manifest, frame=frame), _placed_by(names[given]))
 
     finder = load_detector(detector)
-    paths = manifest.files
-    files = [paths[row] for row in rows]
-    places = _find(list(dict.fromkeys(files)), _Search(finder), progress)
+    paths, frames = manifest.file_names, manifest.frames.tolist()
+    shown = [(paths[row], frames[row]) for row in rows]
+    first = dict(zip(reversed(shown), rows[::-1].tolist(), strict=True))  # the first row of each picture
+    found = _find(manifest, sorted(first.values()), _Search(finder, manifest), progress)
     boxes, errors, faceless = manifest.boxes.copy(), {}, 0
     landmarks = landmarks_of(manifest.frame)
     landmarks = np.full((len(manifest), 5, 2), np.nan) if landmarks is None else landmarks
-    for row, file in zip(rows.tolist(), files, strict=True):
-        place = places[file]
+    for row, picture in zip(rows.tolist(), shown, strict=True):
+        place = found[first[picture]]
         if isinstance(place, str):
             errors[row] = place
         elif not place:
-            errors[row] = f"{file}: {NO_FACE}"
+            number = f"frame {picture[1]}: " if picture[1] >= 0 else ""
+            errors[row] = f"{picture[0]}: {number}{NO_FACE}"
             faceless += 1
         else:
             boxes[row] = place[:4]
@@ -125,45 +127,49 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
 
 def _placed_by(detectors: np.ndarray) -> str:
     """What placed faces whose boxes are given: the detector, where the manifest names one for all of them."""
-    names = set(detectors.tolist())
+    # "yunet/track": between two looks of the detector, `idfer predict` follows the faces that it found
+    names = {str(name).removesuffix("/track") for name in detectors.tolist()}
     if not names:
         return WHOLE
     name = names.pop()
     return name if not names and name in ("yunet", "haar") else GIVEN
 
 
-def _find(files: Sequence[Path], search: _Search, progress: bool) -> dict[Path, Place | str]:
-    """The largest face in each file, or why the file cannot be read."""
-    places: dict[Path, Place | str] = {}
+def _find(manifest: Manifest, rows: Sequence[int], search: _Search, progress: bool) -> dict[int, Place | str]:
+    """By row, the largest face in its picture, or why that cannot be read."""
+    places: dict[int, Place | str] = {}
     with (
         open_cache(cache_dir() / "faces.sqlite", "face") as cache,
-        bar("finding faces", len(files), progress) as advance,
+        bar("finding faces", len(rows), progress) as advance,
+        Pictures(manifest, min(os.cpu_count() or 1, _THREADS)) as pictures,
         _pool() as pool,
     ):
-        for start in range(0, len(files), _STRETCH):
-            stretch = files[start : start + _STRETCH]
-            places.update(_find_stretch(stretch, search, cache, pool))
+        wanted = set(rows)
+        ordered = [row for row in pictures.order.tolist() if row in wanted]
+        for start in range(0, len(ordered), _STRETCH):
+            stretch = ordered[start : start + _STRETCH]
+            places.update(_find_stretch(stretch, search, cache, pictures, pool))
             advance(len(stretch))
     return places
 
 
 def _find_stretch(
-    files: Sequence[Path], search: _Search, cache: Cache, pool: ThreadPoolExecutor
-) -> dict[Path, Place | str]:
-    """Look some files up, search those that are not known, and commit what was found."""
-    keys: dict[Path, bytes] = {}
-    places: dict[Path, Place | str] = {}
-    for file, key in zip(files, pool.map(search.key, files), strict=True):
+    rows: Sequence[int], search: _Search, cache: Cache, pictures: Pictures, pool: ThreadPoolExecutor
+) -> dict[int, Place | str]:
+    """Look some pictures up, search those that are not known, and commit what was found."""
+    keys: dict[int, bytes] = {}
+    places: dict[int, Place | str] = {}
+    for row, key in zip(rows, pool.map(search.key, rows), strict=True):
         if isinstance(key, str):
-            places[file] = key
+            places[row] = key
         else:
-            keys[file] = key
+            keys[row] = key
     cached = cache.find(list(keys.values()))
-    unknown = [file for file, key in keys.items() if key not in cached]
-    searched = dict(zip(unknown, pool.map(search.largest, unknown), strict=True))
-    cache.add({keys[file]: _packed(place) for file, place in searched.items() if not isinstance(place, str)})
-    for file, key in keys.items():
-        places[file] = searched[file] if file in searched else _unpacked(cached[key])
+    unknown = [row for row, key in keys.items() if key not in cached]
+    searched = dict(pictures.each(unknown, search.largest))
+    cache.add({keys[row]: _packed(place) for row, place in searched.items() if not isinstance(place, str)})
+    for row, key in keys.items():
+        places[row] = searched[row] if row in searched else _unpacked(cached[key])
     return places
 
 
@@ -176,35 +182,36 @@ def _unpacked(value: bytes) -> Place:
 
 
 class _Search:
-    """Searches files; several threads may ask at once."""
+    """Searches the pictures of a manifest; several threads may ask at once."""
 
-    def __init__(self, finder: Detector):
+    def __init__(self, finder: Detector, manifest: Manifest):
         self._finder = finder
         self._identity = finder.fingerprint.encode()
+        self._files, self._frames = manifest.file_names, manifest.frames.tolist()
+        self._digests = FileDigests()
 
-    def key(self, file: Path) -> bytes | str:
-        """32 bytes that name the file's content and the detector, or why the file cannot be read."""
+    def key(self, row: int) -> bytes | str:
+        """32 bytes that name a picture's content and the detector, or why its file cannot be read."""
+        frame = self._frames[row]
         try:
-            with open_regular(file) as stream:
-                content = hashlib.file_digest(stream, "sha256").digest()
+            content = self._digests.of(self._files[row], video=frame >= 0).digest()
         except IdferError as error:
             return str(error)
-        except OSError as error:  # the disk fails while it is read
-            return f"{file}: cannot be read ({error.strerror or error}); check the disk."
-        return hashlib.sha256(content + self._identity).digest()
+        number = f"|{frame}".encode() if frame >= 0 else b""
+        return hashlib.sha256(content + self._identity + number).digest()
 
-    def largest(self, file: Path) -> Place | str:
-        """Box of the largest face, () where there is none, or why the file cannot be read."""
+    def largest(self, row: int, read: Read) -> Place | str:
+        """Box of the largest face, () where there is none, or why the picture cannot be had."""
         import cv2
 
         try:
-            image, factor = read_reduced(file)
+            image, factor = read()
             faces = self._finder(image)
         except IdferError as error:
             return str(error)
         except (MemoryError, cv2.error) as error:
             reason = " ".join(str(error).split())[:200] or "out of memory"
-            return f"{file}: cannot be searched for faces ({reason}); scale it down."
+            return f"{self._files[row]}: cannot be searched for faces ({reason}); scale it down."
         if not faces:
             return ()
         points = () if faces[0].landmarks is None else faces[0].landmarks.ravel().tolist()

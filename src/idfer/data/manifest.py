@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -32,10 +33,10 @@ FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source k
 class Manifest:
     """Faces and their labels.
 
-    Columns: `path` (relative to `root`), `frame` (always -1, a still: frames of videos are refused until they
-    can be read; 0 of an image file, as `idfer predict` writes it, is a still too), `subject` (person, or
-    the video where the person is not known), optionally `subject_kind` (what `subject` names: person, actor,
-    or video, a stand-in), `source`, `split`, `valence`, `arousal` (both in [-1, 1]),
+    Columns: `path` (relative to `root`), `frame` (-1 of an image; of a video the number of a frame, from 0 in
+    the order in which frames are shown, as `idfer predict` writes it), `subject` (person, or the video where
+    the person is not known), optionally `subject_kind` (what `subject` names: person, actor, or video, a
+    stand-in), `source`, `split`, `valence`, `arousal` (both in [-1, 1]),
     `label_source`; `detector` (what placed the face: "none" says that the image is itself the face, "" that
     nobody said); optionally `x`, `y`, `width`, `height` (the face box in pixels of the upright image, NaN
     where there is none; a column `box` of lists or texts becomes these), `landmarks` and any number of
@@ -55,8 +56,8 @@ class Manifest:
 
         Raises:
             IdferError: the file is missing or unreadable, a column is missing, a row's label is not a number
-                in [-1, 1], its face box is none, or its frame is one of a video; the message names the first
-                bad row.
+                in [-1, 1], its face box is none, or its frame is none of its file; the message names the
+                first bad row.
         """
         table, file = read_table(path)
         return cls.from_frame(table, file.parent, name=str(file))
@@ -148,6 +149,17 @@ class Manifest:
     def files(self) -> list[Path]:
         """Absolute image path per row."""
         return [self.root / p for p in self.frame["path"]]
+
+    @property
+    def file_names(self) -> list[str]:
+        """`files` as text: a tenth of the time, where there are millions."""
+        root = str(self.root)
+        return [os.path.join(root, path) for path in self.frame["path"]]  # noqa: PTH118
+
+    @cached_property
+    def frames(self) -> np.ndarray:
+        """(N,) int64 number of the row's frame in its video, from 0; -1 of an image."""
+        return self.frame["frame"].to_numpy(np.int64)
 
     @property
     def targets(self) -> np.ndarray:

@@ -18,6 +18,7 @@ counted. The others stand in no command's way: they say what would make scores t
     IDF208 warning  labels of one dimension are all alike, or of one sign
     IDF209 warning  a person is in two splits, none of them train
     IDF210 note     rows occur twice within a split
+    IDF211 warning  two sources hold one video under two names (error: in train and another split)
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
+    from idfer.data.pictures import Read
 
 # Under 5 % of its variance an attribute moves a label's mean by less than a quarter of its spread.
 ASSOCIATED = 0.05
-_STRETCH = 256  # files read between two steps of the progress bar
 _THREADS = 8
 _LARGEST = 1000  # rows with one picture that are compared with one another
 
@@ -57,7 +57,7 @@ class Findings:
     Attributes:
         checks: worst first, then by code.
         rows: looked at.
-        files: image files opened; 0 where only the table was looked at.
+        files: images and frames of videos opened; 0 where only the table was looked at.
     """
 
     checks: tuple[Check, ...]
@@ -117,7 +117,7 @@ def check(
         root, name = file.parent, str(file)
     rows = len(table)
     faces, found = _table_checks(table, root, name)
-    found += [*_people(faces), *_labels(faces), *_repeats(faces)]
+    found += [*_people(faces), *_labels(faces), *_repeats(faces), *_same_videos(faces)]
     if isinstance(attributes, (str, Path)):
         attributes = AttributeTable.read(attributes)
     if attributes is not None and len(faces) != rows:
@@ -157,15 +157,17 @@ def _table_checks(table: pd.DataFrame, root: Path, name: str) -> tuple[Manifest,
         )
     kept = table[usable].reset_index(drop=True)
     filled = kept.assign(path=kept["path"].astype(object).where(kept["path"].notna(), "").astype(str))
+    if "frame" not in filled.columns:
+        filled["frame"] = columns.STILL
     for code, asked in (("IDF004", columns.boxes), ("IDF005", columns.frames)):
-        if code == "IDF005" and "frame" not in filled.columns:
-            continue
         try:
             asked(filled, name)
         except IdferError as error:  # both name the first such row
             found.append(Check(code, "error", str(error).replace(f"{code} ", "")))
-            boxed = ["box", *columns.BOX]
-            filled = filled.drop(columns=["frame"] if code == "IDF005" else boxed, errors="ignore")
+            if code == "IDF004":
+                filled = filled.drop(columns=["box", *columns.BOX], errors="ignore")
+            else:  # a frame of each file that can be looked at
+                filled["frame"] = np.where(columns.videos(filled["path"]), 0, columns.STILL)
     split = filled["split"] if "split" in filled.columns else None
     faces = Manifest.from_frame(filled.drop(columns="split", errors="ignore"), root, name)
     if split is not None:
@@ -246,6 +248,33 @@ def _repeats(faces: Manifest) -> Iterator[Check]:
         yield Check("IDF210", "note", f"{_count(rows.size)} repeat an earlier one (the first: {first}).")
 
 
+def _same_videos(faces: Manifest) -> Iterator[Check]:
+    """IDF211: one video under two names, told by its labels."""
+    from idfer.evaluation.same_labels import twins
+
+    found = twins(faces)
+    if not found:
+        return
+    frame = faces.frame
+    names = list(zip(frame["source"], frame["subject"], strict=True))
+    splits: dict[tuple[str, str], set[str]] = {}
+    for name, split in zip(names, frame["split"], strict=True):
+        splits.setdefault(name, set()).add(split)
+    apart = [
+        pair
+        for pair in found
+        if "train" in (both := splits[pair.first] | splits[pair.second]) and len(both) > 1
+    ]
+    first = (apart or found)[0]
+    where = f", {len(apart)} of them in train and another split" if apart else ""
+    yield Check(
+        "IDF211", _level("error" if apart else "warning"),
+        f"{len(found)} videos are in two sources under two names, by their labels{where} (the first: "
+        f"{first.first[1]!r} of {first.first[0]} and {first.second[1]!r} of {first.second[0]}, "
+        f"{first.share:.0%} alike); drop one of each.",
+    )  # fmt: skip
+
+
 def _associations(faces: Manifest, table: AttributeTable | None) -> Iterator[Check]:
     """IDF205: how much of a label's variance each attribute accounts for, corrected for chance."""
     from idfer.evaluation.selection import probe_targets
@@ -297,52 +326,46 @@ def explained(label: NDArray[np.floating[Any]], attribute: NDArray[Any], people:
 
 
 def _files(faces: Manifest, near: bool, progress: bool) -> tuple[list[Check], int]:
-    """IDF201 to IDF204: what is on the disk; and how many images were opened."""
-    from idfer.data.columns import VIDEO
+    """IDF201 to IDF204: what is on the disk; and how many pictures were opened."""
+    from idfer.data.pictures import Pictures
 
-    paths = faces.frame["path"].to_numpy(object)
-    unique, first, file = np.unique(paths.astype(str), return_index=True, return_inverse=True)
-    rows_of = np.split(np.argsort(file, kind="stable"), np.cumsum(np.bincount(file))[:-1])
-    files = faces.files
+    names = faces.frame["path"].astype(str) + "|" + faces.frame["frame"].astype(str)
+    _, first, picture = np.unique(names.to_numpy(str), return_index=True, return_inverse=True)
+    rows_of = np.split(np.argsort(picture, kind="stable"), np.cumsum(np.bincount(picture))[:-1])
     split = faces.frame["split"].to_numpy(str)
     hashing = near and len(np.unique(split)) > 1
-    missing: list[int] = []
+    files = faces.files
+    there = {file: file.exists() for file in set(files)}
+    missing = [row for row in first.tolist() if not there[files[row]]]
     broken: list[tuple[int, str]] = []
     hashed: list[tuple[int, NDArray[np.uint8]]] = []
 
-    def look(k: int) -> tuple[str, str, list[tuple[int, NDArray[np.uint8]]]]:
-        path = files[first[k]]
-        if not path.exists():
-            return "missing", "", []
-        if path.suffix.lower().lstrip(".") in VIDEO:
-            return "", "", []
-        return _open(path, faces, rows_of[k], hashing)
+    def look(row: int, read: Read) -> tuple[str, list[tuple[int, NDArray[np.uint8]]]]:
+        return _open(read, faces, rows_of[picture[row]], hashing)
 
     with (
-        bar("checking images", len(unique), progress) as advance,
-        ThreadPoolExecutor(min(os.cpu_count() or 1, _THREADS)) as pool,
+        bar("checking images", len(first), progress) as advance,
+        Pictures(faces, min(os.cpu_count() or 1, _THREADS)) as pictures,
     ):
-        for start in range(0, len(unique), _STRETCH):
-            stretch = range(start, min(start + _STRETCH, len(unique)))
-            for k, (state, reason, hashes) in zip(stretch, pool.map(look, stretch), strict=True):
-                if state == "missing":
-                    missing.append(int(first[k]))
-                elif state == "broken":
-                    broken.append((int(first[k]), reason))
-                hashed += hashes
-            advance(len(stretch))
+        advance(len(missing))
+        once = set(first.tolist()) - set(missing)
+        for row, (reason, hashes) in pictures.each([r for r in pictures.order.tolist() if r in once], look):
+            if reason:
+                broken.append((row, reason))
+            hashed += hashes
+            advance()
     found = []
     if missing:
+        count = sum(not present for present in there.values())
         found.append(
-            Check(
-                "IDF203", "error", f"{_files_count(len(missing))} not there (the first: {files[missing[0]]})."
-            )
+            Check("IDF203", "error", f"{_files_count(count)} not there (the first: {files[missing[0]]}).")
         )
     if broken:
-        found.append(
-            Check("IDF204", "error", f"{_files_count(len(broken))} unreadable; the first: {broken[0][1]}")
-        )
-    good = np.setdiff1d(np.arange(len(faces)), np.flatnonzero(np.isin(first[file], missing)))
+        of_videos = (faces.frames[[row for row, _ in broken]] >= 0).any()
+        what = "picture" if of_videos else "file"
+        said = f"{_files_count(len(broken), what)} unreadable; the first: {min(broken)[1]}"
+        found.append(Check("IDF204", "error", said))
+    good = np.setdiff1d(np.arange(len(faces)), np.flatnonzero(np.isin(first[picture], missing)))
     same = _same_pictures(faces, good, split)
     found += _told("IDF201", "error", same, faces, "the same picture", "drop one of each")
     if hashing and hashed:
@@ -350,20 +373,19 @@ def _files(faces: Manifest, near: bool, progress: bool) -> tuple[list[Check], in
             "IDF202", "warning", _near_pictures(hashed, split, same), faces, "pictures that look the same",
             "look at them, and drop one of each that is a copy",
         )  # fmt: skip
-    return found, len(unique) - len(missing)
+    return found, len(first) - len(missing)
 
 
 def _open(
-    path: Path, faces: Manifest, rows: NDArray[np.intp], hashing: bool
-) -> tuple[str, str, list[tuple[int, NDArray[np.uint8]]]]:
-    """Decode one image; the hash of each row's face in it."""
-    from idfer.data.images import read_reduced
+    read: Read, faces: Manifest, rows: NDArray[np.intp], hashing: bool
+) -> tuple[str, list[tuple[int, NDArray[np.uint8]]]]:
+    """Why a picture cannot be read, and the hash of each row's face in it."""
     from idfer.data.near import difference_hash
 
     try:
-        image, factor = read_reduced(path)
+        image, factor = read()
     except IdferError as error:
-        return "broken", str(error), []
+        return str(error), []
     hashes = []
     for row in rows.tolist() if hashing else []:
         part = image
@@ -373,7 +395,7 @@ def _open(
             part = image[top : max(0, int(y + height)), left : max(0, int(x + width))]
         if part.size and (made := difference_hash(np.ascontiguousarray(part))) is not None:
             hashes.append((row, made))
-    return "", "", hashes
+    return "", hashes
 
 
 def _same_pictures(faces: Manifest, rows: NDArray[np.intp], split: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -467,5 +489,5 @@ def _count(number: int) -> str:
     return f"{number:,} row{'s' * (number != 1)}"
 
 
-def _files_count(number: int) -> str:
-    return f"{number:,} file is" if number == 1 else f"{number:,} files are"
+def _files_count(number: int, what: str = "file") -> str:
+    return f"{number:,} {what} is" if number == 1 else f"{number:,} {what}s are"

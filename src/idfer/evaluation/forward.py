@@ -152,7 +152,6 @@ class Pass:
         keys = _row_keys(faces, answers.feature_rows, self.seed)
         known = np.ones(count, bool) if vectors is None else np.isfinite(vectors).all(axis=(1, 2))
         answers.errors[~known & (answers.errors == "")] = _NO_VECTORS
-        start = 0
         with bar("running the network", count, self.progress) as advance:
             for rows, pixels, messages in face_batches(
                 faces,
@@ -160,10 +159,9 @@ class Pass:
                 self.batch_size,
                 errors=unusable,
             ):
-                stretch = np.arange(start, min(start + self.batch_size, count))
-                start += self.batch_size
-                unread = np.setdiff1d(stretch, rows)
-                answers.errors[unread] = messages
+                for row, message in messages.items():
+                    answers.errors[row] = message
+                stretch = np.sort([*rows, *messages])
                 advance(len(stretch))
                 usable = answers.errors[rows] == ""
                 if self.strict and (bad := answers.errors[stretch][answers.errors[stretch] != ""]).size:

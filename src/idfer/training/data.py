@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idfer.data.loader import FaceDataset
+from idfer.data.loader import FaceDataset, fits_memory
 from idfer.data.manifest import Manifest
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
@@ -55,6 +55,21 @@ class TrainingData:
         kept = torch.from_numpy(self.rows)
         return Facts(
             self.target[kept], self.retrieved[kept], self.posterior[kept], levels, self.subject[kept]
+        )
+
+
+def check_random_access(train: Manifest, size: int) -> None:
+    """Refuse, before anything is read, faces that could only be read in order.
+
+    Raises:
+        IdferError: some are frames of videos, and all of them at this input side do not fit into memory.
+    """
+    of_video = int((train.frames >= 0).sum())
+    if of_video and not fits_memory(len(train), size):
+        raise IdferError(
+            f"{of_video} of {len(train)} training faces are frames of videos; at {size} pixels they do not "
+            "fit into memory, and training reads faces in random order. Cut them out once with `idfer crop "
+            f"MANIFEST -o DIR --size {size}`, and train on DIR."
         )
 
 

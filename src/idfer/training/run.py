@@ -16,7 +16,7 @@ from idfer.errors import IdferError, UsageError
 from idfer.models.backbone import create_backbone, data_config
 from idfer.models.network import Network
 from idfer.training.checkpoint import STATE, Seen, new_network, not_finite, save_model, save_seen
-from idfer.training.data import TrainingData, training_data
+from idfer.training.data import TrainingData, check_random_access, training_data
 from idfer.training.devices import fabric_on, training_device
 from idfer.training.processes import run_processes
 from idfer.training.record import Plan, Record
@@ -74,13 +74,14 @@ def run(
     """
     settings, progress = plan.settings, how.progress
     where = training_device(how.device, how.devices, settings.precision)
+    side = settings.size or int(data_config(create_backbone(settings.backbone))["size"])
+    check_random_access(train, side)
     placed = locate(train, settings.detector, progress=progress)
     if len(placed.errors) == len(train):
         first = placed.errors[min(placed.errors)]
         raise IdferError(f"no face can be trained on; the first: {first}. {placed.hint}".rstrip(". ") + ".")
     if placed.hint:
         print(f"idfer: {placed.hint}.", file=sys.stderr)
-    side = settings.size or int(data_config(create_backbone(settings.backbone))["size"])
     torch.manual_seed(settings.seed)
     network = new_network(plan, side, settings.pretrained)
     pixels = data_config(network.backbone)

@@ -36,15 +36,16 @@ class Validation:
         dataset = FaceDataset(manifest, preprocess, unusable)
         self.kept = list(self._batches()) if dataset.fits() else None
 
-    def _batches(self) -> Iterator[tuple[np.ndarray, torch.Tensor, list[str]]]:
-        return face_batches(self.manifest, self.preprocess, errors=self.unusable)
+    def _batches(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        for rows, pixels, _ in face_batches(self.manifest, self.preprocess, errors=self.unusable):
+            yield rows, pixels.contiguous()
 
     def score(self, network: Network, device: torch.device) -> dict[str, float]:
         """`val_ccc_valence`, `val_ccc_arousal` and their mean `val_ccc`; {} where no face can be read."""
         network.eval()
         predicted, scored_rows = [], []
         with torch.no_grad():
-            for rows, pixels, _ in self.kept or self._batches():
+            for rows, pixels in self.kept or self._batches():
                 if not len(rows):
                     continue
                 image = self.preprocess.normalise(pixels.to(device))

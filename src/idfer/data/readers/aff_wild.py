@@ -1,14 +1,18 @@
 """Aff-Wild: videos annotated frame by frame.
 
 Format: `annotations/{train,test}/{valence,arousal}/NNN.txt`, a number a line, no header; line i, from
-    0, is frame i of `videos/{train,test}/NNN.mp4` (any video suffix). `bboxes` and `landmarks` hold a file a
-    frame and are not read: a detector places the faces.
+    0, is frame i of `videos/{train,test}/NNN.mp4` (any video suffix).
+Boxes: `bboxes/{train,test}/NNN/K.pts` (or the folder `train` once more), a text of four corners `x y` between
+    braces, in pixels of the frame, where a face was found. K counts frames from 1, as users' code reads it; a
+    video whose files begin with 0.pts is taken to count from 0 (not verified on the set itself: look at a few
+    crops). A frame without a box is left to the detector. `landmarks` (68 points) are not read.
 Labels: [-1, 1]. A line without a number is no label: dropped, and the frames after it keep their numbers.
-Rows: one per frame, `path` the video, `frame` its number. Such a manifest is written, and refused by commands
-    as long as they read no videos.
+Rows: one per frame, `path` the video, `frame` its number. Consecutive frames are nearly the same picture:
+    `idfer crop` once, then train on the crops.
 Identity: not given. `subject` is the video, a stand-in (`subject_kind` "video").
 Splits: official `train`; the labels of `test` were never public, and are read where somebody has them.
-Overlap: Aff-Wild2 contains these videos under other names; use one of the two.
+Overlap: Aff-Wild2 contains these videos under other names, and no list of which is which is known here; use
+    one of the two. In a manifest of both, `idfer check` finds videos whose labels are the same (IDF211).
 Licence: research only, by an agreement with the iBUG group.
 Official loader: none in a kept library.
 Citation: D. Kollias et al. Deep affect prediction in-the-wild: Aff-Wild database and challenge, deep
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idfer.data.columns import VIDEO
+from idfer.data.columns import BOX, VIDEO
 from idfer.data.readers import disk
 from idfer.data.readers.tally import MISSING, OUTSIDE, SPLITS, Options, Tally, keep_valid, not_there
 from idfer.errors import IdferError
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 NO_PARTNER = "file has valence or arousal alone"
 UNEQUAL = "frame has valence or arousal alone"
 BROKEN = "annotation file cannot be read"
+NO_BOX = "box file cannot be read (a detector places that face)"
 
 
 def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
@@ -59,7 +64,8 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
         both = sorted(valence.keys() & arousal.keys())
         with bar(f"reading {name}", len(both), options.progress) as advance:
             for stem in both:
-                parts += _frames(stem, name, (valence[stem], arousal[stem]), videos, inside, tally)
+                made = _frames(stem, name, (valence[stem], arousal[stem]), videos, inside, tally)
+                parts += [_boxed(part, _boxes(f"{name}/{stem}", inside, tally)) for part in made]
                 advance()
     parts = [part for part in parts if len(part)] or parts[:1]
     table = pd.concat(parts, ignore_index=True)
@@ -112,3 +118,46 @@ def _frames(
             }
         )
     ]
+
+
+def _boxed(table: pd.DataFrame, boxes: dict[int, tuple[float, ...]]) -> pd.DataFrame:
+    """The frames of a video with their boxes, x, y, width and height; NaN where there is none."""
+    absent = (np.nan,) * 4
+    values = np.array([boxes.get(frame, absent) for frame in table["frame"].tolist()], float).reshape(-1, 4)
+    return table.assign(**dict(zip(BOX, values.T, strict=True)))
+
+
+def _boxes(name: str, inside: disk.Inside, tally: Tally) -> dict[int, tuple[float, ...]]:
+    """Boxes of a video by frame, from 0."""
+    split, _, stem = name.partition("/")
+    folder = next(
+        (f for f in (f"bboxes/{split}/{stem}", f"bboxes/{split}/{split}/{stem}") if inside.files(f)), ""
+    )
+    files = {
+        int(file.removesuffix(".pts")): f"{folder}/{file}"
+        for file, state in (inside.files(folder) or {}).items() if folder
+        if file.endswith(".pts") and file[:-4].isdecimal() and state == disk.PRESENT
+    }  # fmt: skip
+    first = 0 if 0 in files else 1
+    found = {}
+    for number, path in sorted(files.items()):
+        box = _corners(inside.root / path)
+        if box is None:
+            tally.add(NO_BOX, 1, path)
+        else:
+            found[number - first] = box
+    return found
+
+
+def _corners(file: Path) -> tuple[float, ...] | None:
+    """x, y, width and height around the points of a .pts file; None where they are no box."""
+    try:
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        inner = text[text.index("{") + 1 : text.index("}")]
+        points = np.array([line.split() for line in inner.split("\n") if line.strip()], float)
+    except (OSError, ValueError):
+        return None
+    if points.shape != (4, 2) or not np.isfinite(points).all():
+        return None
+    low, size = points.min(axis=0), np.ptp(points, axis=0)
+    return (*low.tolist(), *size.tolist()) if (size > 0).all() else None

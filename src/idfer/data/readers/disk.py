@@ -65,7 +65,8 @@ class Inside:
     """Lists folders under a root, and tells what a link has put there from elsewhere."""
 
     def __init__(self, root: Path, follow_links: bool = False):
-        self._root = root
+        self.root = self._root = root
+        self._listed: dict[str, dict[str, int] | None] = {}
         self._real = os.path.realpath(root)
         self._follow = follow_links
 
@@ -81,6 +82,12 @@ class Inside:
                 return {entry.name: self._state(entry) for entry in entries}
         except OSError:  # not there, or no folder
             return {}
+
+    def listed(self, folder: str) -> dict[str, int] | None:
+        """As `files`, remembered: for folders that are asked for again and again."""
+        if folder not in self._listed:
+            self._listed[folder] = self.files(folder)
+        return self._listed[folder]
 
     def holds(self, path: str | Path) -> bool:
         """Whether a path is under the root once its links are followed."""

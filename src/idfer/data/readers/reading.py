@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,23 +172,14 @@ def reader_of(name: str) -> Reader:
 
 def _checked(table: pd.DataFrame, root: Path, name: str) -> Manifest:
     """A manifest of a reader's table, its paths relative to `root`."""
-    import pandas as pd
-
-    from idfer.data.manifest import DEFAULTS, Manifest
+    from idfer.data.manifest import Manifest
 
     table = table.reset_index(drop=True)
     if "source" not in table.columns:
         table["source"] = "" if name == "table" else name
     if "label_source" not in table.columns:
         table["label_source"] = "" if name == "table" else name
-    numbers = pd.to_numeric(table.get("frame", pd.Series(dtype=float)), errors="coerce")
-    whole = bool(numbers.notna().all() and (numbers >= -1).all() and (numbers % 1 == 0).all())
-    if not whole or not (numbers >= 0).any():  # what is no frame is refused by name
-        return Manifest.from_frame(table, root, f"{name} at {root}")
-    # rows of videos: checked as stills are, and given their frame numbers back
-    stills = Manifest.from_frame(table.drop(columns="frame"), root, f"{name} at {root}")
-    frame = stills.frame.assign(frame=numbers.to_numpy(np.int64))
-    return replace(stills, frame=frame[[*DEFAULTS, *(c for c in frame.columns if c not in DEFAULTS)]])
+    return Manifest.from_frame(table, root, f"{name} at {root}")
 
 
 def _mapping(columns: Mapping[str, str] | str) -> dict[str, str]:

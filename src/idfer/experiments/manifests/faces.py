@@ -162,13 +162,10 @@ def _problems(
         faceless = message.endswith(locate.NO_FACE)
         problems[row] = (NO_FACE if faceless else UNREADABLE, f"row {row}: {message}")
     contract = Preprocess(settings.size or 64, settings.margin, settings.alignment, detector=placed.detector)
-    start, stretch, count = 0, 256, len(placed.manifest)
-    with bar("checking faces", count, progress) as advance:
-        for rows, _, messages in face_batches(placed.manifest, contract, stretch, errors=placed.errors):
-            unread = np.setdiff1d(np.arange(start, min(start + stretch, count)), rows)
-            for row, message in zip(unread.tolist(), messages, strict=True):
+    with bar("checking faces", len(placed.manifest), progress) as advance:
+        for rows, _, messages in face_batches(placed.manifest, contract, errors=placed.errors):
+            for row, message in messages.items():
                 problems.setdefault(row, (UNREADABLE, message))
-            start += stretch
             advance(len(rows) + len(messages))
     return problems
 

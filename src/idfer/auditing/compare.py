@@ -102,7 +102,6 @@ def compare(first: Any, second: Any, *, settings: AuditSettings | None = None) -
     name_a, name_b = (f"{name_a} (A)", f"{name_b} (B)") if name_a == name_b else (name_a, name_b)
     a, b, checks = _paired(a, b, name_a, name_b)
     gaps, overall = _differences(a, b, settings)
-    rows = gaps[["gap_a", "gap_b", "difference", "p_adjusted"]]
     content = {
         "schema": SCHEMA,
         "about": {
@@ -115,7 +114,7 @@ def compare(first: Any, second: Any, *, settings: AuditSettings | None = None) -
         "comparison": gaps.to_dict("records"),
         "accuracy_comparison": overall.to_dict("records"),
         "checks": [asdict(check) for check in checks],
-        "verdict": comparison_verdict(gaps, overall, name_a, name_b, settings) if len(rows) else [],
+        "verdict": comparison_verdict(gaps, overall, name_a, name_b, settings),
         "environment": environment(),
     }  # fmt: skip
     return Comparison(gaps, overall, json_ready(content))
@@ -164,7 +163,16 @@ def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sam
                 f"(e.g. {a.key[row]!r}); audit both with the same labels."
             )
     assert a.predicted is not None and b.predicted is not None
-    subject = None if a.subject is None else a.subject[both]
+    subject = None if b.subject is None else b.subject[there]
+    subject = subject if a.subject is None else a.subject[both]
+    if subject is None:
+        checks.append(
+            Check(
+                "IDF301", "warning",
+                "neither audit knows people, so every face counts as a person: if people have several faces, "
+                "intervals are too narrow and tests find too much; audit again with a column subject.",
+            )
+        )  # fmt: skip
     attributes = tuple(_rows(attribute, both) for attribute in a.attributes)
     key = a.key[both]
     return (

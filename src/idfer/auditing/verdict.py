@@ -81,7 +81,8 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
     ]
     if not len(found):
         return f"What {name} tells about identity was not measured."
-    worst: Any = found.sort_values("score", ascending=False).iloc[0]
+    sure = found[found["low"] > 0]  # a higher score whose interval holds 0 must not hide them
+    worst: Any = (sure if len(sure) else found).sort_values("score", ascending=False).iloc[0]
     same = (leakage["attribute"] == worst["attribute"]) & (leakage["feature"] == "labels")
     control = leakage[same & (leakage["probe"] == worst["probe"])]["score"]
     beside = (
@@ -89,7 +90,7 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
         if len(control) and np.isfinite(control.iloc[0])
         else "; there are no labels to compare with"
     )
-    if worst["low"] <= 0:
+    if not len(sure):
         return (
             f"No attribute can be read from {name} on unseen people beyond chance: the highest score is "
             f"{max(0.0, worst['score']):.0%} of the way from chance to certainty, of "

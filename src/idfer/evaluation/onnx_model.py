@@ -175,6 +175,12 @@ class OnnxModel:
         """
         parts = [self._run(part) for part in self._parts(self.inputs(crops))]
         arrays = [np.concatenate(parts_of)[: len(crops)] for parts_of in zip(*parts, strict=True)]
+        for name, array in zip(self.outputs, arrays, strict=True):
+            if name in (self.description.valence, self.description.arousal) and array.size != len(array):
+                raise IdferError(
+                    f"{self.name}: output {name!r} is {array.shape} for {len(crops)} faces; wanted one number "
+                    "each."
+                )
         told = 1 if self.description.valence_arousal or not self.description.valence else 2
         va = arrays[0] if told == 1 else np.stack([a.reshape(len(a), -1)[:, 0] for a in arrays[:2]], axis=1)
         if va.shape != (len(crops), 2):

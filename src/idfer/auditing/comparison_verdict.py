@@ -27,8 +27,8 @@ def comparison_verdict(
     if not len(gaps):
         return [
             *said,
-            f"No gap was compared: no attribute has two groups of {settings.min_people} people among the faces "
-            "that both have.",
+            f"No gap was compared: no attribute has two groups of {settings.min_people} people among the "
+            "faces that both have.",
         ]
     told = [r for r in _records(gaps) if r["p_adjusted"] <= 1 - settings.level]
     if not told:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def representation(sample: Sample, min_people: int = 1) -> pd.DataFrame:
+def representation(sample: Sample, min_people: int = 0) -> pd.DataFrame:
     """The table `representation` of a sample (see `tables.COLUMNS`).
 
     A row per attribute and level: `rows` and `people` (of the most probable level, for people that of their

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idfer.auditing.leak import widened
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -81,7 +83,8 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
     ]
     if not len(found):
         return f"What {name} tells about identity was not measured."
-    sure = found[found["low"] > 0]  # a higher score whose interval holds 0 must not hide them
+    wide = widened(len(found))  # else one of many probes would leak by chance
+    sure = found[found["score"] > wide * (found["score"] - found["low"])]
     worst: Any = (sure if len(sure) else found).sort_values("score", ascending=False).iloc[0]
     same = (leakage["attribute"] == worst["attribute"]) & (leakage["feature"] == "labels")
     control = leakage[same & (leakage["probe"] == worst["probe"])]["score"]
@@ -92,8 +95,8 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
     )
     if not len(sure):
         return (
-            f"No attribute can be read from {name} on unseen people beyond chance: the highest score is "
-            f"{max(0.0, worst['score']):.0%} of the way from chance to certainty, of "
+            f"No attribute is surely read from {name} on unseen people, by any of {len(found)} scores of "
+            f"probes: the highest is {max(0.0, worst['score']):.0%} of the way from chance to certainty, of "
             f"{worst['attribute']} from "
             f"{worst['feature']}{beside}."
         )

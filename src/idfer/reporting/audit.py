@@ -211,7 +211,9 @@ def _check_limits(limits: Mapping[str, float], way: str, interventions: bool | N
         here = "a comparison" if way == "comparison" else f"--{way}"
         here += " without drawn faces" if way == "model" else ""
         can = f"; it can limit {', '.join(measured)}" if measured else ""
-        raise UsageError(f"--fail-on {strangers[0]}: {here} does not measure it, so it would always pass{can}.")
+        raise UsageError(
+            f"--fail-on {strangers[0]}: {here} does not measure it, so it would always pass{can}."
+        )
 
 
 def _option(way: str) -> str:

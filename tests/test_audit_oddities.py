@@ -155,3 +155,11 @@ def test_a_comparison_knows_people_of_either_audit_and_says_what_it_could_not_co
     assert len(compare(careful, known, settings=AuditSettings(permutations=100)).gaps) == 0
     unknown = compare(rows, rows, settings=AuditSettings(permutations=100))
     assert [check["code"] for check in unknown.content["checks"]] == ["IDF301"]
+
+
+def test_an_attribute_merged_into_one_group_is_said_to_go_untested() -> None:
+    found = idfer.audit(
+        predictions=predictions(), attributes=attributes(age=20.5 + np.arange(N) // 2), **QUICK
+    )
+    assert not len(found.gaps)
+    assert any(c.code == "IDF302" and "everybody, so no gap" in c.message for c in found.checks)

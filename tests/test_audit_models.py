@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 import idfer
 from idfer import Manifest, cli
 from idfer.auditing.interventions import interventions
+from idfer.errors import IdferError
 from idfer.evaluation.foreign import callable_model
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -150,3 +151,17 @@ def test_a_planted_stereotype_is_seen_before_training(tmp_path: Path) -> None:
         assert audit.exit_code == 3
         assert "Labels tell of age" in audit.verdict[1]
     assert audit.sample.attributes[0].soft
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("features: 5", "features is 5; list names"),
+        ("valence: embedding\narousal: embedding", r"'embedding' is \(\d+, 3\) for \d+ faces; wanted one"),
+    ],
+)
+def test_an_onnx_description_that_cannot_be(drawn: Manifest, tmp_path: Path, line: str, said: str) -> None:
+    model = onnx_file(tmp_path)
+    model.with_suffix(".yaml").write_text(f"size: 32\ndetector: none\n{line}\n")
+    with pytest.raises(IdferError, match=said):
+        idfer.audit(drawn, model=model, interventions=False, **FAST)

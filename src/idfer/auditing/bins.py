@@ -81,7 +81,7 @@ def binned(
         index = np.digitize(values, edges) - 1
         index[values == edges[-1]] = len(edges) - 2
         index[(values < edges[0]) | (values > edges[-1])] = -1
-        names = [f"{name} {a:g} to {b:g}" for a, b in pairwise(edges)]
+        names = [f"{name} {a} to {b}" for a, b in pairwise(shown_numbers(edges))]
     index[np.isnan(values)] = -1
     used = np.unique(index[index >= 0])
     place = np.full(len(names) + 1, -1)  # the last one is for -1
@@ -101,8 +101,18 @@ def _quantiles(values: Array, people: NDArray[np.intp], count: int) -> Array:
 
 
 def _open_names(name: str, edges: Array) -> list[str]:
-    shown = [f"{edge:.3g}" for edge in edges]
+    shown = shown_numbers(edges, 3)
     if not shown:
         return [name]
     middle = [f"{name} {a} to {b}" for a, b in pairwise(shown)]
     return [f"{name} below {shown[0]}", *middle, f"{name} {shown[-1]} and above"]
+
+
+def shown_numbers(values: Array, digits: int = 6) -> list[str]:
+    """Numbers as short as they can be told apart, whole ones in full: 1984, not 1.98e+03."""
+    for more in range(digits, 18):
+        shown = [f"{v:.0f}" if abs(v) < 1e15 and v % 1 == 0 else f"{v:.{more}g}" for v in values.tolist()]
+        shown = [f"{float(s):.0f}" if "e+" in s and abs(float(s)) < 1e15 else s for s in shown]
+        if len(set(shown)) == len(shown):
+            break
+    return shown

@@ -106,6 +106,8 @@ def _people(sums: PeopleSums, groups: Sequence[Grouped], least: int) -> Iterator
         said = []
         if merged:
             said.append(f"{', '.join(merged)} {'was' if len(merged) == 1 else 'were'} merged of small levels")
+        if merged and len(structure.labels) == 1:
+            said.append("that is everybody, so no gap of it is tested (for numbers, ask for fewer --bins)")
         if withheld:
             said.append(f"{', '.join(withheld)} {'is' if len(withheld) == 1 else 'are'} withheld")
         if said:

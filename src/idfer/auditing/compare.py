@@ -10,7 +10,7 @@ tails, a common part): intervals hold 94 to 96 %, any false alarm in 5 % of comp
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,18 +91,18 @@ def compare(first: Any, second: Any, *, settings: AuditSettings | None = None) -
     Args:
         first: an `Audit`, or the path of its folder or audit.json, with faces.parquet beside it.
         second: the other one.
-        settings: level, draws, smallest group and seed.
+        settings: level, draws, smallest group (not below that of either audit) and seed.
 
     Raises:
         UsageError: an audit without its faces, or of a data set.
         IdferError: the two have no faces in common, or other labels of them.
     """
     settings = settings or AuditSettings()
-    (a, name_a), (b, name_b) = _opened(first), _opened(second)
+    (a, name_a, least_a), (b, name_b, least_b) = _opened(first), _opened(second)
+    settings = replace(settings, min_people=max(settings.min_people, least_a, least_b))
     name_a, name_b = (f"{name_a} (A)", f"{name_b} (B)") if name_a == name_b else (name_a, name_b)
     a, b, checks = _paired(a, b, name_a, name_b)
     gaps, overall = _differences(a, b, settings)
-    rows = gaps[["gap_a", "gap_b", "difference", "p_adjusted"]]
     content = {
         "schema": SCHEMA,
         "about": {
@@ -115,25 +115,30 @@ def compare(first: Any, second: Any, *, settings: AuditSettings | None = None) -
         "comparison": gaps.to_dict("records"),
         "accuracy_comparison": overall.to_dict("records"),
         "checks": [asdict(check) for check in checks],
-        "verdict": comparison_verdict(gaps, overall, name_a, name_b, settings) if len(rows) else [],
+        "verdict": comparison_verdict(gaps, overall, name_a, name_b, settings),
         "environment": environment(),
     }  # fmt: skip
     return Comparison(gaps, overall, json_ready(content))
 
 
-def _opened(given: Any) -> tuple[Sample, str]:
-    """The faces of an audit, and its name."""
+def _opened(given: Any) -> tuple[Sample, str, int]:
+    """The faces of an audit, its name, and the smallest group that it shows."""
     if isinstance(given, Audit):
         sample, name = given.sample, str(given.about.get("name", "model"))
+        least = given.settings.min_people
         if sample is None:
             raise UsageError(f"{name}: this audit has not kept its faces; make it with idfer.audit.")
     else:
         path = Path(given) / AUDIT if Path(given).is_dir() else Path(given)
-        name = str(read_audit(path)["about"].get("name", path.parent.name))
+        content = read_audit(path)
+        name, least = (
+            str(content["about"].get("name", path.parent.name)),
+            int(content["settings"]["min_people"]),
+        )
         sample = read_faces(path.with_name(FACES))
     if sample.predicted is None:
         raise UsageError(f"{name}: is the audit of a data set; only audits with predictions compare.")
-    return sample, name
+    return sample, name, least
 
 
 def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sample, list[Check]]:
@@ -164,7 +169,16 @@ def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sam
                 f"(e.g. {a.key[row]!r}); audit both with the same labels."
             )
     assert a.predicted is not None and b.predicted is not None
-    subject = None if a.subject is None else a.subject[both]
+    subject = None if b.subject is None else b.subject[there]
+    subject = subject if a.subject is None else a.subject[both]
+    if subject is None:
+        checks.append(
+            Check(
+                "IDF301", "warning",
+                "neither audit knows people, so every face counts as a person: if people have several faces, "
+                "intervals are too narrow and tests find too much; audit again with a column subject.",
+            )
+        )  # fmt: skip
     attributes = tuple(_rows(attribute, both) for attribute in a.attributes)
     key = a.key[both]
     return (

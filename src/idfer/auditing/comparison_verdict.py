@@ -24,6 +24,12 @@ def comparison_verdict(
         f"{'they differ' if sure else 'no difference is told from chance'} "
         f"({row['difference']:+.3f}, interval {row['low']:+.3f} to {row['high']:+.3f})."
     ]
+    if not len(gaps):
+        return [
+            *said,
+            f"No gap was compared: no attribute has two groups of {settings.min_people} people among the "
+            "faces that both have.",
+        ]
     told = [r for r in _records(gaps) if r["p_adjusted"] <= 1 - settings.level]
     if not told:
         return [*said, f"Of {len(gaps)} gaps none differs between the two by more than chance makes of it."]

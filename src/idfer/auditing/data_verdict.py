@@ -35,24 +35,30 @@ def data_verdict(
         min_people: smallest group that is shown.
     """
     return (
-        _who(sample, _rows(representation), name),
+        _who(sample, _rows(representation), name, min_people),
         _told(_rows(stereotype), _rows(cells), name, level),
         _unseen(sample, _rows(representation), _rows(stereotype), min_people),
     )
 
 
-def _who(sample: Sample, rows: list[Mapping[str, Any]], name: str) -> str:
+def _who(sample: Sample, rows: list[Mapping[str, Any]], name: str, min_people: int) -> str:
     faces = f"{len(sample.key):,} faces"
     if sample.subject is not None:
         faces += f" of {int(sample.people.max()) + 1:,} people"
     uneven = min(rows, key=lambda row: row["evenness"])
     own = [row for row in rows if row["attribute"] == uneven["attribute"]]
-    least, most = (pick(own, key=lambda row: row["share"]) for pick in (min, max))
+    shown = [row for row in own if row["share"] == row["share"]]
+    few = [str(row["level"]) for row in own if row["share"] != row["share"]]
+    shares = [f"{row['share']:.0%} {row['level']}" for row in sorted(shown, key=lambda row: -row["share"])]
+    said = f"from {shares[0]} to {shares[-1]}" if len(shares) > 1 else ", ".join(shares)
+    if few:
+        units = "people" if sample.subject is not None else "faces"
+        said += f"{' and ' if said else ''}fewer than {min_people} {units} of {', '.join(few[:3])}"
+        said += f" and {len(few) - 3} more" if len(few) > 3 else ""
     how = "still even" if uneven["evenness"] >= EVEN else "uneven"
     return (
         f"In {name} there are {faces}; its least even attribute is {uneven['attribute']} ({how}: evenness "
-        f"{uneven['evenness']:.2f} of 1), from {most['share']:.0%} {most['level']} to {least['share']:.0%} "
-        f"{least['level']}."
+        f"{uneven['evenness']:.2f} of 1): {said}."
     )
 
 
@@ -85,10 +91,7 @@ def _told(rows: list[Mapping[str, Any]], cells: list[Mapping[str, Any]], name: s
 def _unseen(
     sample: Sample, representation: list[Mapping[str, Any]], stereotype: list[Mapping[str, Any]], least: int
 ) -> str:
-    few = [
-        row["level"] for row in representation
-        if (row["rows"] if row["people"] is None else row["people"]) < least
-    ]  # fmt: skip
+    few = [row["level"] for row in representation if row["share"] != row["share"]]
     units = "rows" if sample.subject is None else "people"
     said = []
     if stereotype:

@@ -14,6 +14,7 @@ from idfer.auditing.reading import Table, listed, open_table
 from idfer.errors import IdferError
 
 DEFAULT = "features"
+RESERVED = ("prediction", "labels", "prediction + labels")  # other rows of the table `leakage`
 Features = dict[str, NDArray[np.float32]]
 
 
@@ -67,6 +68,7 @@ def _of_rows(arrays: Mapping[str, NDArray[Any]], name: str, rows: NDArray[np.int
     """Arrays whose rows are those of the predictions."""
     found: Features = {}
     for feature, values in arrays.items():
+        _named(feature, name)
         if values.ndim != 2 or not values.shape[1] or values.dtype.kind not in "fiu":
             raise IdferError(
                 f"{name}: {feature} is of shape {values.shape} and type {values.dtype}; wanted numbers, one "
@@ -105,6 +107,7 @@ def _keyed(table: Table, faces: NDArray[np.object_], key: str) -> Features:
             raise IdferError(
                 f"{table.name}: {column} is not a list of as many numbers in each row."
             ) from error
+        _named(column, table.name)
         found[column] = array
     if not found:
         numbers = [name for name in table.names if name not in named]
@@ -118,6 +121,15 @@ def _keyed(table: Table, faces: NDArray[np.object_], key: str) -> Features:
     for name, array in found.items():
         _check(array, f"{table.name}: {name}", lambda row: repr(str(faces[row])))
     return found
+
+
+def _named(feature: str, name: str) -> None:
+    """Raise where a feature would take the place of what it is compared with."""
+    if feature in RESERVED:
+        raise IdferError(
+            f"{name}: a feature is called {feature!r}, as the audit calls what it compares features with; "
+            "rename it, or leave it out."
+        )
 
 
 def _check(values: NDArray[Any], name: str, of: Any) -> None:

@@ -1,8 +1,8 @@
 """`--fail-on gap=0.1,leak=0.3`: an audit as a gate. What is not sure does not fail it.
 
 gap     the largest significant gap (corrected over all tests) in CCC, RMSE or bias
-leak    the largest share that a probe reads of an attribute beyond what the labels alone tell, where its
-        interval lies above the labels'
+leak    the largest share that a probe reads of an attribute beyond what the labels alone tell, where this
+        is more than the uncertainty of both scores, corrected over all scores
 effect  the largest effect of an attribute on drawn faces whose interval leaves out 0
 label   the largest normalised mutual information of labels and an attribute, where its adjusted p <= 1 -
         level (data sets)
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idfer.auditing.leak import widened
 from idfer.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -72,12 +73,17 @@ def _gap(audit: Audit) -> tuple[float, str]:
 
 def _leak(audit: Audit) -> tuple[float, str]:
     scored = [row for row in _rows(audit.leakage) if np.isfinite(row["score"])]
-    labels = {(r["attribute"], r["probe"]): max(0.0, r["score"]) for r in scored if r["feature"] == "labels"}
+    labels = {(r["attribute"], r["probe"]): r for r in scored if r["feature"] == "labels"}
+    # "prediction + labels" tells the bias
+    read = [row for row in scored if row["feature"] not in ("labels", "prediction + labels")]
+    wide = widened(len(read))
     sure = []
-    for row in scored:
-        told = labels.get((row["attribute"], row["probe"]), 0.0)
-        if "labels" not in row["feature"] and row["low"] > told:  # "prediction + labels" tells the bias
-            sure.append(row | {"beyond": row["score"] - told, "told": told})
+    for row in read:
+        control = labels.get((row["attribute"], row["probe"]), {"score": 0.0, "high": 0.0})
+        told = max(0.0, control["score"])
+        beyond = row["score"] - told
+        if beyond > wide * np.hypot(row["score"] - row["low"], control["high"] - control["score"]):
+            sure.append(row | {"beyond": beyond, "told": told})
     row = _largest(sure, "beyond")
     return _size(row, "beyond"), row and (
         f"{row['attribute']} is read from {row['feature']} ({row['probe']} probe {row['score']:.2f}, labels "

@@ -237,10 +237,14 @@ def _subjects(
     given: ArrayLike | None, how: Reading,
 ) -> NDArray[np.object_] | None:  # fmt: skip
     """(N,) person of each face; a face without one is its own; None where nobody is known."""
+    import pandas as pd
+
     if given is not None:
-        person = np.array([str(value) for value in np.asarray(given).ravel()], object)
-        if len(person) != len(own):
-            raise IdferError(f"subject: {len(person):,} people for {len(own):,} faces; give one per face.")
+        values = np.asarray(given, object).ravel()
+        if len(values) != len(own):
+            raise IdferError(f"subject: {len(values):,} people for {len(own):,} faces; give one per face.")
+        named = np.array(["" if pd.isna(value) else str(value) for value in values], object)
+        person = np.where(named == "", own, named)
     else:
         found = _texts(tables, "subject", place, how)
         if found is None:

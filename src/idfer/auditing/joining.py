@@ -94,8 +94,11 @@ def places(
         what: what the table of `others` holds.
 
     Raises:
-        IdferError: no face is among them; the message says how the keys differ.
+        IdferError: a table has no rows, or no face is among them; the message says how the keys differ.
     """
+    for table, rows in ((of, faces), (name, others)):
+        if not len(rows):
+            raise IdferError(f"{table}: has no rows, only column names; give one row per face.")
     found = np.asarray(pd.Index(others, dtype=object).get_indexer(pd.Index(faces, dtype=object)), np.intp)
     if (found < 0).all():
         raise IdferError(

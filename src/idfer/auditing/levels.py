@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.auditing.bins import QUANTILES, binned
+from idfer.auditing.bins import QUANTILES, binned, shown_numbers
 from idfer.auditing.checks import Check
 from idfer.auditing.choosing import Column
 from idfer.auditing.reading import Table, listed
@@ -129,7 +129,8 @@ def _posteriors(table: Table, column: Column, rows: NDArray[np.intp]) -> Attribu
     wrong = known & ((np.abs(total - 1) > _OFF) | (part < -_OFF).any(axis=1))
     if bad.any() or wrong.any():
         row = int(np.flatnonzero(bad.any(axis=1) | wrong)[0])
-        what = "are not all numbers" if bad.any() else f"sum to {total[row]:.4g}, not 1"
+        off = "are not all at least 0" if (part[row] < -_OFF).any() else f"sum to {total[row]:.4g}, not 1"
+        what = "are not all numbers" if bad.any() else off
         count = int((bad.any(axis=1) | wrong).sum())
         raise IdferError(
             f"{table.name}: row {row}: the posteriors {listed(column.columns, 6)} {what} ({count:,} such "
@@ -160,7 +161,7 @@ def _categories(name: str, values: Any, source: str) -> Attribute:
     import pandas as pd
 
     ordered = isinstance(values.dtype, pd.CategoricalDtype) and bool(values.dtype.ordered)
-    given = [str(c) for c in values.dtype.categories] if ordered else None
+    given = [str(c).strip() for c in values.dtype.categories] if ordered else None
     texts = values.astype(object).where(values.notna(), "").map(lambda v: str(v).strip())
     codes, uniques = pd.factorize(texts, use_na_sentinel=False)
     names = [str(u) for u in uniques]
@@ -173,7 +174,7 @@ def _categories(name: str, values: Any, source: str) -> Attribute:
             else f"{name} is not known of any face."
         )  # fmt: skip
     if given is not None:
-        levels = [n for n in given if n in levels]
+        levels = [n for n in dict.fromkeys(given) if n in levels]
     else:
         levels = sorted(levels)
         order = _ordered(levels)
@@ -181,8 +182,9 @@ def _categories(name: str, values: Any, source: str) -> Attribute:
         levels = levels if order is None else [levels[i] for i in order]
     place = np.array([levels.index(n) if n else -1 for n in names])
     shown = tuple(levels)
-    if {n.lower() for n in levels} <= _YES | _NO:
-        shown = tuple(f"{name}: {'yes' if n.lower() in _YES else 'no'}" for n in levels)
+    if {n.lower() for n in levels} <= _YES | _NO and len(levels) == 2:
+        answers = tuple(f"{name}: {'yes' if n.lower() in _YES else 'no'}" for n in levels)
+        shown = answers if len(set(answers)) == 2 else shown
     return Attribute(name, shown, one_hot(place[codes], len(levels)), False, source, ordered)
 
 
@@ -199,7 +201,7 @@ def _quantities(
         raise _Unfit(f"{name} is not known of any face.")
     different = np.unique(known)
     if borders is None and len(different) <= FEW_VALUES and (different % 1 == 0).all():
-        levels = tuple(f"{name} {value:g}" for value in different)
+        levels = tuple(f"{name} {text}" for text in shown_numbers(different))
         index = np.where(np.isnan(numbers), -1, np.searchsorted(different, numbers))
     else:
         told = borders is not None and len(borders) > 1
@@ -223,9 +225,9 @@ def _numbers(values: pd.Series) -> NDArray[np.float64] | None:
     """(N,) numbers, NaN where empty; None where a value is none."""
     import pandas as pd
 
-    if values.dtype.kind == "b" or isinstance(values.dtype, (pd.BooleanDtype, pd.CategoricalDtype)):
+    if values.dtype.kind in "bMm" or isinstance(values.dtype, (pd.BooleanDtype, pd.CategoricalDtype)):
         return None
-    if values.dtype == object and any(isinstance(value, bool) for value in values.dropna()):
+    if values.dtype == object and any(isinstance(v, (bool, np.bool_)) for v in values.dropna()):
         return None
     numbers = pd.to_numeric(values, errors="coerce")
     if not numbers.notna().any() or (numbers.isna() & values.notna()).any():

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PARQUET = (".parquet", ".pq")
-_EMPTY = ["", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None", "none", "<NA>", "-nan"]
+# not "none": that is what tables of glasses, beards or hats call a level
+_EMPTY = ["", "NA", "N/A", "NaN", "nan", "NAN", "null", "NULL", "None", "<NA>", "-nan"]
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-def representation(sample: Sample) -> pd.DataFrame:
+def representation(sample: Sample, min_people: int = 0) -> pd.DataFrame:
     """The table `representation` of a sample (see `tables.COLUMNS`).
 
     A row per attribute and level: `rows` and `people` (of the most probable level, for people that of their
     mean probabilities where these are a classifier's; None where people are unknown), `share` of all that
-    are known, and per attribute `evenness`, `effective_number` and `dominance`.
+    are known, and per attribute `evenness`, `effective_number` and `dominance`. Groups of fewer than
+    `min_people` people (rows, where people are unknown) are named, and their numbers withheld (NaN).
     """
     rows: list[dict[str, Any]] = []
     people = sample.people
@@ -44,14 +45,14 @@ def representation(sample: Sample) -> pd.DataFrame:
         top = attribute.top
         counted = people_of(attribute, people)
         for i, level in enumerate(attribute.levels):
-            mine = top == i
+            few = counted[i] < min_people
             rows.append(
                 {
                     "attribute": attribute.name,
                     "level": level,
-                    "rows": int(mine.sum()),
-                    "people": None if sample.subject is None else int(counted[i]),
-                    "share": float(share[i]),
+                    "rows": np.nan if few else int((top == i).sum()),
+                    "people": None if sample.subject is None else np.nan if few else int(counted[i]),
+                    "share": np.nan if few else float(share[i]),
                     "evenness": evenness,
                     "effective_number": effective,
                     "dominance": float(share.max()),

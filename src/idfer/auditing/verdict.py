@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idfer.auditing.leak import widened
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -81,7 +83,9 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
     ]
     if not len(found):
         return f"What {name} tells about identity was not measured."
-    worst: Any = found.sort_values("score", ascending=False).iloc[0]
+    wide = widened(len(found))  # else one of many probes would leak by chance
+    sure = found[found["score"] > wide * (found["score"] - found["low"])]
+    worst: Any = (sure if len(sure) else found).sort_values("score", ascending=False).iloc[0]
     same = (leakage["attribute"] == worst["attribute"]) & (leakage["feature"] == "labels")
     control = leakage[same & (leakage["probe"] == worst["probe"])]["score"]
     beside = (
@@ -89,10 +93,10 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
         if len(control) and np.isfinite(control.iloc[0])
         else "; there are no labels to compare with"
     )
-    if worst["low"] <= 0:
+    if not len(sure):
         return (
-            f"No attribute can be read from {name} on unseen people beyond chance: the highest score is "
-            f"{max(0.0, worst['score']):.0%} of the way from chance to certainty, of "
+            f"No attribute is surely read from {name} on unseen people, by any of {len(found)} scores of "
+            f"probes: the highest is {max(0.0, worst['score']):.0%} of the way from chance to certainty, of "
             f"{worst['attribute']} from "
             f"{worst['feature']}{beside}."
         )

@@ -129,7 +129,11 @@ def completed(found: Audit, read: Read, settings: AuditSettings, about: Mapping[
 
     sample = read.sample
     told, cells = stereotype(sample, settings)
-    tables: dict[str, Any] = {"representation": representation(sample), "stereotype": told, "cells": cells}
+    tables: dict[str, Any] = {
+        "representation": representation(sample, settings.min_people),
+        "stereotype": told,
+        "cells": cells,
+    }
     if sample.interventions is not None:
         tables["components"] = _components(sample.interventions)
     if sample.predicted is None:

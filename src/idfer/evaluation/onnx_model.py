@@ -99,6 +99,11 @@ class Description:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
         if isinstance(values.get("features"), str):
             values["features"] = (values["features"],)
+        named = values.get("features", ())
+        if not isinstance(named, tuple) or not all(isinstance(name, str) for name in named):
+            raise IdferError(
+                f"{path}: features is {content['features']!r}; list names of outputs, e.g. [embedding]."
+            )
         if "size" not in values:
             raise IdferError(f"{path}: `size` is missing; say how large the square input is, e.g. size: 224.")
         described = cls(**values)
@@ -175,6 +180,12 @@ class OnnxModel:
         """
         parts = [self._run(part) for part in self._parts(self.inputs(crops))]
         arrays = [np.concatenate(parts_of)[: len(crops)] for parts_of in zip(*parts, strict=True)]
+        for name, array in zip(self.outputs, arrays, strict=True):
+            if name in (self.description.valence, self.description.arousal) and array.size != len(array):
+                raise IdferError(
+                    f"{self.name}: output {name!r} is {array.shape} for {len(crops)} faces; wanted one "
+                    "number each."
+                )
         told = 1 if self.description.valence_arousal or not self.description.valence else 2
         va = arrays[0] if told == 1 else np.stack([a.reshape(len(a), -1)[:, 0] for a in arrays[:2]], axis=1)
         if va.shape != (len(crops), 2):

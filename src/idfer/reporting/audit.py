@@ -123,6 +123,7 @@ def audit(
         intersections=intersections, seed=seed,
     )  # fmt: skip
     limits = parse_gate(fail_on)
+    _check_limits(limits, way, interventions)
     if out is not None:
         check_out(out, _files(way))
     command = _command(locals())
@@ -197,6 +198,22 @@ def _way(given: list[Any], predictions: Any, model: Any, data: Any, labels: Any,
         if value is not None and way != "predictions":
             raise UsageError(f"--{option} goes with --predictions, not with {_option(way)}.")
     return way
+
+
+def _check_limits(limits: Mapping[str, float], way: str, interventions: bool | None) -> None:
+    """Raise for a limit on what this way in never measures: such a gate would always pass."""
+    measured = {
+        "predictions": ("gap", "leak", "label"),
+        "model": ("gap", "leak", "label") if interventions is False else ("gap", "leak", "label", "effect"),
+        "data": ("label",),
+    }.get(way, ())
+    if strangers := [name for name in limits if name not in measured]:
+        here = "a comparison" if way == "comparison" else f"--{way}"
+        here += " without drawn faces" if way == "model" else ""
+        can = f"; it can limit {', '.join(measured)}" if measured else ""
+        raise UsageError(
+            f"--fail-on {strangers[0]}: {here} does not measure it, so it would always pass{can}."
+        )
 
 
 def _option(way: str) -> str:

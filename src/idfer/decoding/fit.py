@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,54 +86,81 @@ def decode_fit(
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     decoder = train_decoder(
-        trained, crops, drawn, batch_size=batch_size, lr=lr, seed=seed, folder=folder, progress=progress
-    )
+        drawn, faces_of(trained, crops), reread=lambda faces: read_again(trained, faces),
+        batch_size=batch_size, lr=lr, seed=seed, device=trained.device, folder=folder, progress=progress,
+    )  # fmt: skip
     kept.save(folder, decoder, drawn)
     (folder / STATE).unlink(missing_ok=True)
     return folder
 
 
+@dataclass(frozen=True)
+class Faces:
+    """N faces to learn from.
+
+    Attributes:
+        crops: (N, 3, S, S) uint8.
+        straight: what is read from them.
+        mirrored: what is read from their mirror images; None where those are not shown.
+    """
+
+    crops: Tensor
+    straight: Reading
+    mirrored: Reading | None = None
+
+
+def faces_of(trained: Checkpoint, crops: np.ndarray) -> Faces:
+    """N crops (N, S, S, 3) uint8 with what a run reads from them."""
+    return Faces(
+        torch.from_numpy(crops).permute(0, 3, 1, 2),
+        read_faces(trained, crops),
+        read_faces(trained, np.ascontiguousarray(crops[:, :, ::-1])),
+    )
+
+
+def read_again(trained: Checkpoint, decoded: Tensor) -> Tensor:
+    """(B, D) expression feature that a run reads from decoded faces (B, 3, s, s) in [0, 1]; differentiable."""
+    if decoded.shape[-1] != (side := trained.preprocess.size):
+        decoded = F.interpolate(decoded, (side, side), mode="bilinear", antialias=True)
+    return trained.network(trained.preprocess.normalise(decoded * 255), sample=False).mean
+
+
 def train_decoder(
-    trained: Checkpoint,
-    crops: np.ndarray,
     drawn: kept.Drawn,
+    faces: Faces,
     *,
-    identity: Tensor | None = None,
+    reread: Callable[[Tensor], Tensor] | None = None,
     batch_size: int = 64,
     lr: float = 0.002,
     seed: int = 0,
+    device: torch.device | str = "cpu",
     folder: Path | None = None,
     progress: bool = True,
 ) -> Decoder:
-    """Train on N crops (N, S, S, 3) uint8.
+    """Train a decoder from features of any kind.
 
     Args:
-        trained: the run.
-        crops: as its contract cuts them.
-        drawn: what is trained.
-        identity: (2 N, A, E) identity features of another run's for the crops and for their mirror images, in
-            place of this one's: a control whose run has none.
+        drawn: its shape, and for how many epochs.
+        faces: to learn from.
+        reread: gives the expression feature of decoded faces, which should be the one asked for; None without.
         batch_size: faces per step.
         lr: peak learning rate.
         seed: of weights, order and what is left out.
+        device: where.
         folder: where the state is kept after every epoch, to go on from; None keeps none.
         progress: show a bar.
 
     Raises:
         IdferError: the loss is not finite.
     """
-    both = np.concatenate([crops, crops[:, :, ::-1]])
-    reading = read_faces(trained, both)
-    if identity is not None:
-        reading = Reading(reading.expression, reading.spread, identity)
-    target = torch.from_numpy(crops).permute(0, 3, 1, 2)
+    target = faces.crops
     if drawn.size != target.shape[-1]:
         target = F.interpolate(target.float(), (drawn.size,) * 2, mode="area").round().byte()
     torch.manual_seed(seed)
-    decoder = drawn.decoder().to(trained.device)
-    decoder.calibrate(reading.expression, reading.identity)
+    decoder = drawn.decoder().to(device)
+    decoder.calibrate(faces.straight.expression, faces.straight.identity)
     adam = torch.optim.AdamW(decoder.parameters(), lr=lr, weight_decay=1e-4)
-    steps = max(1, len(crops) // batch_size)
+    steps = max(1, len(target) // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _rate(step, steps * drawn.epochs))
     parts: dict[str, Any] = {"decoder": decoder, "adam": adam, "schedule": schedule}
     begun = _restore(folder, parts, drawn)
@@ -139,37 +168,44 @@ def train_decoder(
         advance(begun * steps, "")
         for epoch in range(begun, drawn.epochs):
             generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-            order = torch.randperm(len(crops), generator=generator)
+            order = torch.randperm(len(target), generator=generator)
             for step in range(steps):
                 rows = order[step * batch_size : (step + 1) * batch_size]
-                loss = _step(trained, decoder, reading, target, rows, generator)
-                if not torch.isfinite(loss):
-                    raise IdferError(f"the loss became {float(loss)}; lower --lr and run again.")
+                loss = _loss(decoder, faces, target, rows, reread, generator)
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    raise IdferError(f"the loss became {value}; lower --lr and run again.")
                 adam.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
                 adam.step()
                 schedule.step()
-                advance(1, f"loss {float(loss):.4f}")
+                advance(1, f"loss {value:.4f}")
             if folder is not None:
                 state = {"epoch": epoch + 1, "drawn": repr(drawn)}
                 save_state(folder, state | {name: part.state_dict() for name, part in parts.items()})
     return decoder.eval()
 
 
-def _step(
-    trained: Checkpoint, decoder: Decoder, reading: Reading, target: Tensor, rows: Tensor, generator: Any
+def _loss(
+    decoder: Decoder,
+    faces: Faces,
+    target: Tensor,
+    rows: Tensor,
+    reread: Callable[[Tensor], Tensor] | None,
+    generator: torch.Generator,
 ) -> Tensor:
-    """The loss on some faces, mirrored or not, with some of their attributes shown."""
-    mirrored = torch.rand(len(rows), generator=generator) < 0.5
-    features = reading.rows(rows + mirrored * len(target))
-    faces = target[rows].to(trained.device).float() / 255
-    faces = torch.where(mirrored.to(trained.device)[:, None, None, None], faces.flip(3), faces)
-    expression = features.drawn(generator)
-    decoded = decoder(expression, features.identity, _shown(features.identity.shape[:2], generator))
-    loss = losses.pixels(decoded, faces) + EDGES * losses.edges(decoded, faces)
-    read = trained.network(_inputs(trained, decoded), sample=False).mean
-    return loss + REREAD * losses.reread(read, features.expression, decoder.expression_scale)
+    """The loss on some faces, all mirrored or none, with some of their attributes shown."""
+    read, true = faces.straight.rows(rows), target[rows]
+    if faces.mirrored is not None and torch.rand(1, generator=generator) < 0.5:
+        read, true = faces.mirrored.rows(rows), true.flip(3)
+    true = true.to(read.expression.device).float() / 255
+    shown = _shown(read.identity.shape[:2], generator).to(true.device)
+    decoded = decoder(read.drawn(generator), read.identity, shown)
+    loss = losses.pixels(decoded, true) + EDGES * losses.edges(decoded, true)
+    if reread is None:
+        return loss
+    return loss + REREAD * losses.reread(reread(decoded), read.expression, decoder.expression_scale)
 
 
 def _shown(shape: Any, generator: torch.Generator) -> Tensor:
@@ -177,13 +213,6 @@ def _shown(shape: Any, generator: torch.Generator) -> Tensor:
     draw = torch.rand(shape[0], 1, generator=generator)
     coins = (torch.rand(*shape, generator=generator) < 0.5).float()
     return torch.where(draw < SHOWN[0], 1.0, torch.where(draw > 1 - SHOWN[1], 0.0, coins))
-
-
-def _inputs(trained: Checkpoint, decoded: Tensor) -> Tensor:
-    """Decoded faces (B, 3, s, s) in [0, 1] as the run's network takes them; gradients go through."""
-    if decoded.shape[-1] != (side := trained.preprocess.size):
-        decoded = F.interpolate(decoded, (side, side), mode="bilinear", antialias=True)
-    return trained.preprocess.normalise(decoded * 255)
 
 
 def _rate(step: int, steps: int) -> float:

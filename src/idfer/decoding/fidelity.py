@@ -1,7 +1,7 @@
 """How close a decoded face is to the true one, where both are known; arrays in, numbers out.
 
-Pictures are (N, S, S, 3) uint8 RGB. What an edit should have changed is where the true result differs from the
-face it came from: a decoder that changes nothing is right everywhere else.
+Pictures are (N, S, S, 3) uint8 RGB. What an edit should have changed is where the true result differs from
+the face it came from: a decoder that changes nothing is right everywhere else.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def psnr(drawn: Pictures, true: Pictures, mask: NDArray[np.bool_] | None = None)
 
 
 def ssim(drawn: Pictures, true: Pictures) -> float:
-    """Structural similarity (Wang et al. 2004): Gaussian window of 1.5 pixels, mean over channels and faces."""
+    """Structural similarity (Wang et al. 2004): Gaussian window of 1.5 pixels, mean over faces."""
     import cv2
 
     _check(drawn, true)

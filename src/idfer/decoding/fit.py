@@ -119,10 +119,11 @@ def faces_of(trained: Checkpoint, crops: np.ndarray) -> Faces:
 
 
 def read_again(trained: Checkpoint, decoded: Tensor) -> Tensor:
-    """(B, D) expression feature that a run reads from decoded faces (B, 3, s, s) in [0, 1]; differentiable."""
+    """(B, D) expression feature that a run reads from decoded faces (B, 3, s, s); differentiable."""
     if decoded.shape[-1] != (side := trained.preprocess.size):
         decoded = F.interpolate(decoded, (side, side), mode="bilinear", antialias=True)
-    return trained.network(trained.preprocess.normalise(decoded * 255), sample=False).mean
+    mean: Tensor = trained.network(trained.preprocess.normalise(decoded * 255), sample=False).mean
+    return mean
 
 
 def train_decoder(
@@ -142,7 +143,7 @@ def train_decoder(
     Args:
         drawn: its shape, and for how many epochs.
         faces: to learn from.
-        reread: gives the expression feature of decoded faces, which should be the one asked for; None without.
+        reread: gives the expression feature of decoded faces, which should be that asked for; None without.
         batch_size: faces per step.
         lr: peak learning rate.
         seed: of weights, order and what is left out.

@@ -1,8 +1,8 @@
 """Inversion as an attack: whose face is it that was decoded?
 
 An attacker holds features of photographs of known people (the gallery) and a feature of an unknown one,
-decodes all, and looks for the person whose decoded faces are nearest: as pictures, in the directions that tell
-people of the gallery apart best (linear discriminants on principal components; Belhumeur et al. 1997).
+decodes all, and looks for the person whose decoded faces are nearest: as pictures, in the directions that
+tell people of the gallery apart best (linear discriminants on principal components; Belhumeur et al. 1997).
 """
 
 from __future__ import annotations

@@ -91,6 +91,10 @@ VERBS = {
         "idfer.experiments.compare", (), ("manifest", "attributes", "out", "runs", "plan"),
         "methods on your own manifest, over folds of people, searched alike",
     ),
+    "benchmark decode": Verb(
+        "idfer.experiments.decode", (), ("out", "runs", "settings"),
+        "faces drawn back from features, against what they should be",
+    ),
     "benchmark mi": Verb(
         "idfer.experiments.mi", (), ("out",),
         "mutual-information estimators against known information",

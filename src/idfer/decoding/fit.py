@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -42,6 +42,7 @@ def decode_fit(
     lr: float = 0.002,
     seed: int = 0,
     device: str = "auto",
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
     progress: bool = True,
 ) -> Path:
     """Train a decoder that draws faces from the features of a trained run.
@@ -61,6 +62,7 @@ def decode_fit(
         lr: peak learning rate of AdamW.
         seed: of weights, order and what is left out.
         device: auto, cpu, cuda, cuda:N or mps.
+        precision: 32-true, or bf16-mixed: twice as fast on processors that have it.
         progress: show a progress bar.
 
     Returns:
@@ -87,7 +89,8 @@ def decode_fit(
     folder.mkdir(parents=True, exist_ok=True)
     decoder = train_decoder(
         drawn, faces_of(trained, crops), reread=lambda faces: read_again(trained, faces),
-        batch_size=batch_size, lr=lr, seed=seed, device=trained.device, folder=folder, progress=progress,
+        batch_size=batch_size, lr=lr, seed=seed, device=trained.device, precision=precision, folder=folder,
+        progress=progress,
     )  # fmt: skip
     kept.save(folder, decoder, drawn)
     (folder / STATE).unlink(missing_ok=True)
@@ -135,6 +138,7 @@ def train_decoder(
     lr: float = 0.002,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
     folder: Path | None = None,
     progress: bool = True,
 ) -> Decoder:
@@ -148,6 +152,7 @@ def train_decoder(
         lr: peak learning rate.
         seed: of weights, order and what is left out.
         device: where.
+        precision: of the networks; losses are in float32.
         folder: where the state is kept after every epoch, to go on from; None keeps none.
         progress: show a bar.
 
@@ -158,7 +163,7 @@ def train_decoder(
     if drawn.size != target.shape[-1]:
         target = F.interpolate(target.float(), (drawn.size,) * 2, mode="area").round().byte()
     torch.manual_seed(seed)
-    decoder = drawn.decoder().to(device)
+    decoder = drawn.decoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoder.calibrate(faces.straight.expression, faces.straight.identity)
     adam = torch.optim.AdamW(decoder.parameters(), lr=lr, weight_decay=1e-4)
     steps = max(1, len(target) // batch_size)
@@ -172,7 +177,8 @@ def train_decoder(
             order = torch.randperm(len(target), generator=generator)
             for step in range(steps):
                 rows = order[step * batch_size : (step + 1) * batch_size]
-                loss = _loss(decoder, faces, target, rows, reread, generator)
+                with torch.autocast(decoder.start.device.type, torch.bfloat16, precision == "bf16-mixed"):
+                    loss = _loss(decoder, faces, target, rows, reread, generator)
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     raise IdferError(f"the loss became {value}; lower --lr and run again.")
@@ -202,11 +208,11 @@ def _loss(
         read, true = faces.mirrored.rows(rows), true.flip(3)
     true = true.to(read.expression.device).float() / 255
     shown = _shown(read.identity.shape[:2], generator).to(true.device)
-    decoded = decoder(read.drawn(generator), read.identity, shown)
+    decoded = decoder(read.drawn(generator), read.identity, shown).float()
     loss = losses.pixels(decoded, true) + EDGES * losses.edges(decoded, true)
     if reread is None:
         return loss
-    return loss + REREAD * losses.reread(reread(decoded), read.expression, decoder.expression_scale)
+    return loss + REREAD * losses.reread(reread(decoded).float(), read.expression, decoder.expression_scale)
 
 
 def _shown(shape: Any, generator: torch.Generator) -> Tensor:

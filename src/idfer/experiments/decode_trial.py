@@ -238,7 +238,9 @@ def _decoders(
     for name, (faces, reread, asked) in given.items():
         identity = (faces.straight.identity.shape[1], faces.straight.identity.shape[2])
         drawn = Drawn("", faces.straight.expression.shape[1], identity, pictures.shape[1], epochs, len(crops))
-        decoder = train_decoder(drawn, faces, reread=reread, seed=seed, progress=False)
+        decoder = train_decoder(
+            drawn, faces, reread=reread, seed=seed, precision="bf16-mixed", progress=False
+        )
         decoders[name] = decoder, asked
     return decoders
 

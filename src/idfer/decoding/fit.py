@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
     from idfer.training.checkpoint import Checkpoint
 
-EDGES, REREAD = 1.0, 0.02  # weights beside the pixels'
+PIXELS, EDGES, REREAD = 10.0, 1.0, 0.02  # weights
 SHOWN = (0.4, 0.2)  # shares of training faces with every attribute attached, and with none
 
 
@@ -163,7 +163,7 @@ def train_decoder(
     if drawn.size != target.shape[-1]:
         target = F.interpolate(target.float(), (drawn.size,) * 2, mode="area").round().byte()
     torch.manual_seed(seed)
-    decoder = drawn.decoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    decoder: Decoder = drawn.decoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoder.calibrate(faces.straight.expression, faces.straight.identity)
     adam = torch.optim.AdamW(decoder.parameters(), lr=lr, weight_decay=1e-4)
     steps = max(1, len(target) // batch_size)
@@ -209,7 +209,7 @@ def _loss(
     true = true.to(read.expression.device).float() / 255
     shown = _shown(read.identity.shape[:2], generator).to(true.device)
     decoded = decoder(read.drawn(generator), read.identity, shown).float()
-    loss = losses.pixels(decoded, true) + EDGES * losses.edges(decoded, true)
+    loss = PIXELS * losses.pixels(decoded, true) + EDGES * losses.edges(decoded, true)
     if reread is None:
         return loss
     return loss + REREAD * losses.reread(reread(decoded).float(), read.expression, decoder.expression_scale)

@@ -14,8 +14,12 @@ SCALES = (1, 2, 4)
 
 
 def pixels(decoded: Tensor, face: Tensor) -> Tensor:
-    """Mean absolute difference of (B, 3, S, S), averaged over full, half and quarter size."""
-    parts = [(F.avg_pool2d(decoded, k) - F.avg_pool2d(face, k)).abs().mean() for k in SCALES]
+    """Mean squared difference of (B, 3, S, S), averaged over full, half and quarter size.
+
+    Squared, so that what features do not tell is drawn as the mean of all who could have them: an absolute
+    difference draws the median, which is the face of the majority.
+    """
+    parts = [(F.avg_pool2d(decoded, k) - F.avg_pool2d(face, k)).square().mean() for k in SCALES]
     return torch.stack(parts).mean()
 
 

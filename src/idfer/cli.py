@@ -71,6 +71,14 @@ VERBS = {
         ("predictions", "attributes", "labels", "features", "model", "data", "subject", "out"),
         "what any model, its predictions or a data set tell about people, and whom they fail",
     ),
+    "decode": Verb(
+        "idfer.reporting.decode", ("run", "inputs"), ("out", "decoder"),
+        "what a run's features show of faces, drawn back as pictures",
+    ),
+    "decode fit": Verb(
+        "idfer.decoding.fit", ("run", "manifest"), ("out",),
+        "train a decoder that draws faces from a run's features",
+    ),
     "predict": Verb(
         "idfer.inference.predictor", ("inputs",), ("out",),
         "valence and arousal of every face in images and videos (the shipped model is a toy: see its --help)",
@@ -82,6 +90,10 @@ VERBS = {
     "benchmark compare": Verb(
         "idfer.experiments.compare", (), ("manifest", "attributes", "out", "runs", "plan"),
         "methods on your own manifest, over folds of people, searched alike",
+    ),
+    "benchmark decode": Verb(
+        "idfer.experiments.decode", (), ("out", "runs", "settings"),
+        "faces drawn back from features, against what they should be",
     ),
     "benchmark mi": Verb(
         "idfer.experiments.mi", (), ("out",),
@@ -169,7 +181,11 @@ def _run(arguments: list[str]) -> int:
     if arguments[0] in {"-V", "--version"}:
         print(f"idfer {__version__}")
         return 0
-    if (family := _family(arguments[0])) and arguments[1:2] in (["-h"], ["--help"]):
+    if (
+        arguments[0] not in VERBS
+        and (family := _family(arguments[0]))
+        and arguments[1:2] in (["-h"], ["--help"])
+    ):
         print(f"usage: idfer {arguments[0]} COMMAND [options]\n\n{_listed(family)}")
         return 0
     from idfer.options import parse

@@ -1,0 +1,79 @@
+"""What a run reads from faces, as a decoder takes it: expression feature, its spread, identity features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from idfer.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from idfer.training.checkpoint import Checkpoint
+
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Features of N faces.
+
+    Attributes:
+        expression: (N, D) expression feature without noise.
+        spread: (N, D) standard deviation of its draws; 0 where nothing is sampled.
+        identity: (N, A, E) identity features; A = 0 for a plain regressor.
+    """
+
+    expression: Tensor
+    spread: Tensor
+    identity: Tensor
+
+    def __len__(self) -> int:
+        return len(self.expression)
+
+    def rows(self, chosen: Tensor) -> Reading:
+        """The faces that an index or mask names."""
+        return Reading(self.expression[chosen], self.spread[chosen], self.identity[chosen])
+
+    def drawn(self, generator: torch.Generator) -> Tensor:
+        """(N, D) one draw of the expression feature a face."""
+        noise = torch.randn(self.expression.shape, generator=generator)
+        return self.expression + self.spread * noise.to(self.expression.device)
+
+
+def check_readable(checkpoint: Checkpoint) -> None:
+    """A run whose identity features come from the image alone, and which has some.
+
+    Raises:
+        UsageError: it has none, or reads retrieved ID vectors.
+    """
+    if not checkpoint.attributes:
+        raise UsageError(
+            f"{checkpoint.path} has no identity features (method {checkpoint.record.settings.method}): there "
+            "is nothing to detach or attach in a picture. Give a run of a method that splits, e.g. idfer."
+        )
+    if checkpoint.network.residual.needs_retrieved:
+        raise UsageError(
+            f"{checkpoint.path}: its residual form {checkpoint.network.residual.form!r} reads ID vectors "
+            "that CLIP retrieves; decoders take runs whose form reads the image alone, e.g. --form distilled."
+        )
+
+
+def read_faces(checkpoint: Checkpoint, crops: NDArray[np.uint8]) -> Reading:
+    """Read N crops (N, S, S, 3) uint8, cut as the run's contract says."""
+    parts = [_read(checkpoint, crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
+    fields = ("expression", "spread", "identity")
+    return Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+
+
+@torch.no_grad()
+def _read(checkpoint: Checkpoint, crops: NDArray[np.uint8]) -> Reading:
+    said = checkpoint.network(checkpoint.inputs(crops), sample=False)
+    mean = said.mean.float()
+    spread = torch.zeros_like(mean) if said.log_variance is None else (0.5 * said.log_variance.float()).exp()
+    return Reading(mean, spread, said.identity.float())

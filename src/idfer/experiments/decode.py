@@ -1,0 +1,225 @@
+"""`benchmark decode`: what decoders draw from features, against the faces that should have come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, TRIAL
+from idfer.experiments.jobs import Job, Workers, fail, run_jobs
+
+if TYPE_CHECKING:
+    from idfer.evaluation.bootstrap import Estimate
+
+SEEDS, EPOCHS = "31,32,33", 30
+SHOWN = {
+    "reconstruct_psnr": "all features: PSNR (dB)",
+    "reconstruct_ssim": "SSIM",
+    "reconstruct_distance": "perceptual distance",
+    "reconstruct_frechet": "Frechet distance",
+    "swap_psnr": "swap: PSNR where people differ (dB)",
+    "swap_ssim": "SSIM",
+    "swap_distance": "perceptual distance",
+    "swap_va_rmse": "VA against the source",
+    "swap_named": "judge names the giver",
+    "detach_psnr": "ID-neutral: PSNR against everybody's mean (dB)",
+    "identify_mean": "identified from the mean feature",
+    "identify_sampled": "identified from a draw",
+    "neutral_spread": "spread of ID-neutral faces",
+}
+TARGETS = {
+    "swap_psnr_gain_db": ("swap, gain over ERM's feature (dB)", 3.0, True),
+    "detach_psnr_gain_db": ("ID-neutral, gain over ERM's feature (dB)", 3.0, True),
+    "swap_va_rmse": ("valence and arousal of the swap, RMSE against the source's", 0.15, False),
+    "identify_sampled_over_chance": ("identification from a draw, over chance", 2.0, False),
+    "identify_mean_over_erm": ("identification from the mean, over ERM's", 0.25, False),
+    "neutral_distance_ratio": ("spread of ID-neutral faces over photographs'", 0.3, False),
+}
+
+
+def benchmark_decode(
+    out: str | Path = "benchmarks/results",
+    runs: str | Path = "runs/decode",
+    seeds: list[int] | str = SEEDS,
+    epochs: int | None = None,
+    settings: str | Path | None = None,
+    development: bool = False,
+    again: str = "",
+    workers: int | None = None,
+    size: Literal["full", "tiny"] = "full",
+    progress: bool = True,
+) -> str:
+    """Draw faces back from features, and compare with what they should be.
+
+    On drawn faces the truth of every edit is known: on a full cross, the person who lends an identity shows
+    every expression. A decoder of idfer's features is compared with one of ERM's feature (with the same
+    identity features beside it) and with one of the true factors. Writes decode.md, decode.json and
+    decode.png, and enters a report in the ledger history.md beside them. Finished seeds are kept.
+
+    Args:
+        out: folder of the results and of their ledger.
+        runs: folder of faces, runs and finished seeds.
+        seeds: of people, weights and order.
+        epochs: of the decoders; 30 by default.
+        settings: shift.json whose chosen settings the runs are trained with; the defaults without.
+        development: look at anything, report nothing: no line in the ledger, and the files say so.
+        again: why seeds that were reported before are reported once more; stands in the ledger.
+        workers: processes; as many as there are cores by default.
+        size: full, or tiny (seconds; shows that everything works, measures nothing).
+        progress: show progress bars.
+
+    Returns:
+        The targets, and where the files are.
+
+    Raises:
+        UsageError: seeds that were reported before, or no such setting.
+        IdferError: jobs failed; each is named and the others are kept.
+    """
+    from idfer.experiments.decode_chart import chart
+    from idfer.experiments.grid import Plan
+    from idfer.experiments.ledger import Ledger
+    from idfer.experiments.protocol import sized
+    from idfer.experiments.seeds import numbers
+    from idfer.experiments.shift import DEVELOPMENT, PLAN, REPORT, TINY, check_no_report
+    from idfer.experiments.tables import columns
+    from idfer.experiments.tuning import read_chosen
+    from idfer.experiments.writer import write_results
+    from idfer.training.settings import Settings
+
+    asked = numbers("seeds", seeds)
+    protocol, changes = sized(size)
+    budget = {**Plan.read(PLAN).budget, **changes}
+    chosen = read_chosen(settings) if settings is not None else {}
+    of = {name: Settings.of(method=name, **{**budget, **chosen.get(name, {})}) for name in (OURS, CONTROL)}
+    length = epochs or (1 if size == "tiny" else EPOCHS)
+    kind = TINY if size == "tiny" else DEVELOPMENT if development else REPORT
+    command = _command(seeds=asked, epochs=epochs, settings=settings, development=development, size=size)
+    ledger = Ledger.beside(Path(out))
+    if kind == REPORT:
+        ledger.check_fresh("decode", asked, command, again)
+    else:
+        check_no_report(Path(out) / "decode.json")
+    jobs = [
+        Job(f"seed {seed}", TRIAL, {
+            "protocol": protocol, "seed": seed, "ours": replace(of[OURS], seed=seed),
+            "control": replace(of[CONTROL], seed=seed), "epochs": length,
+        })
+        for seed in asked
+    ]  # fmt: skip
+    where, crew = Path(runs), Workers.of(workers, False)
+    results = run_jobs(jobs, where, crew, "decoders", progress)
+    fail(
+        [
+            f"{job.name}: {result}"
+            for job, result in zip(jobs, results, strict=True)
+            if isinstance(result, str)
+        ]
+    )
+    rows = [result["scores"] for result in results if not isinstance(result, str)]
+    people = protocol.cross[0]
+    summary = {name: _flat(estimate) for name, estimate in summarised(rows, people).items()}
+    said = "; ".join(f"{TARGETS[name][0]} {of_it['value']:.2f}" for name, of_it in summary.items())
+    entry = (
+        ledger.enter("decode", command, asked, [], said, again, {0: summary}, "") if kind == REPORT else None
+    )
+    content = {
+        "kind": kind, "ledger": entry and entry.name, "command": command, "seeds": asked, "epochs": length,
+        "settings": {name: settings.to_dict() for name, settings in of.items()},
+        "summary": {name: of_it["value"] for name, of_it in summary.items()},
+        "intervals": {name: [of_it["low"], of_it["high"]] for name, of_it in summary.items()},
+        "rows": [{"seed": seed, **row} for seed, row in zip(asked, rows, strict=True)],
+    }  # fmt: skip
+    table = target_table(summary)
+    files = write_results(Path(out), "decode", content, markdown(content, table, rows), chart(rows))
+    return f"{columns(table)}\n\n{files}"
+
+
+def summarised(rows: Sequence[Mapping[str, Mapping[str, float]]], people: int) -> dict[str, Estimate]:
+    """The targets' numbers over seeds, with t intervals.
+
+    Args:
+        rows: numbers by decoder and name, a mapping per seed.
+        people: how many of them one is to be told from.
+    """
+    from idfer.experiments.statistics import mean_interval
+
+    def each(of: str, name: str) -> np.ndarray:
+        return np.array([row[of][name] for row in rows], np.float64)
+
+    return {
+        "swap_psnr_gain_db": mean_interval(each(OURS, "swap_psnr") - each(CONTROL, "swap_psnr")),
+        "detach_psnr_gain_db": mean_interval(each(OURS, "detach_psnr") - each(CONTROL, "detach_psnr")),
+        "swap_va_rmse": mean_interval(each(OURS, "swap_va_rmse")),
+        "identify_sampled_over_chance": mean_interval(each(OURS, "identify_sampled") * people),
+        "identify_mean_over_erm": mean_interval(each(OURS, "identify_mean") / each(CONTROL, "identify_mean")),
+        "neutral_distance_ratio": mean_interval(
+            each(OURS, "neutral_spread") / each("photographs", "neutral_spread")
+        ),
+    }
+
+
+def target_table(summary: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    """What was aimed at, what was reached, and whether."""
+    table = [["target", "goal", "reached", ""]]
+    for name, (title, goal, higher) in TARGETS.items():
+        value, low, high = (summary[name][key] for key in ("value", "low", "high"))
+        met = value >= goal if higher else value <= goal
+        sign = "≥" if higher else "≤"
+        table.append(
+            [title, f"{sign} {goal:g}", f"{value:.2f} [{low:.2f}, {high:.2f}]", "yes" if met else "no"]
+        )
+    return table
+
+
+def markdown(
+    content: Mapping[str, Any], targets: list[list[str]], rows: Sequence[Mapping[str, Mapping[str, float]]]
+) -> str:
+    """The page."""
+    from idfer.experiments.tables import pipes
+
+    names = [OURS, CONTROL, CEILING, "photographs"]
+    table = [["", "idfer's features", "ERM's feature", "true factors", "photographs"]]
+    for name, title in SHOWN.items():
+        values = [[row[of][name] for row in rows if name in row[of]] for of in names]
+        table.append([title, *(f"{np.mean(v):.3f}" if v else "-" for v in values)])
+    standing = (
+        f"Report {content['ledger']} of [history.md](history.md)."
+        if content["ledger"]
+        else f"**{content['kind']}**."
+    )
+    seeds = ", ".join(map(str, content["seeds"]))
+    lines = [
+        "# Faces drawn back from features", "", f"`{content['command']}`", "", standing, "",
+        f"Seeds {seeds}; decoders trained for {content['epochs']} epochs on the faces that the runs were "
+        "trained on, and asked for unseen people on a full cross: everybody shows every expression, so that "
+        "the truth of each edit is a face of the cross. ERM's decoder is given idfer's identity features, "
+        "too. Judges are networks trained on other people.", "",
+        *pipes(targets), "", "Intervals: 95 %, Student's t over seeds.", "",
+        "![figure](decode.png)", "", "## Every number", "", *pipes(table), "",
+        "Swap: this face's expression feature with another person's identity features, compared with that "
+        "person showing this expression, where the two people differ. ID-neutral: the expression feature "
+        "alone, compared with the mean of all people showing it, where that differs from the face. "
+        "Identified: the first guess among all people of the cross is right, from faces drawn of expression "
+        "features alone. Spread: root mean squared difference between two people's pictures of one "
+        "expression.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _flat(estimate: Estimate) -> dict[str, float]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _command(**options: Any) -> str:
+    import shlex
+
+    words = ["idfer", "benchmark", "decode"]
+    for name, value in options.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if value and text not in (SEEDS, "full"):
+            words += [f"--{name}", "true" if value is True else text]
+    return shlex.join(words)

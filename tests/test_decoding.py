@@ -1,0 +1,292 @@
+"""Faces drawn back from features: what the decoder draws, whose it is, and how it is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+from idfer.cli import main
+from idfer.data.preprocess import Preprocess
+from idfer.decoding import checkpoint as kept
+from idfer.decoding import edits, fidelity
+from idfer.decoding.fit import Faces, decode_fit, train_decoder
+from idfer.decoding.identify import identification
+from idfer.decoding.reading import Reading
+from idfer.errors import IdferError, UsageError
+from idfer.experiments.decode import summarised, target_table
+from idfer.experiments.decode_trial import Crossed
+from idfer.models.decoder import Decoder
+from idfer.models.network import Network
+from idfer.training.checkpoint import load_checkpoint
+
+from evaluated import SIZE, write_faces
+from runs import record_of, write_run
+
+RED, BLUE = (200, 40, 40), (40, 40, 200)
+
+
+def painted(count: int, seed: int) -> tuple[torch.Tensor, Reading]:
+    """Squares: bright or dark by the expression feature, red or blue by the identity feature."""
+    generator = torch.Generator().manual_seed(seed)
+    shown = torch.rand(count, generator=generator) * 2 - 1
+    who = torch.randint(0, 2, (count,), generator=generator)
+    colour = torch.tensor([RED, BLUE])[who].float() * (0.75 + 0.25 * shown[:, None])
+    crops = colour[..., None, None].expand(-1, -1, 16, 16).round().byte()
+    expression = torch.stack([shown, torch.randn(count, generator=generator)], 1)
+    identity = torch.nn.functional.one_hot(who, 2).float()[:, None]
+    return crops, Reading(expression, torch.zeros_like(expression), identity)
+
+
+def learned(epochs: int = 12, folder: Path | None = None, stop: int | None = None) -> Decoder:
+    crops, reading = painted(256, 0)
+    drawn = kept.Drawn("", 2, (1, 2), 16, epochs if stop is None else stop, len(crops))
+    return train_decoder(drawn, Faces(crops, reading), batch_size=32, lr=0.003, folder=folder, progress=False)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    with torch.random.fork_rng():
+        return learned()
+
+
+def colour(pictures: np.ndarray) -> np.ndarray:
+    return pictures.mean(axis=(1, 2))
+
+
+def test_a_swap_takes_the_givers_colour_and_keeps_the_expression(decoder: Decoder) -> None:
+    _, reading = painted(64, 1)
+    red = reading.identity[:, 0, 0] == 1
+    other = reading.identity.flip(2)
+    straight, swapped = (
+        colour(edits.draw(decoder, reading.expression, who)) for who in (reading.identity, other)
+    )
+    assert (straight[red, 0] > straight[red, 2] + 60).all()
+    assert (swapped[red, 2] > swapped[red, 0] + 60).all()
+    brightness = [values.max(axis=1) for values in (straight, swapped)]
+    assert np.corrcoef(brightness[0], reading.expression[:, 0])[0, 1] > 0.9
+    assert np.corrcoef(*brightness)[0, 1] > 0.9
+
+
+def test_detached_a_picture_shows_nothing_of_who_it_is_and_still_the_expression(decoder: Decoder) -> None:
+    _, reading = painted(64, 2)
+    neutral = edits.draw(decoder, reading.expression, reading.identity, 0.0)
+    others = edits.draw(decoder, reading.expression, reading.identity.flip(2), 0.0)
+    np.testing.assert_array_equal(neutral, others)
+    said = colour(neutral)
+    assert np.abs(said[:, 0] - said[:, 2]).mean() < 25  # between red and blue
+    assert np.corrcoef(said.sum(axis=1), reading.expression[:, 0])[0, 1] > 0.9
+
+
+def test_half_a_strength_lies_between(decoder: Decoder) -> None:
+    _, reading = painted(16, 3)
+    red = reading.rows(reading.identity[:, 0, 0] == 1)
+    redness = [
+        float(np.diff(colour(edits.draw(decoder, red.expression, red.identity, s))[:, [2, 0]]).mean())
+        for s in (0.0, 0.5, 1.0)
+    ]
+    assert redness[0] < redness[1] < redness[2]
+
+
+def test_people_cross_expressions_row_by_row(decoder: Decoder) -> None:
+    _, reading = painted(3, 4)
+    grid = edits.crossed(decoder, reading, reading)
+    alone = edits.draw(decoder, reading.expression[2:], reading.identity[1:2])
+    assert grid.shape == (3, 3, 16, 16, 3)
+    np.testing.assert_array_equal(grid[1, 2], alone[0])
+
+
+def test_a_strength_that_is_no_number_is_refused(decoder: Decoder) -> None:
+    _, reading = painted(2, 5)
+    with pytest.raises(IdferError, match="not a finite number"):
+        edits.draw(decoder, reading.expression, reading.identity, float("nan"))
+
+
+def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    whole = learned(epochs=2)
+    crops, reading = painted(256, 0)
+    drawn = kept.Drawn("", 2, (1, 2), 16, 2, len(crops))
+
+    class Stopped(Exception):
+        pass
+
+    calls = 0
+
+    def stop(_: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > 8:  # an epoch has 8 steps
+            raise Stopped
+        return reading.expression[:32] * 0  # no gradient: as without
+
+    given = {"batch_size": 32, "lr": 0.003, "folder": tmp_path, "progress": False}
+    with pytest.raises(Stopped):
+        train_decoder(drawn, Faces(crops, reading), reread=stop, **given)
+    resumed = train_decoder(drawn, Faces(crops, reading), **given)
+    for a, b in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("size", [16, 32, 64, 128])
+def test_pictures_have_the_size_asked_for(size: int) -> None:
+    pictures = Decoder(2, (3, 4), size)(torch.zeros(1, 2), torch.zeros(1, 3, 4), torch.ones(1, 3))
+    assert pictures.shape == (1, 3, size, size)
+
+
+# ---- the command
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """An untrained run of a method that splits, and faces beside it."""
+    write_faces(tmp_path, ["train"])
+    torch.manual_seed(0)
+    names = ("gender", "age")
+    network = Network("conv4", SIZE, names, dim=8)
+    return write_run(tmp_path / "run", network, record_of("conv4", names, 8, Preprocess(SIZE)))
+
+
+def test_a_decoder_is_trained_and_draws_three_sheets(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = next(trained.parent.glob("*.parquet"))
+    assert main(["decode", "fit", str(trained), str(manifest), "--epochs", "1", "--progress", "false"]) == 0
+    assert (trained / "decoder" / kept.WEIGHTS).is_file()
+    assert not (trained / "decoder" / "state.safetensors").exists()
+    faces = [str(trained.parent / f"train-{person}-0.png") for person in range(2)]
+    out = trained.parent / "sheets" / "strip.png"
+    assert main(["decode", str(trained), *faces, "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    for name in ("strip.png", "strip-strengths.png", "strip-grid.png"):
+        assert name in said
+        with Image.open(out.with_name(name)) as sheet:
+            assert sheet.width > 200
+
+
+def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> None:
+    manifest = next(trained.parent.glob("*.parquet"))
+    folder = decode_fit(trained, manifest, epochs=1, progress=False, out=tmp_path / "decoder")
+    torch.manual_seed(1)
+    names = ("gender", "age")
+    other = write_run(
+        tmp_path / "other",
+        Network("conv4", SIZE, names, dim=8),
+        record_of("conv4", names, 8, Preprocess(SIZE)),
+    )
+    with pytest.raises(UsageError, match="decoder of another run"):
+        kept.load(folder, load_checkpoint(other))
+    with pytest.raises(UsageError, match="idfer decode fit"):
+        kept.load(tmp_path / "nothing", load_checkpoint(other))
+    (folder / kept.WEIGHTS).write_bytes(b"cut")
+    with pytest.raises(IdferError, match="damaged"):
+        kept.load(folder, load_checkpoint(trained))
+
+
+def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(list(arguments)) in (1, 2)
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_what_cannot_be_decoded_is_named(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, run = trained.parent, str(trained)
+    manifest = str(next(root.glob("*.parquet")))
+    plain = write_run(
+        root / "erm", Network("conv4", SIZE, dim=8), record_of("conv4", (), 8, Preprocess(SIZE))
+    )
+    picture = str(root / "train-0-0.png")
+    assert "no identity features" in refused("decode", "fit", str(plain), manifest, capsys=capsys)
+    assert "not 48" in refused("decode", "fit", run, manifest, "--size", "48", capsys=capsys)
+    assert "idfer decode fit" in refused("decode", run, picture, capsys=capsys)
+    decode_fit(run, manifest, epochs=1, progress=False)
+    assert "joined by commas" in refused("decode", run, picture, "--strengths", "0,much", capsys=capsys)
+    assert "ends in .png" in refused("decode", run, picture, "-o", str(root / "x.bmp"), capsys=capsys)
+    grey = root / "grey.png"
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(grey)
+    said = refused("decode", run, str(grey), "--detector", "haar", "-o", str(root / "x.png"), capsys=capsys)
+    assert "no face" in said and not (root / "x.png").exists()
+
+
+# ---- measures
+
+
+def test_errors_are_those_of_the_pixels_that_should_change() -> None:
+    before = np.full((1, 4, 4, 3), 100, np.uint8)
+    true = before.copy()
+    true[0, :2] = 151  # the upper half changes
+    mask = fidelity.changed(before, true)
+    assert mask.sum() == 8
+    assert fidelity.psnr(before, true, mask) == pytest.approx(-20 * np.log10(51 / 255))
+    assert fidelity.psnr(before, true) == pytest.approx(-10 * np.log10((51 / 255) ** 2 / 2))
+
+
+def test_ssim_is_scikit_images() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 256, (2, 24, 24, 3)).astype(np.uint8)
+    drawn = np.clip(true + rng.normal(0, 30, true.shape), 0, 255).astype(np.uint8)
+    theirs = [
+        structural_similarity(
+            a,
+            b,
+            channel_axis=2,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=255,
+        )
+        for a, b in zip(drawn, true, strict=True)
+    ]
+    assert fidelity.ssim(drawn, true) == pytest.approx(np.mean(theirs), abs=1e-3)
+
+
+def test_spread_is_the_distance_between_two_people() -> None:
+    pictures = np.zeros((4, 2, 2, 3), np.uint8)
+    pictures[1], pictures[3] = 51, 102  # two people, two expressions
+    expression = np.array([0, 0, 1, 1])
+    assert fidelity.spread(pictures, expression) == pytest.approx(np.sqrt((0.2**2 + 0.4**2) / 2))
+
+
+def test_identification_finds_who_is_in_the_pictures_and_guesses_otherwise() -> None:
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(20), 10)
+    probe = np.tile(np.arange(10) % 2 == 1, 20)
+    looks = rng.integers(60, 200, (20, 6, 6, 3))
+    noise = rng.normal(0, 25, (200, 6, 6, 3))
+    told = np.clip(looks[person] + noise, 0, 255).astype(np.uint8)
+    silent = np.clip(128 + noise, 0, 255).astype(np.uint8)
+    assert identification(told, person, probe) > 0.9
+    assert identification(silent, person, probe) < 0.2
+    same = np.full((200, 6, 6, 3), 90, np.uint8)
+    assert identification(same, person, probe) <= 0.1
+    with pytest.raises(IdferError, match="none in the gallery"):
+        identification(told, person, person == 3)
+
+
+def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:
+    people, shown = 5, 4
+    value = np.arange(people * shown, dtype=np.uint8)
+    crossed = Crossed.of(np.tile(value[:, None, None, None], (1, 2, 2, 3)), people, shown, seed=0)
+    person, expression = crossed.person, crossed.expression
+    assert (person[crossed.giver] != person).all()
+    assert (expression[crossed.giver] != expression).all()
+    np.testing.assert_array_equal(person[crossed.target], person[crossed.giver])
+    np.testing.assert_array_equal(expression[crossed.target], expression)
+    assert crossed.anybody[1, 0, 0, 0] == np.mean(value[1::shown]).round()
+
+
+def test_targets_are_met_or_not_by_their_numbers() -> None:
+    ours = {"swap_psnr": 15.0, "detach_psnr": 20.0, "swap_va_rmse": 0.1, "identify_mean": 0.05,
+            "identify_sampled": 0.01, "neutral_spread": 0.05}  # fmt: skip
+    erm = ours | {"swap_psnr": 11.0, "detach_psnr": 18.0, "identify_mean": 0.5}
+    rows = [{"idfer": ours, "erm": erm, "photographs": {"neutral_spread": 0.25}}] * 2
+    found = summarised(rows, people=100)
+    assert found["swap_psnr_gain_db"].value == pytest.approx(4.0)
+    assert found["identify_sampled_over_chance"].value == pytest.approx(1.0)
+    assert found["identify_mean_over_erm"].value == pytest.approx(0.1)
+    assert found["neutral_distance_ratio"].value == pytest.approx(0.2)
+    flat = {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in found.items()}
+    met = {line[0].split(",")[0]: line[-1] for line in target_table(flat)[1:]}
+    assert met["swap"] == "yes" and met["ID-neutral"] == "no"

@@ -20,7 +20,7 @@ SETTINGS = Settings.of(method="erm", size=32, backbone="conv4", detector="haar")
 
 @pytest.fixture
 def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
-    """48 frames of 12 people's videos without boxes, not in the order in which they are read; one too many."""
+    """48 frames of 12 people's videos without boxes, not in reading order; one too many."""
     monkeypatch.setattr("idfer.data.locate.load_detector", lambda name: films.Bright())
     for video in range(12):
         films.walk(tmp_path / f"{video}.mp4", 6)

@@ -11,6 +11,8 @@ import pytest
 
 import films
 from idfer import AttributeTable, Manifest
+from idfer.errors import UsageError
+from idfer.experiments.compare import benchmark_compare
 from idfer.experiments.manifests.faces import prepare, read
 from idfer.experiments.manifests.places import places
 from idfer.training.settings import Settings
@@ -65,3 +67,10 @@ def test_splits_and_folds_are_those_the_manifest_has_now(faces: Manifest, tmp_pa
     kept, _ = read(tmp_path / "runs", first.digest)
     for made in (first, again, other):
         assert made.manifest.frame[["path", "frame"]].equals(kept.frame[["path", "frame"]])
+
+
+def test_a_plan_that_places_faces_in_several_ways_is_refused(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("budget: {detector: haar}\ngrid: {erm: [{lr: .1}], bmse: [{detector: none}]}\n")
+    with pytest.raises(UsageError, match="the plan: bmse: detector is not 'haar' in every setting"):
+        benchmark_compare(tmp_path / "no.csv", methods="erm,bmse", plan=plan, out=tmp_path / "out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Sequence
@@ -220,6 +221,31 @@ def test_stopping_in_the_middle_ends(root: Path) -> None:
         break
 
 
+def test_stopping_does_not_wait_for_a_distant_frame(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    films.walk(root / "long.mp4", 60)
+    decoded: list[int] = []
+    begun = threading.Event()
+    frames = VideoFile.frames
+
+    def slow(self: VideoFile, wanted: Any) -> Any:
+        for frame in frames(self, wanted):
+            decoded.append(frame.number)
+            if frame.number == 2:
+                begun.set()
+                while not pictures._closed:
+                    time.sleep(0.01)
+            yield frame
+
+    monkeypatch.setattr(VideoFile, "frames", slow)
+    manifest = faces(root, [("long.mp4", 0), ("long.mp4", 59)])
+    pictures = Pictures(manifest, 1)
+    made = pictures.each(range(2), lambda row, read: row)
+    next(made)
+    assert begun.wait(10)
+    pictures.close()
+    assert decoded == [0, 1, 2]
+
+
 def test_crops_of_frames_are_stills_that_say_where_they_are_from(root: Path, decoded: list[str]) -> None:
     rows = [*ROWS, ("b.mp4", 99)]
     manifest = faces(root, rows, box=boxes(rows))
@@ -236,6 +262,9 @@ def test_crops_of_frames_are_stills_that_say_where_they_are_from(root: Path, dec
     before = len(decoded)
     idfer.crop(manifest.rows(np.arange(6)), root / "out", size=SIZE, margin=0.1, progress=False)
     assert len(decoded) == before, "what is there is not made again"
+    smaller = idfer.crop(made, root / "smaller", size=16, progress=False)
+    assert smaller.frame["original"].tolist() == made.frame["path"].tolist()
+    assert "original_frame" not in smaller.frame, "the frames of other files"
 
 
 def test_training_in_memory_and_evaluation_take_frames_and_other_training_is_told_to_crop(

@@ -190,7 +190,8 @@ def _finish(root: Path, located: Located, names: list[str], reasons: dict[int, s
         raise IdferError(f"no face can be cut out; the first: {reasons[0]} {located.hint}".rstrip())
     frame = located.manifest.frame
     keep = np.array([row not in reasons for row in range(total)])
-    crops = frame.drop(columns=[c for c in (*BOX, "box", COLUMN) if c in frame.columns])
+    gone = (*BOX, "box", COLUMN, "original_frame")  # the last of crops that are cut again
+    crops = frame.drop(columns=[c for c in gone if c in frame.columns])
     crops = crops.assign(path=names, frame=STILL, detector=WHOLE, original=frame["path"])
     if (frame["frame"] != STILL).any():
         crops = crops.assign(original_frame=frame["frame"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import numpy as np
@@ -19,14 +19,16 @@ class Film:
 
     Args:
         path: the file.
+        stopped: whether nobody waits for frames any longer, so that the way to a distant one is not gone.
 
     Attributes:
         path: as given.
         asked: the number asked for last.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, stopped: Callable[[], bool] = lambda: False) -> None:
         self.path = path
+        self._stopped = stopped
         self.asked = 0
         self._last = Frame(-1, 0.0, None)
         self._file: VideoFile | None = None
@@ -50,6 +52,8 @@ class Film:
         self._open()
         assert self._frames is not None
         while self._last.number < number and not self._over:
+            if self._stopped():
+                raise IdferError(f"{self.path}: reading was stopped.")
             frame = next(self._frames, None)
             if frame is None:
                 self._over = True

@@ -178,7 +178,7 @@ class Pictures:
         if film is None or film.path != file or film.asked > number:
             if film is not None:
                 film.close()
-            film = self._film = Film(file)
+            film = self._film = Film(file, lambda: self._closed)
         return film.frame(number)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from idfer.training.settings import Settings
 
 PLAN = Path(__file__).with_suffix(".yaml")
+PLACING = ("detector", "alignment", "margin")  # decided once, for all see the same faces
 
 
 @names_filled_in
@@ -96,6 +97,7 @@ def benchmark_compare(
     shown = _plan(plan, budget, tries)
     settings = {method: shown.settings(method) for method in wanted}
     shown.check_equal(wanted)
+    _check_placing(settings)
     check_attributes([s for tried in settings.values() for s in tried], attributes, manifest)
     chosen_by = choose or ("weighted" if attributes is not None else "plain")
     if chosen_by == "weighted" and attributes is None:
@@ -167,6 +169,18 @@ def _plan(path: str | Path | None, budget: Mapping[str, Any] | None, tries: int 
     if tries is not None and tries < 1:
         raise UsageError(f"--tries is {tries}; it must be at least 1.")
     return replace(read, budget=both, count=read.count if tries is None else tries)
+
+
+def _check_placing(settings: Mapping[str, Sequence[Settings]]) -> None:
+    """Refuse a plan whose settings place or cut faces in several ways."""
+    first = next(iter(settings.values()))[0]
+    for method, tried in settings.items():
+        for name in PLACING:
+            if any(getattr(setting, name) != getattr(first, name) for setting in tried):
+                raise UsageError(
+                    f"the plan: {method}: {name} is not {getattr(first, name)!r} in every setting; all "
+                    "methods see the same faces. Put it into the budget, or make two comparisons."
+                )
 
 
 def check_attributes(settings: Sequence[Settings], attributes: object, manifest: object) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from idfer.data.manifest import FACTOR
 from idfer.errors import UsageError
 from idfer.experiments.ablate_report import Sheet
-from idfer.experiments.compare import check_attributes, named
+from idfer.experiments.compare import PLACING, check_attributes, named
 from idfer.experiments.grid import BASE, Grid, Variant
 from idfer.experiments.jobs import Workers, run_jobs
 from idfer.experiments.manifests.faces import prepare
@@ -27,8 +27,6 @@ from idfer.experiments.scores import Row
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
-
-_PLACING = ("detector", "alignment", "margin")  # decided once, for all variants see the same faces
 
 
 def on_manifest(
@@ -64,7 +62,7 @@ def on_manifest(
             f"{grid}: base: retrieval truth needs the manifest's columns factor.NAME; use soft, or add them."
         )
     for variant in variants:
-        for name in _PLACING:
+        for name in PLACING:
             if getattr(variant.settings, name) != getattr(base, name):
                 raise UsageError(
                     f"{grid}: {variant.group}: {variant.name}: {name} differs from the base's; on a manifest "

@@ -97,16 +97,22 @@ def prepare(
     content = content_digest(placed.manifest, image_keys(placed.manifest))
     digest = _digest(content, placed, table, settings)
     folder = runs / "faces" / digest
+    if table is not None:  # a trial finds a face in it by the box that it has now
+        table = replace(table, box=_boxes(placed.manifest))
     about = _read_about(folder)
     if about is None:
-        left_out = _write(folder, placed, table, settings, progress)
+        left_out, rows = _write(folder, placed, table, settings, progress)
     else:
-        left_out = tuple(LeftOut(**each) for each in about["left_out"])
+        left_out, rows = tuple(LeftOut(**each) for each in about["left_out"]), about["rows"]
     # where the images lie today: a folder that was moved costs no trial
-    told = {"root": str(whole.root.resolve()), "left_out": [asdict(each) for each in left_out]}
+    root = whole.root.resolve()
+    told = {"root": str(root), "left_out": [asdict(each) for each in left_out], "rows": rows}
     with atomic(folder / ABOUT) as temporary:
         temporary.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    return Faces(*read(runs, digest), digest, left_out)
+    # the user's own columns as they are now, which divide the faces and are no part of the digest
+    keep = np.setdiff1d(np.arange(len(whole)), rows)
+    kept = replace(placed.manifest, root=root).rows(keep)
+    return Faces(kept, None if table is None else table.rows(keep), digest, left_out)
 
 
 def read(runs: Path, digest: str) -> tuple[Manifest, AttributeTable | None]:
@@ -127,10 +133,15 @@ def read(runs: Path, digest: str) -> tuple[Manifest, AttributeTable | None]:
     return manifest, AttributeTable.read(file) if file.is_file() else None
 
 
+def _boxes(faces: Manifest) -> tuple[tuple[float, float, float, float] | None, ...]:
+    """The box of each face as an attribute table has it."""
+    return tuple(None if x != x else (x, y, w, h) for x, y, w, h in faces.boxes.tolist())
+
+
 def _write(
     folder: Path, placed: Located, table: AttributeTable | None, settings: Settings, progress: bool
-) -> tuple[LeftOut, ...]:
-    """Keep the rows that can be used; returns what is left out."""
+) -> tuple[tuple[LeftOut, ...], list[int]]:
+    """Keep the rows that can be used; returns what is left out, and the numbers of those rows."""
     problems = _problems(placed, table, settings, progress)
     keep = np.array([row not in problems for row in range(len(placed.manifest))])
     if not keep.any():
@@ -142,7 +153,8 @@ def _write(
     found: dict[str, list[str]] = {}
     for _, (reason, message) in sorted(problems.items()):
         found.setdefault(reason, []).append(message)
-    return tuple(LeftOut(reason, len(messages), messages[0]) for reason, messages in found.items())
+    told = tuple(LeftOut(reason, len(messages), messages[0]) for reason, messages in found.items())
+    return told, sorted(problems)
 
 
 def _problems(
@@ -201,4 +213,5 @@ def _read_about(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise IdferError(f"{folder / ABOUT}: cannot be read ({error}); delete {folder}.") from error
-    return about if isinstance(about, dict) and (folder / FACES).is_file() else None
+    whole = isinstance(about, dict) and "rows" in about and (folder / FACES).is_file()
+    return about if whole else None

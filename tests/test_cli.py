@@ -66,7 +66,8 @@ def test_every_command_explains_every_option(name: str, capsys: pytest.CaptureFi
         (["predict"], "inputs"),
         (
             ["benchmark"],
-            "'benchmark' is a family of commands: benchmark shift, benchmark compare, benchmark mi.",
+            "'benchmark' is a family of commands: benchmark shift, benchmark compare, benchmark decode, "
+            "benchmark mi.",
         ),
         (["benchmark", "shitf"], "unknown command 'benchmark shitf'. Did you mean 'benchmark shift'?"),
         (["benchmark", "shift", "--methods", "erm,idfre"], "unknown method 'idfre'. Did you mean 'idfer'?"),

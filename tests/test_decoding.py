@@ -14,9 +14,10 @@ from idfer.cli import main
 from idfer.data.preprocess import Preprocess
 from idfer.decoding import checkpoint as kept
 from idfer.decoding import edits, fidelity
-from idfer.decoding.fit import Faces, decode_fit, train_decoder
+from idfer.decoding.fit import decode_fit
 from idfer.decoding.identify import identification
 from idfer.decoding.reading import Reading
+from idfer.decoding.train import Faces, train_decoder
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.decode import summarised, target_table
 from idfer.experiments.decode_trial import Crossed

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from idfer.experiments.protocol import CROSS, ORACLE, SHIFTED, Protocol
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
     from idfer.decoding.reading import Reading
@@ -159,6 +160,8 @@ def measured(
         photograph. identify_mean, identify_sampled: `identification` from pictures drawn of the expression
         feature alone. neutral_spread: difference between people's ID-neutral faces at one expression.
     """
+    import torch
+
     from idfer.decoding import fidelity
     from idfer.decoding.edits import draw
     from idfer.decoding.identify import identification
@@ -214,8 +217,8 @@ def _decoders(
 ) -> dict[str, tuple[Decoder, Reading]]:
     """Each decoder, trained, with what it is asked of the cross."""
     from idfer.decoding.checkpoint import Drawn
-    from idfer.decoding.fit import Faces, faces_of, read_again, train_decoder
     from idfer.decoding.reading import Reading, read_faces
+    from idfer.decoding.train import Faces, faces_of, read_again, train_decoder
 
     ours = faces_of(opened[OURS], crops)
     erm = faces_of(opened[CONTROL], crops)
@@ -247,10 +250,12 @@ def _decoders(
 
 def true_factors(faces: Manifest) -> Reading:
     """The factors of expression and person that drawn faces were made of, as if they had been read."""
+    import torch
+
     from idfer.decoding.reading import Reading
     from idfer.synthetic.factors import EXPRESSION, IDENTITY, PREFIX
 
-    def columns(names: tuple[str, ...]) -> torch.Tensor:
+    def columns(names: tuple[str, ...]) -> Tensor:
         values = faces.frame[[PREFIX + name for name in names]].to_numpy(np.float32)
         return torch.from_numpy(np.ascontiguousarray(values))
 

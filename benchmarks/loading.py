@@ -19,14 +19,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import av
 import cv2
@@ -40,6 +38,7 @@ from torch.utils.data import DataLoader, Dataset
 from idfer.data.loader import FaceDataset, face_batches
 from idfer.data.manifest import Manifest
 from idfer.data.preprocess import Preprocess
+from side_by_side import Times, ratio, timed
 
 SIDES, FORMATS, BATCH = (96, 160, 224), ("jpeg", "png"), 64
 HEAD = (20, 220, 140, 305)  # top, bottom, left, right of the astronaut's head
@@ -112,7 +111,7 @@ def stills(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     for side in SIDES:
         for kind in FORMATS:
             manifest = faces(folder / f"{side}-{kind}", side, kind, given.faces)
-            times = timed(works(manifest, side, given.workers), given.rounds)
+            times = timed(works(manifest, side, given.workers), given.rounds, warm_up=1)
             found.append({
                 "side": side, "format": kind,
                 "cpu_us_per_face": {
@@ -172,42 +171,6 @@ def videos(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "manifest": ratio(decoded, times["manifest"]), "every_tenth": ratio(decoded, times["every tenth"]),
         "seek": ratio(each, one),
     }  # fmt: skip
-
-
-class Times(NamedTuple):
-    """Seconds of each round: CPU of this process and its finished children, and wall."""
-
-    cpu: list[float]
-    wall: list[float]
-
-
-def cpu() -> float:
-    """CPU seconds so far, of this process and its finished children."""
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
-    """Times of each, in turn; a first round warms up."""
-    times = {name: Times([], []) for name in work}
-    for number in range(rounds + 1):
-        for name, run in work.items():
-            before = cpu(), time.perf_counter()
-            run()
-            if number:
-                times[name].cpu.append(cpu() - before[0])
-                times[name].wall.append(time.perf_counter() - before[1])
-    return times
-
-
-def ratio(first: Times, second: Times) -> dict[str, dict[str, float]]:
-    """Of times measured in turn: median, least and most."""
-    found = {}
-    for kind in Times._fields:
-        values = [a / b for a, b in zip(getattr(first, kind), getattr(second, kind), strict=True)]
-        chosen = (("median", statistics.median), ("least", min), ("most", max))
-        found[kind] = {name: round(of(values), 3) for name, of in chosen}
-    return found
 
 
 def main() -> None:

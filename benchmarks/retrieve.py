@@ -17,13 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,6 +38,7 @@ from idfer.attributes.clip import load_clip, posteriors
 from idfer.attributes.encode import encode_manifest
 from idfer.attributes.vocabulary import Vocabulary
 from idfer.data.manifest import Manifest
+from side_by_side import Times, ratio, timed
 
 MODEL, BATCH, SIDE = "ViT-B-32", 128, 256
 
@@ -91,41 +90,6 @@ def faces(folder: Path, count: int) -> Manifest:
         Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(folder / name, quality=90)
     table = pd.DataFrame({"path": names, "valence": 0.0, "arousal": 0.0, "detector": "none"})
     return Manifest.from_frame(table, folder)
-
-
-class Times(NamedTuple):
-    """Seconds of each round: CPU of this process and its finished children, and wall."""
-
-    cpu: list[float]
-    wall: list[float]
-
-
-def cpu() -> float:
-    """CPU seconds so far, of this process and its finished children."""
-    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-
-
-def timed(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
-    """Times of each, in turn."""
-    times = {name: Times([], []) for name in work}
-    for _ in range(rounds):
-        for name, run in work.items():
-            before = cpu(), time.perf_counter()
-            run()
-            times[name].cpu.append(cpu() - before[0])
-            times[name].wall.append(time.perf_counter() - before[1])
-    return times
-
-
-def ratio(first: Times, second: Times) -> dict[str, dict[str, float]]:
-    """Of times measured in turn: median, least and most."""
-    found = {}
-    for kind in Times._fields:
-        values = [a / b for a, b in zip(getattr(first, kind), getattr(second, kind), strict=True)]
-        chosen = (("median", statistics.median), ("least", min), ("most", max))
-        found[kind] = {name: round(of(values), 3) for name, of in chosen}
-    return found
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ from idfer.auditing.stereotype import (
     bin_name,
     cramers_v,
     ducher_z,
-    holm,
     mutual_information,
     stereotype,
 )
+from idfer.evaluation.multiplicity import holm
 
 SETTINGS = AuditSettings(permutations=200)
 

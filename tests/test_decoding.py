@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -291,3 +292,16 @@ def test_targets_are_met_or_not_by_their_numbers() -> None:
     flat = {name: {"value": e.value, "low": e.low, "high": e.high} for name, e in found.items()}
     met = {line[0].split(",")[0]: line[-1] for line in target_table(flat)[1:]}
     assert met["swap"] == "yes" and met["ID-neutral"] == "no"
+
+
+def test_a_run_whose_faces_were_placed_by_boxes_gets_a_decoder(trained: Path) -> None:
+    manifest = next(trained.parent.glob("*.parquet"))
+    names = ("gender", "age")
+    placed = write_run(
+        trained.parent / "boxes",
+        Network("conv4", SIZE, names, dim=8),
+        record_of("conv4", names, 8, Preprocess(SIZE, detector="box")),
+    )
+    frame = pd.read_parquet(manifest).assign(x=0.0, y=0.0, width=float(SIZE), height=float(SIZE))
+    frame.to_parquet(boxed := trained.parent / "boxed.parquet")
+    assert (decode_fit(placed, boxed, epochs=1, progress=False) / kept.WEIGHTS).is_file()

@@ -273,7 +273,7 @@ def test_a_trial_without_people_to_probe_is_refused_before_it_is_trained(
 ) -> None:
     frame = pd.DataFrame({"path": ["a.png"], "split": ["train"], "valence": [0.0], "arousal": [0.0]})
     faces = Manifest(frame, tmp_path)
-    monkeypatch.setattr(trials, "_faces", lambda folder: (faces, None))
+    monkeypatch.setattr(trials, "read_level", lambda folder: (faces, None))
     with pytest.raises(UsageError, match="unknown split 'probed'"):
         trials.trial(tmp_path, sized("tiny")[0], "shifted", Settings.of(method="erm"), "cpu", design="raters")
 

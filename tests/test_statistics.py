@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from idfer.errors import IdferError
+from idfer.evaluation.multiplicity import holm
 from idfer.experiments import statistics
 from idfer.experiments.measures import gap_closed, values
 from idfer.experiments.scores import Row, Score
@@ -76,18 +77,18 @@ def test_best_takes_the_direction_and_leaves_out_what_was_not_measured() -> None
 
 def test_holm_by_hand_and_only_over_tests_that_could_be_made() -> None:
     # of three: 3 x .01, 2 x .02 (kept at least as large as the one before), 1 x .5
-    assert statistics.holm([0.02, 0.5, 0.01]) == pytest.approx([0.04, 0.5, 0.03])
-    assert statistics.holm([0.015, 0.01]) == pytest.approx([0.02, 0.02])
-    assert statistics.holm([0.4, 0.6, 0.9]) == pytest.approx([1.0, 1.0, 1.0])
-    found = statistics.holm([float("nan"), 0.01, 0.04])
+    assert holm([0.02, 0.5, 0.01]) == pytest.approx([0.04, 0.5, 0.03])
+    assert holm([0.015, 0.01]) == pytest.approx([0.02, 0.02])
+    assert holm([0.4, 0.6, 0.9]) == pytest.approx([1.0, 1.0, 1.0])
+    found = holm([float("nan"), 0.01, 0.04])
     assert np.isnan(found[0])
     assert found[1:] == pytest.approx([0.02, 0.04])
-    assert statistics.holm([]) == []
+    assert holm([]) == []
 
 
 def test_holm_keeps_the_chance_of_any_false_finding() -> None:
     rng = np.random.default_rng(0)
-    false = sum(min(statistics.holm(list(rng.random(12)))) < 0.05 for _ in range(2000))
+    false = sum(min(holm(list(rng.random(12)))) < 0.05 for _ in range(2000))
     assert false / 2000 == pytest.approx(0.05, abs=0.015)
 
 

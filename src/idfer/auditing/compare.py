@@ -179,19 +179,13 @@ def _paired(a: Sample, b: Sample, name_a: str, name_b: str) -> tuple[Sample, Sam
                 "intervals are too narrow and tests find too much; audit again with a column subject.",
             )
         )  # fmt: skip
-    attributes = tuple(_rows(attribute, both) for attribute in a.attributes)
+    attributes = tuple(replace(each, posterior=each.posterior[both]) for each in a.attributes)
     key = a.key[both]
     return (
         Sample(key, label, a.predicted[both], subject, attributes),
         Sample(key, label, b.predicted[there], subject, attributes),
         checks,
     )
-
-
-def _rows(attribute: Any, rows: NDArray[np.intp]) -> Any:
-    from dataclasses import replace
-
-    return replace(attribute, posterior=attribute.posterior[rows])
 
 
 def _differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from idfer.auditing.engine import AuditSettings
+from idfer.auditing.tables import records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +15,7 @@ def comparison_verdict(
     gaps: pd.DataFrame, overall: pd.DataFrame, first: str, second: str, settings: AuditSettings
 ) -> list[str]:
     """Three sentences: accuracy, the gaps that differ, and those that are smaller or larger."""
-    of = {(row["metric"], row["dimension"]): row for row in _records(overall)}
+    of = {(row["metric"], row["dimension"]): row for row in records(overall)}
     row = of.get(("ccc", "mean")) or next(iter(of.values()))
     sure = row["p_adjusted"] <= 1 - settings.level
     metric = row["metric"].upper() if row["metric"] in ("ccc", "rmse") else row["metric"]
@@ -30,7 +31,7 @@ def comparison_verdict(
             f"No gap was compared: no attribute has two groups of {settings.min_people} people among the "
             "faces that both have.",
         ]
-    told = [r for r in _records(gaps) if r["p_adjusted"] <= 1 - settings.level]
+    told = [r for r in records(gaps) if r["p_adjusted"] <= 1 - settings.level]
     if not told:
         return [*said, f"Of {len(gaps)} gaps none differs between the two by more than chance makes of it."]
     largest = max(told, key=lambda r: abs(r["difference"]) / abs(r["high"] - r["low"]))
@@ -44,8 +45,3 @@ def comparison_verdict(
         f"{largest['level_b']}: {largest['gap_a']:+.3f} in {first}, {largest['gap_b']:+.3f} in {second}."
     )
     return said
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows: Any = table.to_dict("records")
-    return list(rows)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from idfer.auditing.sample import Sample
+from idfer.auditing.tables import records
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +36,13 @@ def data_verdict(
         min_people: smallest group that is shown.
     """
     return (
-        _who(sample, _rows(representation), name, min_people),
-        _told(_rows(stereotype), _rows(cells), name, level),
-        _unseen(sample, _rows(representation), _rows(stereotype), min_people),
+        _who(sample, records(representation), name, min_people),
+        _told(records(stereotype), records(cells), name, level),
+        _unseen(sample, records(representation), records(stereotype), min_people),
     )
 
 
-def _who(sample: Sample, rows: list[Mapping[str, Any]], name: str, min_people: int) -> str:
+def _who(sample: Sample, rows: Sequence[Mapping[str, Any]], name: str, min_people: int) -> str:
     faces = f"{len(sample.key):,} faces"
     if sample.subject is not None:
         faces += f" of {int(sample.people.max()) + 1:,} people"
@@ -62,7 +63,9 @@ def _who(sample: Sample, rows: list[Mapping[str, Any]], name: str, min_people: i
     )
 
 
-def _told(rows: list[Mapping[str, Any]], cells: list[Mapping[str, Any]], name: str, level: float) -> str:
+def _told(
+    rows: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]], name: str, level: float
+) -> str:
     if not rows:
         return f"In {name} there are no labels, so nothing can be said of what they tell."
     sure = [row for row in rows if row["p_adjusted"] <= 1 - level]
@@ -89,7 +92,10 @@ def _told(rows: list[Mapping[str, Any]], cells: list[Mapping[str, Any]], name: s
 
 
 def _unseen(
-    sample: Sample, representation: list[Mapping[str, Any]], stereotype: list[Mapping[str, Any]], least: int
+    sample: Sample,
+    representation: Sequence[Mapping[str, Any]],
+    stereotype: Sequence[Mapping[str, Any]],
+    least: int,
 ) -> str:
     few = [row["level"] for row in representation if row["share"] != row["share"]]
     units = "rows" if sample.subject is None else "people"
@@ -103,8 +109,3 @@ def _unseen(
         )
     said.append("what faces really felt, and attributes that nobody named, are not in the table")
     return f"What this audit could not see: {'; '.join(said)}."
-
-
-def _rows(table: pd.DataFrame) -> list[Mapping[str, Any]]:
-    rows: Any = table.to_dict("records")
-    return list(rows)

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.auditing.leak import widened
+from idfer.auditing.tables import records
 from idfer.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from idfer.auditing.engine import Audit
 
 GAP_METRICS = ("ccc", "rmse", "bias", "mean")  # in units of the labels' range; a slope is not
@@ -63,7 +62,7 @@ def failures(audit: Audit, limits: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _gap(audit: Audit) -> tuple[float, str]:
-    sure = [row for row in _rows(audit.gaps) if row["significant"] and row["metric"] in GAP_METRICS]
+    sure = [row for row in records(audit.gaps) if row["significant"] and row["metric"] in GAP_METRICS]
     row = _largest(sure, "gap")
     return _size(row, "gap"), row and (
         f"{row['metric']} of {row['dimension']}, {row['level_a']} against {row['level_b']} "
@@ -72,7 +71,7 @@ def _gap(audit: Audit) -> tuple[float, str]:
 
 
 def _leak(audit: Audit) -> tuple[float, str]:
-    scored = [row for row in _rows(audit.leakage) if np.isfinite(row["score"])]
+    scored = [row for row in records(audit.leakage) if np.isfinite(row["score"])]
     labels = {(r["attribute"], r["probe"]): r for r in scored if r["feature"] == "labels"}
     # "prediction + labels" tells the bias
     read = [row for row in scored if row["feature"] not in ("labels", "prediction + labels")]
@@ -92,19 +91,14 @@ def _leak(audit: Audit) -> tuple[float, str]:
 
 
 def _effect(audit: Audit) -> tuple[float, str]:
-    row = _largest([row for row in _rows(audit.effects) if row["low"] > 0 or row["high"] < 0], "effect")
+    row = _largest([row for row in records(audit.effects) if row["low"] > 0 or row["high"] < 0], "effect")
     return _size(row, "effect"), row and f"{row['attribute']} on {row['dimension']}, on drawn faces."
 
 
 def _label(audit: Audit) -> tuple[float, str]:
     level = 1 - audit.settings.level
-    row = _largest([row for row in _rows(audit.stereotype) if row["p_adjusted"] <= level], "normalised")
+    row = _largest([row for row in records(audit.stereotype) if row["p_adjusted"] <= level], "normalised")
     return _size(row, "normalised"), row and f"labels ({row['label']}) tell of {row['attribute']}."
-
-
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows: Any = table.to_dict("records")
-    return list(rows)
 
 
 def _largest(rows: list[dict[str, Any]], column: str) -> Any:

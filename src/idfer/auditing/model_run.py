@@ -68,15 +68,14 @@ def run_model(
         UsageError: an unknown split.
         IdferError: no face could be read, or the model gives something else than it should.
     """
-    from idfer.data.locate import locate
+    from idfer.data.locate import locate_for
     from idfer.evaluation.forward import Pass
     from idfer.evaluation.models import vectors_of
     from idfer.evaluation.seen import seen_rows
     from idfer.evaluation.selection import evaluated_rows
 
     part = faces.rows(evaluated_rows(faces, splits))
-    contract = getattr(model.preprocess, "detector", "none")
-    placed = locate(part, detector or ("auto" if contract == "box" else contract), progress=progress)
+    placed = locate_for(part, model.preprocess, detector, progress=progress)
     vectors = vectors_of(model, part, table)
     answers = Pass(batch_size, seed, progress=progress).run(model, placed.manifest, vectors, placed.errors)
     named = unique_paths(part)

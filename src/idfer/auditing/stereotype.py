@@ -29,6 +29,7 @@ from idfer.auditing.engine import AuditSettings
 from idfer.auditing.representation import people_of
 from idfer.auditing.sample import DIMENSIONS, Attribute, Sample
 from idfer.auditing.tables import table
+from idfer.evaluation.multiplicity import holm
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,16 +200,6 @@ def ducher_z(p: Array) -> Array:
     most = np.where(off > 0, above, below)
     found: Array = np.divide(off, most, out=np.zeros_like(p), where=most > 1e-12)
     return found
-
-
-def holm(p: list[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given."""
-    adjusted = np.empty(len(p))
-    largest = 0.0
-    for rank, i in enumerate(np.argsort(p, kind="stable")):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
-        adjusted[i] = largest
-    return [float(value) for value in adjusted]
 
 
 def bin_name(index: int) -> str:

@@ -63,3 +63,9 @@ def table(name: str, rows: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
 def empty() -> dict[str, Any]:
     """Every table, without rows."""
     return {name: table(name) for name in COLUMNS}
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table's rows, each as a mapping by column."""
+    rows: Any = table.to_dict("records")
+    return list(rows)

@@ -22,6 +22,7 @@ from idfer.data.pictures import Pictures, Read
 from idfer.errors import IdferError
 from idfer.files import cache_dir
 from idfer.progress import bar
+from idfer.types import Preprocessing
 
 NO_FACE = "no face found"
 GIVEN = "box"  # what places faces whose boxes came with the data, from nobody knows which detector
@@ -123,6 +124,24 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
     if not np.isnan(landmarks).all():
         frame[COLUMN] = written(landmarks)
     return Located(replace(manifest, frame=frame), finder.name, errors, len(rows), faceless)
+
+
+def locate_for(
+    faces: Manifest, preprocess: Preprocessing, detector: str | None = None, *, progress: bool = True
+) -> Located:
+    """`locate`, as a model's contract wants its faces.
+
+    Args:
+        faces: the manifest.
+        preprocess: the model's contract; somebody else's without a detector takes whole images.
+        detector: in place of the contract's; where that was boxes, "auto" by default.
+        progress: show a progress bar.
+
+    Raises:
+        UsageError, IdferError: as `locate`.
+    """
+    contract = getattr(preprocess, "detector", WHOLE)
+    return locate(faces, detector or ("auto" if contract == "box" else contract), progress=progress)
 
 
 def _placed_by(detectors: np.ndarray) -> str:

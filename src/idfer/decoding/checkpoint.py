@@ -14,6 +14,7 @@ from idfer.models.decoder import Decoder
 from idfer.training.checkpoint import MODEL, read_tensors
 
 if TYPE_CHECKING:
+    from idfer.decoding.reading import Reading
     from idfer.training.checkpoint import Checkpoint
 
 FOLDER, CONFIG, WEIGHTS = "decoder", "decoder.yaml", "decoder.safetensors"
@@ -39,6 +40,12 @@ class Drawn:
     size: int
     epochs: int
     faces: int
+
+    @classmethod
+    def of(cls, reading: Reading, size: int, epochs: int, run: str = "") -> Drawn:
+        """What a decoder of these features draws."""
+        count, width = reading.identity.shape[1:]
+        return cls(run, reading.expression.shape[1], (count, width), size, epochs, len(reading))
 
     def decoder(self) -> Decoder:
         """A decoder of this shape, untrained."""

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from idfer.models.decoder import Decoder
 
 Pictures = NDArray[np.uint8]
-STRENGTHS = (-1.0, 0.0, 0.5, 1.0, 2.0)
 RECONSTRUCTION, NEUTRAL = "all features", "ID-neutral"
 _BATCH = 256
 
@@ -50,9 +49,9 @@ def draw(decoder: Decoder, expression: Tensor, identity: Tensor, strength: Tenso
     return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def with_strength(attributes: Sequence[str], changed: Mapping[str, float], otherwise: float = 1.0) -> Tensor:
-    """(A,) strengths: those named, and `otherwise`."""
-    return torch.tensor([float(changed.get(name, otherwise)) for name in attributes])
+def with_strength(attributes: Sequence[str], changed: Mapping[str, float]) -> Tensor:
+    """(A,) strengths: those named, and 1."""
+    return torch.tensor([float(changed.get(name, 1.0)) for name in attributes])
 
 
 def detachments(decoder: Decoder, reading: Reading, attributes: Sequence[str]) -> dict[str, Pictures]:
@@ -68,7 +67,7 @@ def detachments(decoder: Decoder, reading: Reading, attributes: Sequence[str]) -
 
 
 def overdone(
-    decoder: Decoder, reading: Reading, attributes: Sequence[str], strengths: Sequence[float] = STRENGTHS
+    decoder: Decoder, reading: Reading, attributes: Sequence[str], strengths: Sequence[float]
 ) -> dict[str, list[Pictures]]:
     """Per attribute, (N, S, S, 3) at each strength of it, the others attached."""
     return {

@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from idfer.errors import IdferError
 from idfer.ranges import check_at_least, check_seed
 
 if TYPE_CHECKING:
@@ -58,7 +55,7 @@ def decode_fit(
     """
     from idfer.data.manifest import Manifest
     from idfer.decoding import checkpoint as kept
-    from idfer.decoding.reading import check_readable
+    from idfer.decoding.reading import check_readable, crops_of
     from idfer.decoding.train import faces_of, read_again, train_decoder
     from idfer.files import sha256
     from idfer.training.checkpoint import MODEL, STATE, load_checkpoint
@@ -70,45 +67,18 @@ def decode_fit(
     check_readable(trained)
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     folder = Path(out) if out is not None else trained.path / kept.FOLDER
-    crops = _crops(trained, faces.select("train") if "train" in faces.splits else faces, progress)
-    drawn = kept.Drawn(
-        sha256(trained.path / MODEL), trained.network.dim, _identity(trained), size or _largest(trained),
-        epochs, len(crops),
-    )  # fmt: skip
+    chosen = faces.select("train") if "train" in faces.splits else faces
+    known = faces_of(trained, crops_of(trained, chosen, progress))
+    drawn = kept.Drawn.of(known.straight, size or _largest(trained), epochs, sha256(trained.path / MODEL))
     folder.mkdir(parents=True, exist_ok=True)
     decoder = train_decoder(
-        drawn, faces_of(trained, crops), reread=lambda faces: read_again(trained, faces),
+        drawn, known, reread=lambda faces: read_again(trained, faces),
         batch_size=batch_size, lr=lr, seed=seed, device=trained.device, precision=precision, folder=folder,
         progress=progress,
     )  # fmt: skip
     kept.save(folder, decoder, drawn)
     (folder / STATE).unlink(missing_ok=True)
     return folder
-
-
-def _crops(trained: Checkpoint, faces: Manifest, progress: bool) -> np.ndarray:
-    """(N, S, S, 3) uint8 crops of the faces that can be read."""
-    from idfer.data.loader import face_batches
-    from idfer.data.locate import locate
-
-    placed = locate(faces, trained.preprocess.detector, progress=progress)
-    parts = [
-        pixels.permute(0, 2, 3, 1).numpy()
-        for _, pixels, _ in face_batches(placed.manifest, trained.preprocess, errors=placed.errors)
-    ]
-    crops = np.concatenate(parts) if parts else np.empty((0, 1, 1, 3), np.uint8)
-    if len(crops) < 2:
-        raise IdferError(f"fewer than two faces could be read. {placed.hint}".rstrip() + ".")
-    return crops
-
-
-def _identity(trained: Checkpoint) -> tuple[int, int]:
-    """Number and width of a run's identity features."""
-    from idfer.decoding.reading import read_faces
-
-    side = trained.preprocess.size
-    _, count, width = read_faces(trained, np.zeros((1, side, side, 3), np.uint8)).identity.shape
-    return count, width
 
 
 def _largest(trained: Checkpoint) -> int:

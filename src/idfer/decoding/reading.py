@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from idfer.errors import UsageError
+from idfer.errors import IdferError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from idfer.data.manifest import Manifest
     from idfer.training.checkpoint import Checkpoint
 
 _BATCH = 256
@@ -69,6 +70,25 @@ def read_faces(checkpoint: Checkpoint, crops: NDArray[np.uint8]) -> Reading:
     parts = [_read(checkpoint, crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
     fields = ("expression", "spread", "identity")
     return Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+
+
+def crops_of(checkpoint: Checkpoint, faces: Manifest, progress: bool = True) -> NDArray[np.uint8]:
+    """(N, S, S, 3) uint8 crops of the faces that can be read, as the run's contract places and cuts them.
+
+    Raises:
+        IdferError: fewer than two can be read.
+    """
+    from idfer.data.loader import face_batches
+    from idfer.data.locate import locate_for
+
+    placed = locate_for(faces, checkpoint.preprocess, progress=progress)
+    parts = [
+        pixels.permute(0, 2, 3, 1).numpy()
+        for _, pixels, _ in face_batches(placed.manifest, checkpoint.preprocess, errors=placed.errors)
+    ]
+    if sum(map(len, parts)) < 2:
+        raise IdferError(f"fewer than two faces could be read. {placed.hint}".rstrip() + ".")
+    return np.ascontiguousarray(np.concatenate(parts))
 
 
 @torch.no_grad()

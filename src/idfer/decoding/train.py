@@ -17,6 +17,7 @@ from idfer.decoding import losses
 from idfer.decoding.checkpoint import Drawn
 from idfer.decoding.reading import Reading, read_faces
 from idfer.errors import IdferError
+from idfer.methods.optimise import schedule
 from idfer.models.decoder import Decoder
 from idfer.progress import bar
 from idfer.training.checkpoint import load_state, save_state
@@ -98,8 +99,8 @@ def train_decoder(
     decoder.calibrate(faces.straight.expression, faces.straight.identity)
     adam = torch.optim.AdamW(decoder.parameters(), lr=lr, weight_decay=1e-4)
     steps = max(1, len(target) // batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: _rate(step, steps * drawn.epochs))
-    parts: dict[str, Any] = {"decoder": decoder, "adam": adam, "schedule": schedule}
+    rate = schedule(adam, steps * drawn.epochs)
+    parts: dict[str, Any] = {"decoder": decoder, "adam": adam, "schedule": rate}
     begun = _restore(folder, parts, drawn)
     with bar("decode fit", drawn.epochs * steps, progress) as advance:
         advance(begun * steps, "")
@@ -117,7 +118,7 @@ def train_decoder(
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
                 adam.step()
-                schedule.step()
+                rate.step()
                 advance(1, f"loss {value:.4f}")
             if folder is not None:
                 state = {"epoch": epoch + 1, "drawn": repr(drawn)}
@@ -151,15 +152,6 @@ def _shown(shape: Any, generator: torch.Generator) -> Tensor:
     draw = torch.rand(shape[0], 1, generator=generator)
     coins = (torch.rand(*shape, generator=generator) < 0.5).float()
     return torch.where(draw < SHOWN[0], 1.0, torch.where(draw > 1 - SHOWN[1], 0.0, coins))
-
-
-def _rate(step: int, steps: int) -> float:
-    warm = max(1, steps // 20)
-    return (
-        (step + 1) / warm
-        if step < warm
-        else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-    )
 
 
 def _restore(folder: Path | None, parts: dict[str, Any], drawn: Drawn) -> int:

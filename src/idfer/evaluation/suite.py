@@ -75,7 +75,7 @@ def measure(
             another CLIP or vocabulary than a run that reads ID vectors was trained with.
     """
     from idfer.attributes.table import AttributeTable
-    from idfer.data.locate import locate
+    from idfer.data.locate import locate_for
     from idfer.evaluation.accuracy import accuracy
     from idfer.evaluation.author_metrics import by_split, check_protocol
     from idfer.evaluation.forward import Pass
@@ -101,8 +101,7 @@ def measure(
     targets, problems = probe_targets(part, opened.attributes, table)
     probing = "leakage" in suites
     probed, probed_splits = probed_rows(part, seed) if probing else (np.empty(0, np.intp), [])
-    contract = getattr(opened.preprocess, "detector", "none")
-    placed = locate(part, detector or ("auto" if contract == "box" else contract), progress=progress)
+    placed = locate_for(part, opened.preprocess, detector, progress=progress)
     answers = Pass(
         batch_size, seed, probed, shown_rows(part, probed, seed).tolist(), controls and probing,
         progress=progress,

@@ -62,7 +62,8 @@ def ablate(
             kept.
     """
     from idfer.experiments.ablate_report import write
-    from idfer.experiments.compare import command_of, device_and_workers
+    from idfer.experiments.command import command_line
+    from idfer.experiments.compare import device_and_workers
     from idfer.experiments.jobs import Workers
     from idfer.experiments.seeds import numbers
 
@@ -84,7 +85,7 @@ def ablate(
             grid, manifest, attributes, Path(runs or "runs/compare"), folds, by, chosen,
             Workers.of(count, ray), size, where, progress,
         )  # fmt: skip
-    command = command_of(
+    command = command_line(
         ("ablate", str(grid)), manifest=manifest, attributes=attributes, folds=folds, by=by,
         seeds=chosen, size=None if size == "full" else size,
         device=None if device in (None, "cpu" if manifest is None else "auto") else device,
@@ -105,7 +106,7 @@ def _on_protocol(
     """Name, content and sheet of an ablation under the shift protocol."""
     from idfer.experiments.ablate_report import shift_sheet
     from idfer.experiments.grid import Grid
-    from idfer.experiments.jobs import fail
+    from idfer.experiments.jobs import fail, failures
     from idfer.experiments.protocol import SHIFTED, sized
     from idfer.experiments.scores import Row
     from idfer.experiments.trial import job, provenance, run_trials
@@ -119,7 +120,7 @@ def _on_protocol(
         for variant, seed in places
     ]
     results = run_trials(jobs, runs, workers, "ablation", progress)
-    fail([f"{j.name}: {r}" for j, r in zip(jobs, results, strict=True) if isinstance(r, str)])
+    fail(failures(jobs, results))
     rows = [
         Row.of(variant.name, seed, result)
         for (variant, seed), result in zip(places, results, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from idfer.catalogue import names_filled_in
 from idfer.errors import UsageError
+from idfer.experiments.command import command_line, named
 from idfer.names import split_names
 
 if TYPE_CHECKING:
@@ -79,14 +79,13 @@ def benchmark_compare(
         IdferError: the manifest or the table cannot be used, or jobs failed; each is named and the others are
             kept.
     """
-    from idfer.experiments.jobs import Workers
+    from idfer.experiments.jobs import Workers, origins
     from idfer.experiments.manifests.faces import prepare
     from idfer.experiments.manifests.measures import reference_of
     from idfer.experiments.manifests.people import over_people, predictions
     from idfer.experiments.manifests.places import places
     from idfer.experiments.manifests.report import PLAIN, WEIGHTED, write
     from idfer.experiments.manifests.study import Study
-    from idfer.experiments.manifests.trial import provenance
     from idfer.experiments.manifests.words import data_record
     from idfer.experiments.seeds import numbers
     from idfer.files import check_writable
@@ -117,7 +116,7 @@ def benchmark_compare(
     study = Study(shown, faces.digest, divided.every, chosen_by, Path(runs), pool, where, progress)
     tuning, rows, jobs = study.compare(wanted)
     content = {
-        "command": command_of(
+        "command": command_line(
             ("benchmark", "compare"), manifest=manifest, attributes=attributes, methods=wanted, folds=folds,
             by=by, seeds=given_seeds, tries=tries, choose=choose, plan=plan, budget=budget,
             device=None if device == "auto" else device,
@@ -126,7 +125,7 @@ def benchmark_compare(
         "budget": dict(shown.budget),
         "methods": wanted,
         "data": data_record(faces, divided, named(manifest), named(attributes)),
-        **provenance(jobs, Path(runs)),
+        **origins(jobs, Path(runs)),
         "tuning": tuning,
     }  # fmt: skip
     table = predictions(
@@ -206,26 +205,3 @@ def device_and_workers(device: str, workers: int | None) -> tuple[str, int | Non
 
     found = str(resolve_device(device))
     return found, workers if workers is not None or found == "cpu" else 1
-
-
-def named(given: object) -> str:
-    """A file's path, or that it has none."""
-    if given is None:
-        return "none"
-    return str(given) if isinstance(given, (str, Path)) else "in memory"
-
-
-def command_of(words: Sequence[str], **options: Any) -> str:
-    """The command line that gives these results; options that were not given are left out."""
-    line = ["idfer", *words]
-    for name, value in options.items():
-        if value is None:
-            continue
-        if isinstance(value, Mapping):
-            for key, of in value.items():
-                line += [f"--{name}.{key}", str(of).lower() if isinstance(of, bool) else str(of)]
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, list) else value
-            text = str(text) if isinstance(text, int) else text
-            line += [f"--{name}", text if isinstance(text, str) else named(text)]
-    return shlex.join(line)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, TRIAL
-from idfer.experiments.jobs import Job, Workers, fail, run_jobs
+from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, job
+from idfer.experiments.jobs import Workers, fail, failures, run_jobs
 
 if TYPE_CHECKING:
     from idfer.evaluation.bootstrap import Estimate
@@ -79,12 +79,13 @@ def benchmark_decode(
         UsageError: seeds that were reported before, or no such setting.
         IdferError: jobs failed; each is named and the others are kept.
     """
+    from idfer.experiments.command import command_line
     from idfer.experiments.decode_chart import chart
     from idfer.experiments.grid import Plan
     from idfer.experiments.ledger import Ledger
     from idfer.experiments.protocol import sized
     from idfer.experiments.seeds import numbers
-    from idfer.experiments.shift import DEVELOPMENT, PLAN, REPORT, TINY, check_no_report
+    from idfer.experiments.shift import PLAN, REPORT, check_no_report, kind_of
     from idfer.experiments.tables import columns
     from idfer.experiments.tuning import read_chosen
     from idfer.experiments.writer import write_results
@@ -96,32 +97,23 @@ def benchmark_decode(
     chosen = read_chosen(settings) if settings is not None else {}
     of = {name: Settings.of(method=name, **{**budget, **chosen.get(name, {})}) for name in (OURS, CONTROL)}
     length = epochs or (1 if size == "tiny" else EPOCHS)
-    kind = TINY if size == "tiny" else DEVELOPMENT if development else REPORT
-    command = _command(seeds=asked, epochs=epochs, settings=settings, development=development, size=size)
+    kind = kind_of(size, development)
+    command = command_line(
+        ("benchmark", "decode"), seeds=None if seeds == SEEDS else asked, epochs=epochs, settings=settings,
+        development=development or None, size=None if size == "full" else size,
+    )  # fmt: skip
     ledger = Ledger.beside(Path(out))
     if kind == REPORT:
         ledger.check_fresh("decode", asked, command, again)
     else:
         check_no_report(Path(out) / "decode.json")
-    jobs = [
-        Job(f"seed {seed}", TRIAL, {
-            "protocol": protocol, "seed": seed, "ours": replace(of[OURS], seed=seed),
-            "control": replace(of[CONTROL], seed=seed), "epochs": length,
-        })
-        for seed in asked
-    ]  # fmt: skip
+    jobs = [job(protocol, seed, of[OURS], of[CONTROL], length) for seed in asked]
     where, crew = Path(runs), Workers.of(workers, False)
     results = run_jobs(jobs, where, crew, "decoders", progress)
-    fail(
-        [
-            f"{job.name}: {result}"
-            for job, result in zip(jobs, results, strict=True)
-            if isinstance(result, str)
-        ]
-    )
+    fail(failures(jobs, results))
     rows = [result["scores"] for result in results if not isinstance(result, str)]
     people = protocol.cross[0]
-    summary = {name: _flat(estimate) for name, estimate in summarised(rows, people).items()}
+    summary = {name: asdict(estimate) for name, estimate in summarised(rows, people).items()}
     said = "; ".join(f"{TARGETS[name][0]} {of_it['value']:.2f}" for name, of_it in summary.items())
     entry = (
         ledger.enter("decode", command, asked, [], said, again, {0: summary}, "") if kind == REPORT else None
@@ -208,18 +200,3 @@ def markdown(
         "expression.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def _flat(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
-def _command(**options: Any) -> str:
-    import shlex
-
-    words = ["idfer", "benchmark", "decode"]
-    for name, value in options.items():
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        if value and text not in (SEEDS, "full"):
-            words += [f"--{name}", "true" if value is True else text]
-    return shlex.join(words)

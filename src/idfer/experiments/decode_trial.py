@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idfer.experiments.jobs import Job
 from idfer.experiments.protocol import CROSS, ORACLE, SHIFTED, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
     from idfer.decoding.reading import Reading
     from idfer.experiments.judges import Judge
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from idfer.training.settings import Settings
 
 TRIAL = "idfer.experiments.decode_trial:decode_trial"
-TABLE = "attributes.parquet"  # of a world
 OURS, CONTROL, CEILING = "idfer", "erm", "true factors"
 Pictures = NDArray[np.uint8]
 
@@ -79,6 +78,12 @@ class Crossed:
         return np.asarray(means[self.expression].round(), np.uint8)
 
 
+def job(protocol: Protocol, seed: int, ours: Settings, control: Settings, epochs: int) -> Job:
+    """A trial as a job; arguments as of `decode_trial`."""
+    arguments = {"protocol": protocol, "seed": seed, "ours": ours, "control": control, "epochs": epochs}
+    return Job(f"seed {seed}", TRIAL, arguments)
+
+
 def decode_trial(
     out: Path, protocol: Protocol, seed: int, ours: Settings, control: Settings, epochs: int
 ) -> dict[str, Any]:
@@ -87,7 +92,7 @@ def decode_trial(
     Args:
         out: folder of faces and runs.
         protocol: sizes of the splits.
-        seed: of faces, weights and order.
+        seed: of faces, weights and order; replaces that of the settings.
         ours: settings of idfer's run; its backbone, epochs and size are the judges', too.
         control: settings of ERM's run.
         epochs: of the decoders.
@@ -97,18 +102,19 @@ def decode_trial(
     """
     from dataclasses import replace
 
+    from idfer.decoding.reading import crops_of
     from idfer.experiments.judges import Judge, train_identity_net
-    from idfer.experiments.trial import draw, world
+    from idfer.experiments.trial import draw, is_drawn, read_level, world
     from idfer.training.checkpoint import load_checkpoint
     from idfer.training.fit import fit_settings
 
     folder = world(out, protocol, seed)
-    if not all((folder / name / TABLE).is_file() for name in (SHIFTED, ORACLE)):
+    if not is_drawn(out, protocol, seed):
         draw(out, protocol, seed)
-    faces, table = _opened(folder / SHIFTED)
-    learned, learned_table = _opened(folder / ORACLE)
+    faces, table = read_level(folder / SHIFTED)
+    learned, learned_table = read_level(folder / ORACLE)
     train, independent = faces.select("train"), learned.select("train")
-    runs = out / "runs" / f"decode-seed{seed}-{'-'.join(map(str, protocol.train))}-{ours.epochs}"
+    runs = out / "runs" / job(protocol, seed, ours, control, epochs).key
     asked = {
         OURS: (train, table, ours),
         CONTROL: (train, table, control),
@@ -123,12 +129,13 @@ def decode_trial(
         for name, (given, known, settings) in asked.items()
     }
     crops = {
-        name: _crops(opened[OURS], part) for name, part in (("train", train), ("independent", independent))
+        name: crops_of(opened[OURS], part, progress=False)
+        for name, part in (("train", train), ("independent", independent))
     }
     who = np.unique(independent.subjects, return_inverse=True)[1].ravel()
     judge = Judge(train_identity_net(crops["independent"], who, ours.epochs, seed))
     part = faces.select(CROSS)
-    crossed = Crossed.of(_crops(opened[OURS], part), *protocol.cross, seed)
+    crossed = Crossed.of(crops_of(opened[OURS], part, progress=False), *protocol.cross, seed)
     decoders = _decoders(opened, train, crops["train"], part, crossed.pictures, epochs, seed)
     scores = {
         name: measured(decoder, reading, crossed, opened["judge"], judge, seed)
@@ -239,8 +246,7 @@ def _decoders(
     }  # fmt: skip
     decoders = {}
     for name, (faces, reread, asked) in given.items():
-        identity = (faces.straight.identity.shape[1], faces.straight.identity.shape[2])
-        drawn = Drawn("", faces.straight.expression.shape[1], identity, pictures.shape[1], epochs, len(crops))
+        drawn = Drawn.of(faces.straight, pictures.shape[1], epochs)
         decoder = train_decoder(
             drawn, faces, reread=reread, seed=seed, precision="bf16-mixed", progress=False
         )
@@ -262,19 +268,3 @@ def true_factors(faces: Manifest) -> Reading:
     expression = columns(tuple(name for name in EXPRESSION if PREFIX + name in faces.frame))
     person = tuple(n for n in IDENTITY if n not in ("cohort", "identity") and PREFIX + n in faces.frame)
     return Reading(expression, torch.zeros_like(expression), columns(person)[:, None])
-
-
-def _crops(opened: Checkpoint, faces: Manifest) -> Pictures:
-    """(N, S, S, 3) uint8, every face, in the manifest's order."""
-    from idfer.data.loader import face_batches
-
-    parts = [pixels.permute(0, 2, 3, 1).numpy() for _, pixels, _ in face_batches(faces, opened.preprocess)]
-    return np.ascontiguousarray(np.concatenate(parts))
-
-
-def _opened(folder: Path) -> tuple[Manifest, AttributeTable]:
-    """Faces of a world and their retrieved attributes."""
-    from idfer.attributes.table import AttributeTable
-    from idfer.data.manifest import Manifest
-
-    return Manifest.read(folder), AttributeTable.read(folder / TABLE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idfer.catalogue import METHODS, method_entry
+from idfer.catalogue import DEFAULT_METHOD, METHODS, method_entry
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.seeds import numbers
@@ -33,6 +33,13 @@ def contenders() -> list[str]:
 def trained_as(name: str) -> str:
     """The method that a contender is trained with."""
     return "erm" if name == ORACLE else name
+
+
+def shown_as(method: str) -> str:
+    """A method's name in tables, with a word where it is a part of ours and so no baseline."""
+    return (
+        f"{method} (part of {DEFAULT_METHOD})" if method_entry(trained_as(method)).role == "part" else method
+    )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,13 @@ def run_jobs(
                     failed[job.key] = problem
                 advance(1, f"{len(failed)} failed" if failed else job.name)
     return [failed.get(job.key) or job.result(out) or "lost: its result has disappeared" for job in jobs]
+
+
+def failures(jobs: Sequence[Job], results: Sequence[dict[str, Any] | str]) -> list[str]:
+    """One line for each job that has no result, by name."""
+    return [
+        f"{job.name}: {result}" for job, result in zip(jobs, results, strict=True) if isinstance(result, str)
+    ]
 
 
 def fail(problems: Sequence[str]) -> None:
@@ -296,3 +304,14 @@ def sources(jobs: Sequence[Job], out: Path) -> list[str]:
     """The distinct `source` values behind these jobs' results, of those that have one."""
     files = [file for job in jobs if (file := job.file(out)).is_file()]
     return sorted({json.loads(file.read_text(encoding="utf-8"))["source"] for file in files})
+
+
+def origins(parts: Mapping[str, Sequence[Job]], out: Path) -> dict[str, Any]:
+    """Hashes of the source (see `source`) that a page comes from: `source`, `source_of` each part.
+
+    Args:
+        parts: jobs by what they are for.
+        out: folder of their results.
+    """
+    of = {name: sources(jobs, out) for name, jobs in parts.items()}
+    return {"source": sorted({*chain(*of.values())}), "source_of": of}

@@ -10,6 +10,7 @@ import numpy as np
 
 from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.catalogue import PROTOCOLS
+from idfer.evaluation.multiplicity import holm
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.protocol_measures import (
@@ -27,7 +28,7 @@ from idfer.experiments.protocol_measures import (
 )
 from idfer.experiments.protocols.design import Design
 from idfer.experiments.scores import rows_of
-from idfer.experiments.statistics import LEVEL, holm
+from idfer.experiments.statistics import LEVEL
 from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes, source_text
 from idfer.experiments.writer import write_results
 

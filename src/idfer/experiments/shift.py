@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from idfer.catalogue import names_filled_in
 from idfer.errors import UsageError
+from idfer.experiments.command import command_line
 from idfer.experiments.protocol import CORRELATION
 from idfer.names import split_names
 
@@ -100,7 +100,7 @@ def benchmark_shift(
         return run_protocols(
             protocol, settings=settings, out=Path(out), runs=Path(runs), methods=methods,
             seeds=numbers("seeds", seeds), epochs=lengths_of(epochs) if epochs is not None else None,
-            kind=_kind(size, development), again=again, workers=Workers.of(workers, ray), size=size,
+            kind=kind_of(size, development), again=again, workers=Workers.of(workers, ray), size=size,
             device=device, progress=progress,
         )  # fmt: skip
     if settings is not None:
@@ -116,7 +116,7 @@ def benchmark_shift(
     lengths = lengths_of(epochs) if epochs is not None else [_epochs_of(shown)]
     shown = replace(shown, budget={**shown.budget, "epochs": lengths[0]})
     shown.check_equal(wanted)
-    kind = _kind(size, development)
+    kind = kind_of(size, development)
     command = command_of(
         methods=methods, seeds=reported, tune_seeds=tuned, plan=plan, epochs=epochs and lengths,
         development=development, size=size, device=device,
@@ -161,7 +161,8 @@ def benchmark_shift(
     return write(content, rows, Path(out))
 
 
-def _kind(size: str, development: bool) -> str:
+def kind_of(size: str, development: bool) -> str:
+    """What a run of a benchmark is: a report, development, or tiny."""
     return TINY if size == "tiny" else DEVELOPMENT if development else REPORT
 
 
@@ -208,10 +209,10 @@ def check_no_report(path: Path) -> None:
 
 def command_of(**options: Any) -> str:
     """The command line that gives these results; options at their default are left out."""
-    given = {"seeds": SEEDS, "tune_seeds": TUNE_SEEDS, "size": "full", "device": "cpu"}
-    words = ["idfer", "benchmark", "shift"]
-    for name, value in options.items():
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        if value and text != given.get(name):
-            words += [f"--{name}", "true" if value is True else text]
-    return shlex.join(words)
+    usual = {"seeds": SEEDS, "tune_seeds": TUNE_SEEDS, "size": "full", "device": "cpu"}
+    given = {
+        name: value
+        for name, value in options.items()
+        if value and (",".join(map(str, value)) if isinstance(value, list) else value) != usual.get(name)
+    }
+    return command_line(("benchmark", "shift"), **given)

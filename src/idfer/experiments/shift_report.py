@@ -8,6 +8,7 @@ from typing import Any
 
 from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.catalogue import method_entry
+from idfer.evaluation.multiplicity import holm
 from idfer.experiments.measures import (
     CCCS,
     LEAKS,
@@ -21,7 +22,7 @@ from idfer.experiments.measures import (
 )
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.scores import names_of, rows_of
-from idfer.experiments.statistics import best, holm
+from idfer.experiments.statistics import best
 from idfer.experiments.tables import columns, flat, interval_text
 from idfer.experiments.targets import targets
 from idfer.experiments.tuning import chosen_of, regret

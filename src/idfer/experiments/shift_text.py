@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from idfer.catalogue import DEFAULT_METHOD as OURS
-from idfer.catalogue import method_entry
-from idfer.experiments.grid import trained_as
+from idfer.experiments.grid import shown_as
 from idfer.experiments.measures import CCCS, DIMENSIONS, MEASURES, Rows, estimate, gap_closed
 from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED, DRAWN, TEMPLATE, UNNAMED
 from idfer.experiments.protocol import PROBED, TESTS
@@ -34,7 +32,7 @@ def accuracy_table(rows: Rows) -> list[list[str]]:
         cells = [interval_text(estimate(rows, method, measure)) for measure in CCCS]
         gap = "-" if method in ("erm", "oracle") else interval_text(gap_closed(rows, method), 2)
         held_out = _mean(rows_of(rows, method), "ccc", "val", "mean")
-        table.append([_shown(method), *cells, gap, _number(held_out, "", 3)])
+        table.append([shown_as(method), *cells, gap, _number(held_out, "", 3)])
     return table
 
 
@@ -45,7 +43,9 @@ def invariance_table(rows: Rows) -> list[list[str]]:
     table = [["method", *(f"{a} on {d}" for a, d in places), *(MEASURES[m].title for m in ratios)]]
     for method in names_of(rows):
         effects = [interval_text(estimate(rows, method, f"effect_{a}_{d}"), 3, "+") for a, d in places]
-        table.append([_shown(method), *effects, *(interval_text(estimate(rows, method, m)) for m in ratios)])
+        table.append(
+            [shown_as(method), *effects, *(interval_text(estimate(rows, method, m)) for m in ratios)]
+        )
     return table
 
 
@@ -54,7 +54,7 @@ def unnamed_table(rows: Rows) -> list[list[str]]:
     places = [(attribute, dimension) for attribute in UNNAMED for dimension in DIMENSIONS]
     table = [["method", *(f"{a.replace('_', ' ')} on {d}" for a, d in places)]]
     return table + [
-        [_shown(method), *(_number(effect(rows, method, *at, DETACHED)) for at in places)]
+        [shown_as(method), *(_number(effect(rows, method, *at, DETACHED)) for at in places)]
         for method in names_of(rows)
     ]
 
@@ -68,7 +68,7 @@ def certificate_table(rows: Rows) -> list[list[str]]:
         if np.isfinite(estimate(rows, method, "rate").value):
             nats = [interval_text(estimate(rows, method, m), 2) for m in measures[:2]]
             table.append(
-                [_shown(method), *nats, *(interval_text(estimate(rows, method, m)) for m in measures[2:])]
+                [shown_as(method), *nats, *(interval_text(estimate(rows, method, m)) for m in measures[2:])]
             )
     return table
 
@@ -102,11 +102,6 @@ def _number(value: float, sign: str = "+", digits: int = 3) -> str:
     return f"{value:{sign}.{digits}f}" if np.isfinite(value) else "-"
 
 
-def _shown(method: str) -> str:
-    """Its name, with a word where it is a part of ours and so no baseline."""
-    return f"{method} (part of {OURS})" if method_entry(trained_as(method)).role == "part" else method
-
-
 _FEATURES = {"sampled": "1 draw", TEMPLATE: "mean over 10 images"}
 
 
@@ -119,7 +114,7 @@ def leakage_table(rows: Rows) -> list[list[str]]:
         budget = of_method[0].value("rate") == of_method[0].value("rate")  # not NaN
         for feature in ("sampled", *DRAWN, "mean", TEMPLATE) if budget else ("mean", TEMPLATE):
             shown = "the only one" if feature == "mean" and not budget else _FEATURES.get(feature, feature)
-            table.append([_shown(method), shown, *_leak_cells(of_method, "leak", feature)])
+            table.append([shown_as(method), shown, *_leak_cells(of_method, "leak", feature)])
     shuffled = rows_of(rows, "erm" if "erm" in names_of(rows) else rows[0].name)
     table.append(["chance", "labels shuffled", *_leak_cells(shuffled, "chance", "mean")])
     return table
@@ -265,7 +260,7 @@ def _accuracy(whole: Mapping[str, Any], lengths: Mapping[int, Rows]) -> list[str
         comparison = whole["lengths"][epochs]["comparisons"] if place else whole["comparisons"]
         lines += [f"At {epochs} epochs:", ""] if len(lengths) > 1 else []
         lines += [*_runner_up(comparison, with_note=place == 0), ""]
-        parts = [name for name in names_of(rows) if _shown(name) != name]
+        parts = [name for name in names_of(rows) if shown_as(name) != name]
         if parts and not place:
             lines += [f"Parts of idfer, shown but no baselines: {', '.join(parts)}.", ""]
     return lines
@@ -308,7 +303,7 @@ def _choices(whole: Mapping[str, Any]) -> list[str]:
             _number(whole["regret"][method][f"{split}_ccc"], "", 3) for split in ("balanced", "reversed")
         ]
         chosen = chosen_of(tried)
-        table.append([_shown(method), settings_text(chosen.given), *cells, ", ".join(chosen.edges)])
+        table.append([shown_as(method), settings_text(chosen.given), *cells, ", ".join(chosen.edges)])
     return [
         "## What the rule chose", "",
         "Regret: CCC of the best setting in hindsight minus that of the chosen one, mean over the tuning "
@@ -388,7 +383,13 @@ def _tuning(tuning: Mapping[str, Sequence[Tried]]) -> list[str]:
             ]
             tests = ", ".join(_number(score, "", 3) for score in tried.tests.values())
             table.append(
-                [_shown(method), settings_text(tried.given), *scores, tests, "chosen" if tried.chosen else ""]
+                [
+                    shown_as(method),
+                    settings_text(tried.given),
+                    *scores,
+                    tests,
+                    "chosen" if tried.chosen else "",
+                ]
             )
     return pipes(table)
 

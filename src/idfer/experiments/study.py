@@ -8,7 +8,7 @@ from pathlib import Path
 
 from idfer.catalogue import method_entry
 from idfer.experiments.grid import Plan, trained_as
-from idfer.experiments.jobs import Job, Workers, fail
+from idfer.experiments.jobs import Job, Workers, fail, failures
 from idfer.experiments.protocol import ORACLE, SHIFTED, Protocol
 from idfer.experiments.scores import Row
 from idfer.experiments.trial import Measured, job, run_trials
@@ -59,7 +59,7 @@ class Study:
         jobs = self.tuning_jobs(methods, seeds)
         results = run_trials(jobs, self.runs, self.workers, "tuning", self.progress)
         by_place = dict(zip(places, results, strict=True))
-        problems = [f"{j.name}: {r}" for j, r in zip(jobs, results, strict=True) if isinstance(r, str)]
+        problems = failures(jobs, results)
         tuning = {}
         for method in methods:
             rows = []
@@ -99,8 +99,7 @@ class Study:
             for epochs, method, seed in places
         ]
         results = run_trials(jobs, self.runs, self.workers, "trials", self.progress)
-        failed = [f"{j.name}: {r}" for j, r in zip(jobs, results, strict=True) if isinstance(r, str)]
-        fail([*problems, *failed])
+        fail([*problems, *failures(jobs, results)])
         rows: dict[int, list[Row]] = {epochs: [] for epochs in lengths}
         for (epochs, method, seed), result in zip(places, results, strict=True):
             if not isinstance(result, str):

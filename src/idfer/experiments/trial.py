@@ -12,11 +12,10 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from idfer.experiments.jobs import Job, Workers, run_jobs, sources
+from idfer.experiments.jobs import Job, Workers, origins, run_jobs
 from idfer.experiments.protocol import CHANGED, CORRELATION, PROBED, Protocol
 from idfer.experiments.protocols.design import load_design
 from idfer.experiments.scores import Score, result_of
@@ -70,7 +69,7 @@ def run_trials(
 ) -> list[dict[str, Any] | str]:
     """Draw the faces that jobs without a result need, then run those jobs; returns as `run_jobs`."""
     draws = _draws([job for job in jobs if job.result(out) is None])
-    missing = [draw for draw in draws if not _drawn(out, **draw.arguments)]
+    missing = [draw for draw in draws if not is_drawn(out, **draw.arguments)]
     for draw in missing:
         draw.file(out).unlink(missing_ok=True)  # its folder was deleted
     drawn = run_jobs(missing, out, workers, "drawing faces", progress)
@@ -99,8 +98,7 @@ def provenance(parts: Mapping[str, Sequence[Job]], out: Path) -> dict[str, Any]:
         out: folder of their results.
     """
     every = [job for jobs in parts.values() for job in jobs]
-    of = {name: sources(jobs, out) for name, jobs in {**parts, "faces": _draws(every)}.items()}
-    return {"source": sorted({*chain(*of.values())}), "source_of": of}
+    return origins({**parts, "faces": _draws(every)}, out)
 
 
 def _faces_of(job: Job) -> tuple[Protocol, int, str]:
@@ -123,7 +121,8 @@ def world(out: Path, protocol: Protocol, seed: int, design: str = CORRELATION) -
     return place / f"{digest[:8]}-seed{seed}"
 
 
-def _drawn(out: Path, protocol: Protocol, seed: int, design: str = CORRELATION) -> bool:
+def is_drawn(out: Path, protocol: Protocol, seed: int, design: str = CORRELATION) -> bool:
+    """Whether `draw` has drawn these faces, whole."""
     folder = world(out, protocol, seed, design)
     return all((folder / name / _TABLE).is_file() for name in load_design(design).folders)
 
@@ -180,10 +179,10 @@ def trial(
     seed, asked = settings.seed, load_design(design)
     asked.check_level(data)
     run = out / "runs" / job("", protocol, seed, data, settings, device, measure, design).key
-    faces, table = _faces(world(out, protocol, seed, design) / asked.home)
+    faces, table = read_level(world(out, protocol, seed, design) / asked.home)
     learned, learned_table = faces, table
     if data != asked.home:
-        learned, learned_table = _faces(world(out, protocol, seed, design) / data)
+        learned, learned_table = read_level(world(out, protocol, seed, design) / data)
     many = faces.select(PROBED) if measure == "all" else faces
     start = time.monotonic()
     # without `val`: scoring it every epoch would cost a tenth of the time
@@ -214,7 +213,8 @@ def trial(
     return result_of(scores)
 
 
-def _faces(folder: Path) -> tuple[Manifest, AttributeTable]:
+def read_level(folder: Path) -> tuple[Manifest, AttributeTable]:
+    """Faces of a level of a world, and their retrieved attributes."""
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
 

@@ -42,14 +42,19 @@ def optimiser(module: nn.Module, budget: Budget) -> tuple[Optimizer, LambdaLR]:
         {"params": vectors, "weight_decay": 0.0},
     ]
     adam = AdamW([g for g in groups if g["params"]], lr=budget.lr)
-    warm = max(1, budget.steps // 20)
+    return adam, schedule(adam, budget.steps)
+
+
+def schedule(optimizer: Optimizer, steps: int) -> LambdaLR:
+    """From nothing to the peak in the first 5 % of the steps, then down a cosine."""
+    warm = max(1, steps // 20)
 
     def factor(step: int) -> float:
         if step < warm:
             return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, budget.steps - warm))))
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
-    return adam, LambdaLR(adam, factor)
+    return LambdaLR(optimizer, factor)
 
 
 def descend(fabric: Fabric, loss: Tensor, module: nn.Module, optimizer: Optimizer, clip: float) -> None:

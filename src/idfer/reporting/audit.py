@@ -208,8 +208,7 @@ def _check_limits(limits: Mapping[str, float], way: str, interventions: bool | N
         "data": ("label",),
     }.get(way, ())
     if strangers := [name for name in limits if name not in measured]:
-        here = "a comparison" if way == "comparison" else f"--{way}"
-        here += " without drawn faces" if way == "model" else ""
+        here = _option(way) + (" without drawn faces" if way == "model" else "")
         can = f"; it can limit {', '.join(measured)}" if measured else ""
         raise UsageError(
             f"--fail-on {strangers[0]}: {here} does not measure it, so it would always pass{can}."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FORMATS = (".png", ".svg", ".pdf")
 _MOST = 16  # faces on a sheet
-STRIP, STRENGTHS, GRID = "", "-strengths", "-grid"  # what is added to the name of the first picture
+STRENGTHS, GRID = "-strengths", "-grid"  # what is added to the name of the first picture
 
 
 def decode(

@@ -59,7 +59,7 @@ def sheet(
 def write(figure: Figure, path: Path) -> None:
     """Save a figure as the PNG, SVG or PDF that its name asks for."""
     with atomic(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lstrip(".").lower() or "png", dpi=170)
+        figure.savefig(temporary, format=path.suffix.lstrip(".").lower(), dpi=170)
 
 
 def rows_of(pictures: Mapping[str, Any]) -> list[list[Pictures]]:

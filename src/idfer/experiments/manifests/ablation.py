@@ -11,14 +11,15 @@ import numpy as np
 from idfer.data.manifest import FACTOR
 from idfer.errors import UsageError
 from idfer.experiments.ablate_report import Sheet
-from idfer.experiments.compare import PLACING, check_attributes, named
+from idfer.experiments.command import named
+from idfer.experiments.compare import PLACING, check_attributes
 from idfer.experiments.grid import BASE, Grid, Variant
-from idfer.experiments.jobs import Workers, run_jobs
+from idfer.experiments.jobs import Workers, origins, run_jobs
 from idfer.experiments.manifests.faces import prepare
 from idfer.experiments.manifests.measures import compared, measures_of, probed
 from idfer.experiments.manifests.places import places
 from idfer.experiments.manifests.study import finished
-from idfer.experiments.manifests.trial import job, provenance
+from idfer.experiments.manifests.trial import job
 from idfer.experiments.manifests.words import data_record, data_text, missing_text, test_text
 from idfer.experiments.measures import values
 from idfer.experiments.protocol import sized
@@ -103,7 +104,7 @@ def on_manifest(
     sheet = Sheet(measures, shown, main, words, divided.overlap)
     content = {
         "data": data,
-        **provenance({"trials": jobs}, runs),
+        **origins({"trials": jobs}, runs),
         "variants": variants,
         "left_out": untrue,
         "rows": rows,

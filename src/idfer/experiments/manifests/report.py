@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from idfer.evaluation.multiplicity import holm
+from idfer.experiments.grid import shown_as
 from idfer.experiments.manifests.measures import (
     at_places,
     compared,
@@ -23,12 +25,10 @@ from idfer.experiments.manifests.tables import (
     leakage_table,
     number,
     sampled_table,
-    shown,
 )
 from idfer.experiments.manifests.words import data_text, missing_text, test_text
 from idfer.experiments.measures import Measure, Rows, compare
 from idfer.experiments.scores import names_of
-from idfer.experiments.statistics import holm
 from idfer.experiments.tables import (
     bracket,
     columns,
@@ -131,7 +131,7 @@ def _over_people(people: Mapping[str, OverPeople], second: str) -> list[str]:
     table = [["method", "CCC", f"minus {second}"]]
     for method, of in people.items():
         difference = "-" if of.difference is None else interval_text(of.difference, 3, "+")
-        table.append([shown(method), interval_text(of.ccc), difference])
+        table.append([shown_as(method), interval_text(of.ccc), difference])
     return [
         "## Over people", "",
         "The trained models stay and the people tested are drawn again (cluster bootstrap, percentile "
@@ -217,7 +217,7 @@ def _against(lines: Sequence[Mapping[str, Any]], measures: Mapping[str, Measure]
         told = verdict(line, measure.higher, "p_holm")
         table.append(
             [
-                shown(line["first"]), measure.title + ("" if measure.higher else " (lower is better)"),
+                shown_as(line["first"]), measure.title + ("" if measure.higher else " (lower is better)"),
                 bracket(line, "difference", "low", "high", "+.3f"), p_text(line["p"]), p_text(line["p_holm"]),
                 f"{line['higher']} of {line['seeds']}", told,
             ]
@@ -244,7 +244,7 @@ def _choices(whole: Mapping[str, Any]) -> list[str]:
             test = float(np.mean(one.test_ccc))
             numbers = [number(value) for value in (one.selection, one.val_ccc, test)]
             times = f"{len(one.chosen_at)} of {count}"
-            table.append([shown(method), settings_text(one.given), times, *numbers, ", ".join(one.edges)])
+            table.append([shown_as(method), settings_text(one.given), times, *numbers, ", ".join(one.edges)])
     costs = ", ".join(f"{method} {number(cost)}" for method, cost in whole["regret"].items())
     return [
         "## Settings tried", "",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from idfer.catalogue import method_entry
 from idfer.experiments.grid import Plan
-from idfer.experiments.jobs import Job, Workers, fail, run_jobs
+from idfer.experiments.jobs import Job, Workers, fail, failures, run_jobs
 from idfer.experiments.manifests.places import Place
 from idfer.experiments.manifests.trial import job
 from idfer.experiments.scores import Row
@@ -161,5 +161,5 @@ def finished(jobs: Sequence[Job], results: Sequence[dict[str, Any] | str]) -> li
     Raises:
         IdferError: some failed; each is named.
     """
-    fail([f"{j.name}: {r}" for j, r in zip(jobs, results, strict=True) if isinstance(r, str)])
+    fail(failures(jobs, results))
     return [result for result in results if not isinstance(result, str)]

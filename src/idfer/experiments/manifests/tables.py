@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from idfer.catalogue import DEFAULT_METHOD as OURS
-from idfer.catalogue import method_entry
+from idfer.experiments.grid import shown_as
 from idfer.experiments.manifests.measures import at_places, by_accuracy, estimate_of, probed
 from idfer.experiments.measures import Measure, Rows
 from idfer.experiments.scores import names_of
@@ -23,14 +22,9 @@ def accuracy_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) 
     ]
     table = [["method", *(measures[key].title for key in keys)]]
     return table + [
-        [shown(name), *(interval_text(estimate_of(rows, name, measures[key], overlap)) for key in keys)]
+        [shown_as(name), *(interval_text(estimate_of(rows, name, measures[key], overlap)) for key in keys)]
         for name in by_accuracy(rows, measures)
     ]
-
-
-def shown(method: str) -> str:
-    """Its name, with a word where it is a part of ours and so no baseline."""
-    return f"{method} (part of {OURS})" if method_entry(method).role == "part" else method
 
 
 def leakage_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -> list[list[str]]:
@@ -45,7 +39,7 @@ def leakage_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -
                 continue
             cells = [measures.get(prefix + name) for name in names]
             table.append(
-                [shown(method), feature]
+                [shown_as(method), feature]
                 + [
                     "-" if m is None else interval_text(estimate_of(rows, method, m, overlap), 2)
                     for m in cells
@@ -71,7 +65,7 @@ def sampled_table(rows: Rows, measures: Mapping[str, Measure], overlap: float) -
                 interval_text(estimate_of(rows, method, measures[key], overlap), 3)
                 for key in ("test_ccc", *keys)
             ]
-            table.append([shown(method), *cells])
+            table.append([shown_as(method), *cells])
     return table
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from idfer.experiments.jobs import Job, sources
+from idfer.experiments.jobs import Job
 from idfer.experiments.scores import Score, result_of
 from idfer.files import atomic
 
@@ -58,12 +57,6 @@ def job(
     settings = replace(settings, seed=place.seed)
     arguments = {"faces": faces, "division": place.key, "settings": settings, "device": device}
     return Job(name, TRIAL, arguments | {"measure": measure})
-
-
-def provenance(parts: Mapping[str, Sequence[Job]], runs: Path) -> dict[str, Any]:
-    """Hashes of the source (see `jobs.source`) that a page comes from: `source`, `source_of` each part."""
-    of = {name: sources(jobs, runs) for name, jobs in parts.items()}
-    return {"source": sorted({*chain(*of.values())}), "source_of": of}
 
 
 def predictions_file(runs: Path, key: str) -> Path:

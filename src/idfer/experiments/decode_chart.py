@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _PANELS = {
     "swap: PSNR, dB": ("swap_psnr", (OURS, CONTROL, CEILING)),
     "ID-neutral: PSNR, dB": ("detach_psnr", (OURS, CONTROL, CEILING)),
-    "identified, share": ("identify_mean", (OURS, CONTROL, "photographs")),
-    "spread of ID-neutral faces": ("neutral_spread", (OURS, CONTROL, "photographs")),
+    "share identified": ("identify_mean", (OURS, CONTROL, "photographs")),
+    "ID-neutral: spread": ("neutral_spread", (OURS, CONTROL, "photographs")),
 }
 _NAMES = {OURS: "idfer's features", CONTROL: "ERM's feature"}
 

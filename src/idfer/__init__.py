@@ -25,6 +25,7 @@ _PUBLIC = {
     "audit": "idfer.reporting.audit",
     "predict": "idfer.inference.predictor",
     "load": "idfer.inference.predictor",
+    "export": "idfer.exporting",
     "demo": "idfer.experiments.demo",
     "benchmark_shift": "idfer.experiments.shift",
     "benchmark_compare": "idfer.experiments.compare",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from idfer.experiments.demo import demo
     from idfer.experiments.mi import benchmark_mi
     from idfer.experiments.shift import benchmark_shift
+    from idfer.exporting import export
     from idfer.inference.predictor import load, predict
     from idfer.reporting.audit import audit
     from idfer.reporting.report import evaluate

@@ -83,6 +83,10 @@ VERBS = {
         "idfer.inference.predictor", ("inputs",), ("out",),
         "valence and arousal of every face in images and videos (the shipped model is a toy: see its --help)",
     ),
+    "export": Verb(
+        "idfer.exporting", ("run",), ("out",),
+        "a run as one ONNX file, checked against the network",
+    ),
     "benchmark shift": Verb(
         "idfer.experiments.shift", (), ("out", "runs", "plan", "settings"),
         "all methods on unseen people under a shifted shortcut",

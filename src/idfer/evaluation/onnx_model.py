@@ -15,6 +15,7 @@
     valence_arousal: va           # name of the output (B, 2); or two outputs, valence: and arousal:
     range: [-1, 1]                # lowest and highest value that the outputs mean
     features: [embedding]         # outputs to probe for identity, if any
+    attributes: [age]             # what an input `strength` (A,) detaches, as `idfer export` writes it
 
 Without `mean` and `std` nothing is subtracted and nothing divides. A model with one output of two columns
 needs no `valence_arousal`.
@@ -36,6 +37,7 @@ from idfer.files import read_yaml
 from idfer.types import Outputs
 
 SUFFIX = ".onnx"
+STRENGTH = "strength"  # an input that need not be given: how far each of `attributes` is detached
 LAYOUTS, ORDERS = ("NCHW", "NHWC"), ("RGB", "BGR")
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
           "tensor(uint8)": np.uint8}  # fmt: skip
@@ -61,6 +63,7 @@ class Description:
         arousal: name of the output of arousal alone, or "".
         range: of the outputs.
         features: names of outputs.
+        attributes: what the input `STRENGTH` detaches, in its order; () where there is none.
     """
 
     size: int
@@ -78,6 +81,7 @@ class Description:
     arousal: str = ""
     range: tuple[float, ...] = (-1.0, 1.0)
     features: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Description:
@@ -97,13 +101,15 @@ class Description:
             if name not in known:
                 raise IdferError(f"{path}: {unknown('key', name, known)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        if isinstance(values.get("features"), str):
-            values["features"] = (values["features"],)
-        named = values.get("features", ())
-        if not isinstance(named, tuple) or not all(isinstance(name, str) for name in named):
-            raise IdferError(
-                f"{path}: features is {content['features']!r}; list names of outputs, e.g. [embedding]."
-            )
+        for key, what in (
+            ("features", "outputs, e.g. [embedding]"),
+            ("attributes", "attributes, e.g. [age]"),
+        ):
+            if isinstance(values.get(key), str):
+                values[key] = (values[key],)
+            names = values.get(key, ())
+            if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+                raise IdferError(f"{path}: {key} is {content[key]!r}; list names of {what}.")
         if "size" not in values:
             raise IdferError(f"{path}: `size` is missing; say how large the square input is, e.g. size: 224.")
         described = cls(**values)
@@ -151,7 +157,6 @@ class OnnxModel:
         session: of ONNX Runtime.
         input: name, shape and type of the input.
         outputs: names of the outputs that are asked for: valence and arousal first, then features.
-        attributes: none: nothing can be detached.
     """
 
     name: str
@@ -159,7 +164,11 @@ class OnnxModel:
     session: Any
     input: Any
     outputs: tuple[str, ...]
-    attributes: tuple[str, ...] = ()
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """What can be detached."""
+        return self.description.attributes
 
     @property
     def preprocess(self) -> Preprocess:
@@ -176,9 +185,11 @@ class OnnxModel:
         """As `FaceModel.predict`.
 
         Raises:
+            UsageError: `strength` names what is none of `attributes`.
             IdferError: ONNX Runtime fails, or an output has another shape than described.
         """
-        parts = [self._run(part) for part in self._parts(self.inputs(crops))]
+        detached = self._strength(strength)
+        parts = [self._run(part, detached) for part in self._parts(self.inputs(crops))]
         arrays = [np.concatenate(parts_of)[: len(crops)] for parts_of in zip(*parts, strict=True)]
         for name, array in zip(self.outputs, arrays, strict=True):
             if name in (self.description.valence, self.description.arousal) and array.size != len(array):
@@ -212,6 +223,15 @@ class OnnxModel:
             given = ((scaled - np.array(d.mean, np.float32)) / np.array(d.std, np.float32)).astype(kind)
         return np.ascontiguousarray(given.transpose(0, 3, 1, 2) if d.layout == "NCHW" else given)
 
+    def _strength(self, strength: Mapping[str, float] | None) -> dict[str, NDArray[np.float32]]:
+        """The input of that name; nothing leaves the file's own default."""
+        if strength is None or not self.attributes:
+            return {}
+        for name in strength:
+            if name not in self.attributes:
+                raise unknown("attribute", name, list(self.attributes))
+        return {STRENGTH: np.array([strength.get(a, 0.0) for a in self.attributes], np.float32)}
+
     def _parts(self, given: NDArray[Any]) -> Sequence[NDArray[Any]]:
         """Batches of the size that the file fixes, the last one filled up."""
         if (batch := self.batch) is None:
@@ -220,9 +240,10 @@ class OnnxModel:
         filled = np.concatenate([given, np.repeat(given[-1:], lacking, axis=0)])
         return [filled[start : start + batch] for start in range(0, len(filled), batch)]
 
-    def _run(self, given: NDArray[Any]) -> list[NDArray[Any]]:
+    def _run(self, given: NDArray[Any], detached: Mapping[str, NDArray[np.float32]]) -> list[NDArray[Any]]:
+        inputs = {self.input.name: given, **detached}
         try:
-            found: list[NDArray[Any]] = self.session.run(list(self.outputs), {self.input.name: given})
+            found: list[NDArray[Any]] = self.session.run(list(self.outputs), inputs)
         except Exception as error:  # ONNX Runtime raises many kinds
             reason = " ".join(str(error).split())[:300]
             raise IdferError(f"{self.name}: ONNX Runtime failed on {given.shape} ({reason}).") from error
@@ -260,7 +281,9 @@ def open_onnx(path: str | Path, device: str = "auto") -> OnnxModel:
             raise UsageError(f"--device {device}: this ONNX Runtime has no CUDA; install onnxruntime-gpu.")
         providers.insert(0, "CUDAExecutionProvider")
     try:
-        session = ort.InferenceSession(str(file), providers=providers)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # it warns of inputs that have a default, as `strength` has
+        session = ort.InferenceSession(str(file), options, providers=providers)
     except Exception as error:  # ONNX Runtime raises many kinds
         reason = " ".join(str(error).split())[:300]
         raise IdferError(f"{file}: cannot be opened ({reason}).") from error
@@ -278,6 +301,13 @@ def _input(session: Any, described: Description, file: Path) -> Any:
         raise IdferError(f"{file.with_suffix('.yaml')}: {unknown('input', name, list(inputs))}")
     if len(inputs) > 1:
         raise IdferError(f"{file}: needs {', '.join(inputs)}; only models of one input can be run.")
+    if described.attributes:
+        defaults = {i.name: i for i in session.get_overridable_initializers()}
+        if STRENGTH not in defaults or list(defaults[STRENGTH].shape) != [len(described.attributes)]:
+            raise IdferError(
+                f"{file.with_suffix('.yaml')}: attributes are listed, and {file.name} has no optional input "
+                f"{STRENGTH!r} of {len(described.attributes)} numbers; take them out, or export again."
+            )
     chosen, size = inputs[name], described.size
     if chosen.type not in _TYPES:
         raise IdferError(f"{file}: input {name!r} is {chosen.type}; known: {', '.join(_TYPES)}.")

@@ -156,7 +156,6 @@ def _give_default(model: onnx.ModelProto, strength: np.ndarray) -> None:
 
 def _facts(checkpoint: Checkpoint) -> dict[str, str]:
     """What the file says of itself."""
-
     use = "Perceived affect, not what a person feels; see idfer's intended-use note."
     if checkpoint.shipped:
         use = "Trained on drawn faces only; not fit for photographs. " + use

@@ -1,4 +1,4 @@
-"""The ledger of tries on photographs: a line per measurement in results/photographs.md, none ever taken out."""
+"""The ledger of tries on photographs: a line per measurement in results/photographs.md, to which is added."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from idfer.files import atomic
 
 HEAD = """# Models on photographs
 
-Every line is a try: what was measured, on what, by which source. Written by `python benchmarks/photographs.py`;
-lines are added and not taken out. In brackets 95 % intervals (people resampled). A set that many tries were
+Every line is a try: what was measured, on what, by which source. `python benchmarks/photographs.py` adds
+lines and takes none out. In brackets 95 % intervals (people resampled). A set that many tries were
 measured on tells less of the next one: what was chosen with it in view is development, and says so.
 """
 

@@ -1,4 +1,4 @@
-"""Sets of photographs on a user's own disk whose expressions are known; none of them is in this repository."""
+"""Sets of photographs on a user's own disk whose expressions are known; none is in this repository."""
 
 from __future__ import annotations
 

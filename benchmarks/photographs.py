@@ -5,11 +5,12 @@
     python benchmarks/photographs.py model.onnx --photographs FOLDER
 
 MODEL is a run's folder, a shipped model, an ONNX file or module:NAME. CHECKOUT is one of
-github.com/muxspace/facial_expressions: 200 random photographs a class, fixed by --seed; measured is how often
-(AUC) a smile is read as more pleasant than a neutral, sad or angry face, a neutral face than an angry one, and
-surprise as more active than a neutral face. FOLDER holds your own: `neutral` and `smile`, a person's files
-named alike; or give a table (path, subject, expression, and columns such as gender): measured are smile over
-neutral of the same person and across people, and how far neutral faces of groups differ in predicted valence.
+github.com/muxspace/facial_expressions: 200 random photographs a class, fixed by --seed; measured is how
+often (AUC) a smile is read as more pleasant than a neutral, sad or angry face, a neutral face than an angry
+one, and surprise as more active than a neutral face. FOLDER holds your own: `neutral` and `smile`, a person's
+files named alike; or give a table (path, subject, expression, and columns such as gender): measured are smile
+over neutral of the same person and across people, and how far neutral faces of groups differ in predicted
+valence.
 
 Intervals come from resampled people; --against compares two models on the same faces and draws. Faces that
 the detector does not find are counted and left out. Writes results/photographs.json and a line in
@@ -29,18 +30,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from photograph_ledger import append
-from photograph_sets import NEUTRAL, SMILE, Photographs, muxspace, own
-from ranking import Measured, People
 
 from idfer.data.locate import Located, locate
-from idfer.errors import IdferError
+from idfer.errors import IdferError, UsageError
 from idfer.evaluation.forward import Pass
 from idfer.evaluation.models import open_model, vectors_of
 from idfer.experiments.jobs import source
 from idfer.experiments.ledger import commit_of_code, today
 from idfer.results import write_json
 from idfer.types import FaceModel
+from photograph_ledger import append
+from photograph_sets import NEUTRAL, SMILE, Photographs, muxspace, own
+from ranking import Measured, People
 
 PAIRS = {  # measure: dimension, upper, lower class
     "happy over neutral": (0, "happiness", "neutral"),
@@ -121,11 +122,12 @@ def recipe(model: FaceModel) -> str:
         return type(model).__name__
     s, data = record.settings, record.data
     varied = {True: "mild", False: "none"}.get(s.augmentation, s.augmentation)
-    kind = "drawn " if data.get("drawn") else ""
-    return (
-        f"{s.method}, {s.backbone} {record.preprocess.size} px, {data.get('rows', '?')} {kind}faces, {s.epochs} epochs "
-        f"of lr {s.lr:g}, alignment {s.alignment}, augmentation {varied}, seed {s.seed}"
-    )
+    faces = f"{data.get('rows', '?')} {'drawn ' if data.get('drawn') else ''}faces"
+    parts = [
+        s.method, f"{s.backbone} {record.preprocess.size} px", faces, f"{s.epochs} epochs of lr {s.lr:g}",
+        f"alignment {s.alignment}", f"augmentation {varied}", f"seed {s.seed}",
+    ]  # fmt: skip
+    return ", ".join(parts)
 
 
 def weights(given: str, model: FaceModel) -> str:
@@ -143,17 +145,19 @@ def run(given: argparse.Namespace, photographs: Photographs) -> dict[str, Any]:
     seen = np.logical_and.reduce([said.there for said in answers])
     measures = [measured(photographs, said, seen) for said in answers]
     names = [given.name or models[0].name, *(model.name for model in models[1:])]
+    if len(set(names)) < len(names):
+        raise UsageError(f"both models are called {names[0]}; call the first otherwise with --name.")
     shown = photographs.frame["expression"]
+    told = {}
+    for name, asked, model, found in zip(names, (given.model, given.against), models, measures, strict=False):
+        made = given.recipe if model is models[0] and given.recipe else recipe(model)
+        told[name] = {"recipe": made, "weights": weights(asked, model), "measures": _plain(found)}
     record: dict[str, Any] = {
-        "set": photographs.name, "detector": located.detector, "seed": given.seed, "counts": photographs.counts,
-        "photographs": shown.value_counts().to_dict(), "seen": shown[seen].value_counts().to_dict(),
-        "no face found": located.faceless,
-        "cannot be used": int((~seen).sum()) - located.faceless,
-        "models": {
-            name: {"recipe": given.recipe or recipe(model), "weights": weights(asked, model), "measures": _plain(found)}
-            for name, model, found, asked in zip(names, models, measures, (given.model, given.against), strict=False)
-        },
-        "source": source(), "commit": commit_of_code(), "date": today(), "note": given.note,
+        "set": photographs.name, "detector": located.detector, "seed": given.seed,
+        "counts": photographs.counts, "photographs": shown.value_counts().to_dict(),
+        "seen": shown[seen].value_counts().to_dict(), "no face found": located.faceless,
+        "cannot be used": int((~seen).sum()) - located.faceless, "models": told, "source": source(),
+        "commit": commit_of_code(), "date": today(), "note": given.note,
     }  # fmt: skip
     if len(models) == 2:
         record["difference"] = _plain({k: measures[0][k].minus(measures[1][k]) for k in measures[0]})

@@ -1,4 +1,4 @@
-"""Where eyes, nose and mouth of drawn faces are: known, not found, so that they can be aligned as photographs.
+"""Where eyes, nose and mouth of drawn faces are: known, not found, so that faces can be aligned by them.
 
 The same five points as a detector gives (`idfer.data.landmarks`), from the shapes that the layers draw.
 """

@@ -46,8 +46,8 @@ def strong(images: Tensor, generator: torch.Generator, first: int = 0, of: int |
 
 
 def tint(faces: Tensor, draws: Draws) -> Tensor:
-    """Colours mixed a little, gains per channel and of all, gamma and contrast; nine of ten faces."""
-    done = draws.chance(0.9)
+    """Colours mixed a little, gains per channel and of all, gamma and contrast; eight of ten faces."""
+    done = draws.chance(0.8)
     mixed = torch.eye(3, device=faces.device) + _of(done, 2) * 0.05 * draws.normal(3, 3)
     gains = (done[:, None] * (0.09 * draws.normal(3) + 0.22 * draws.normal(1))).exp()
     gamma, contrast = (_of((done * s * draws.normal()).exp(), 3) for s in (0.22, 0.18))
@@ -58,15 +58,15 @@ def tint(faces: Tensor, draws: Draws) -> Tensor:
 
 
 def light(faces: Tensor, draws: Draws) -> Tensor:
-    """Light from somewhere: a smooth field of 3 x 3 that multiplies; seven of ten faces."""
-    strength = draws.chance(0.7) * draws.uniform(0, 0.5)
+    """Light from somewhere: a smooth field of 3 x 3 that multiplies; six of ten faces."""
+    strength = draws.chance(0.6) * draws.uniform(0, 0.5)
     field = _spread(draws.normal(1, 3, 3), faces.shape[-1])
     return (faces * (_of(strength, 3) * field).exp()).clamp_(0, 1)
 
 
 def texture(faces: Tensor, draws: Draws) -> Tensor:
-    """Noise in bands of 4 to 32 cells a side, half of it in grey: skin that is not even; seven of ten."""
-    done, side = draws.chance(0.7), faces.shape[-1]
+    """Noise in bands of 4 to 32 cells a side, half of it in grey: skin that is not even; half of the faces."""
+    done, side = draws.chance(0.5), faces.shape[-1]
     for cells in _CELLS:
         amount = _of(done * 0.03 * draws.normal().abs(), 3)
         noise = 0.7 * draws.normal(1, cells, cells) + 0.5 * draws.normal(3, cells, cells)
@@ -76,13 +76,13 @@ def texture(faces: Tensor, draws: Draws) -> Tensor:
 
 
 def occlude(faces: Tensor, draws: Draws) -> Tensor:
-    """A soft-edged ellipse or box of some colour, anywhere, half axes of .05 to .3; three of ten faces."""
-    side, done = faces.shape[-1], draws.chance(0.3)
+    """A soft-edged ellipse or box of some colour, anywhere, half axes of .05 to .25; one of five faces."""
+    side, done = faces.shape[-1], draws.chance(0.2)
     place = (torch.arange(side, device=faces.device) + 0.5) / side
     x, y = place - draws.uniform(0, 1, 1), place - draws.uniform(0, 1, 1)
     angle = draws.uniform(0, math.pi)
     cos, sin, x, y = _of(angle.cos(), 2), _of(angle.sin(), 2), x[:, None, :], y[:, :, None]
-    axes, power = draws.uniform(0.05, 0.3, 2), _of(2 + 6 * draws.chance(0.5), 2)  # 8: all but a box
+    axes, power = draws.uniform(0.05, 0.25, 2), _of(2 + 6 * draws.chance(0.5), 2)  # 8: all but a box
     across = ((cos * x + sin * y) / _of(axes[:, 0], 2)).abs() ** power
     along = ((cos * y - sin * x) / _of(axes[:, 1], 2)).abs() ** power
     alpha = ((1 - across - along) * 4).clamp(0, 1) * _of(done, 2)
@@ -99,10 +99,10 @@ def grey(faces: Tensor, draws: Draws) -> Tensor:
 
 
 def blur(faces: Tensor, draws: Draws) -> Tensor:
-    """Gaussian blur of up to σ = 1.4 pixels of a face of 64; half of the faces."""
+    """Gaussian blur of up to σ = 1.4 pixels of a face of 64; three of ten faces."""
     count, side = len(faces), faces.shape[-1]
     largest = 1.4 * side / 64
-    sigma = (draws.chance(0.5) * draws.uniform(0.2, 1) * largest).clamp(min=1e-3)
+    sigma = (draws.chance(0.3) * draws.uniform(0.2, 1) * largest).clamp(min=1e-3)
     reach = math.ceil(2.5 * largest)
     offsets = torch.arange(-reach, reach + 1, device=faces.device)
     kernel = (-0.5 * (offsets / sigma[:, None]) ** 2).exp()
@@ -113,14 +113,14 @@ def blur(faces: Tensor, draws: Draws) -> Tensor:
 
 
 def grain(faces: Tensor, draws: Draws) -> Tensor:
-    """Noise of each pixel and channel, up to σ = .05; half of the faces."""
-    sigma = draws.chance(0.5) * draws.uniform(0, 0.05)
+    """Noise of each pixel and channel, up to σ = .05; three of ten faces."""
+    sigma = draws.chance(0.3) * draws.uniform(0, 0.05)
     return (faces + _of(sigma, 3) * draws.normal(*faces.shape[1:])).clamp_(0, 1)
 
 
 def compress(faces: Tensor, draws: Draws) -> Tensor:
-    """JPEG of quality 25 to 95; half of the faces."""
-    done, quality = draws.chance(0.5) > 0, draws.uniform(25, 95).round()
+    """JPEG of quality 25 to 95; three of ten faces."""
+    done, quality = draws.chance(0.3) > 0, draws.uniform(25, 95).round()
     if done.any():
         faces = faces.clone()
         faces[done] = jpeg(faces[done] * 255, quality[done]) / 255

@@ -86,5 +86,5 @@ def test_a_run_trains_with_it_and_says_so(squares: Manifest, tmp_path: Path) -> 
 
 
 def test_an_unknown_kind_is_refused_by_name(squares: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown augmentation .stron.*Did you mean .strong."):
+    with pytest.raises(UsageError, match=r"unknown augmentation .stron.*Did you mean .strong."):
         idfer.fit(squares, out=tmp_path / "run", augmentation="stron", **OPTIONS)

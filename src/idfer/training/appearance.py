@@ -65,7 +65,7 @@ def light(faces: Tensor, draws: Draws) -> Tensor:
 
 
 def texture(faces: Tensor, draws: Draws) -> Tensor:
-    """Noise in bands of 4 to 32 cells a side, half of it in grey: skin that is not even; half of the faces."""
+    """Noise in bands of 4 to 32 cells a side, partly grey: skin that is not even; half of the faces."""
     done, side = draws.chance(0.5), faces.shape[-1]
     for cells in _CELLS:
         amount = _of(done * 0.03 * draws.normal().abs(), 3)

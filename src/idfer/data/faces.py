@@ -174,10 +174,11 @@ class YuNet:
 
     It finds faces of about 10 to 500 pixels, so a large image is searched at 640 pixels (longer side), and at
     1280 for the faces that are small there: only in windows round what looks like a face at 640, since the
-    whole would take four times as long. A pattern of stone or leaves looks faintly like many small faces; what
-    is so faint is looked at in small cuts first, eight at a time, the surest 48 of them [ours]. Where windows
-    are many all the same, as in a crowd, the whole is searched. On 1350 x 1350 pixels with faces of 24 pixels
-    and up it finds all but few that a search of the whole at both sizes finds (benchmarks/predict.py).
+    whole would take four times as long. A pattern of stone or leaves looks faintly like many small faces;
+    what is so faint is looked at in small cuts first, eight at a time, the surest 48 of them [ours]. Where
+    windows are many all the same, as in a crowd, the whole is searched. On 1350 x 1350 pixels with faces of
+    24 pixels and up it finds all but few that a search of the whole at both sizes finds
+    (benchmarks/predict.py).
     """
 
     name = "yunet"

@@ -72,7 +72,7 @@ def test_every_part_changes_some_faces_and_leaves_others(faces: Tensor, part: st
     many = faces.repeat(4, 1, 1, 1).float() / 255
     draws = Draws(torch.Generator().manual_seed(2), 0, len(many), len(many), many.device)
     moved = (getattr(appearance, part)(many.clone(), draws) - many).abs().amax((1, 2, 3))
-    assert (moved > 0.02).sum() >= 8, "seen in some"
+    assert (moved > 0.02).sum() >= 5, "seen in some"
     assert (moved < 1e-3).sum() >= 2, "clean faces are seen, too"
 
 

@@ -4,8 +4,9 @@ On 1350 x 1350 JPEG photographs: decoding, one search by YuNet at 640 pixels and
 on one thread, against `predict` from files to a table on all cores and on one; and which faces of 24 pixels
 and up it finds, against a search of whole images at 640 and at 1280 pixels. On one image of 480 x 480: one
 face a call against 16 images a call. All is timed in turn in one process, so that what is compared meets the
-same machine; ratios are medians over the rounds. Scenes are the astronaut of scikit-image, turned, dimmed and
-blurred, on photographs of scikit-image and scikit-learn. Writes results/predict.json.
+same machine; ratios are medians over the rounds, of CPU time and of wall time. Scenes are the astronaut of
+scikit-image, turned, dimmed and blurred, on photographs of scikit-image and scikit-learn. Writes
+results/predict.json.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import idfer
 from idfer.data import faces
 from idfer.data.images import read_image
 from idfer.inference.threads import workers_for
+from side_by_side import Times, ratio, timed
 
 SIDE, SMALLEST, LARGEST, FACES = 1350, 24, 400, 6
 HEAD = (140, 20, 165, 200)  # x, y, width, height of the astronaut's head
@@ -42,9 +44,8 @@ class WholeSearch(faces.YuNet):
     """YuNet that searches the whole of large images at both sizes."""
 
     def _again(self, nets: list[Any], image: np.ndarray, hints: np.ndarray) -> np.ndarray:
-        large, scale = faces._shrink(image, self._second)
-        rows = faces._search(nets[0], large, self.score_threshold)
-        return rows[rows[:, 2:4].max(axis=1) <= self._largest] * faces._factors(scale)
+        rows = faces._search(nets[0], image, self.score_threshold)
+        return rows[rows[:, 2:4].max(axis=1) <= self._largest]
 
 
 def backgrounds() -> list[np.ndarray]:
@@ -144,26 +145,29 @@ def photographs(model: idfer.inference.predictor.Predictor, given: argparse.Name
     small = [faces._shrink(image, 640)[0] for image in images]
     crops = np.stack([contract.crop(i, face.box) for i in images for face in finder(i)])
     batches = [crops[start : start + 32] for start in range(0, len(crops), 32)]
-    work: dict[str, Callable[[], float]] = {
+    work: dict[str, Callable[[], object]] = {
         "decode": lambda: alone(lambda: [read_image(f) for f in files]),
         "yunet at 640": lambda: alone(lambda: [finder(image) for image in small]),
         "network": lambda: alone(lambda: [model.checkpoint.predict(batch) for batch in batches]),
         "predict, one core": lambda: alone(lambda: list(model.stream().run(sources(files), 1))),
-        "predict, all cores": lambda: seconds(lambda: model(files)),
+        "predict, all cores": lambda: model(files),
     }
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(given.rounds + 1):
-        for name, run in work.items():
-            times[name].append(1e3 * run() / len(files))
-    times = {name: values[1:] for name, values in times.items()}  # the first round warms up
-    bare = [sum(stages) for stages in zip(*list(times.values())[:3], strict=True)]
+    times = timed(work, given.rounds, warm_up=1)
+    bare = Times(
+        *(
+            [sum(s) for s in zip(*stages, strict=True)]
+            for stages in zip(*list(times.values())[:3], strict=True)
+        )
+    )
+    per_image = {
+        kind: spread({name: [1e3 * t / len(files) for t in getattr(of, kind)] for name, of in times.items()})
+        for kind in Times._fields
+    }
     ratios = {
-        f"throughput of {name} / bare stages in turn": [b / p for b, p in zip(bare, times[name], strict=True)]
+        f"throughput of {name} / bare stages in turn": ratio(bare, times[name])
         for name in ("predict, one core", "predict, all cores")
     }
-    return {
-        "images": len(files), "faces": len(crops), "ms_per_image": spread(times), "ratios": spread(ratios),
-    }  # fmt: skip
+    return {"images": len(files), "faces": len(crops), "ms_per_image": per_image, "ratios": ratios}
 
 
 def sources(files: list[Path]) -> Any:

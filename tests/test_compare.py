@@ -192,6 +192,29 @@ def test_official_splits_without_attributes_are_trained_over_seeds(
     capsys.readouterr()
 
 
+def test_one_person_to_choose_on_is_said_and_ccc_stands_unweighted(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = squares.frame["subject"].str[1:].astype(int)
+    split = np.select([number < 8, number == 8], ["train", "val"], "test")
+    Manifest.from_frame(squares.frame.assign(split=split), tmp_path).write(tmp_path / "lone.parquet")
+    given = [
+        "--manifest",
+        str(tmp_path / "lone.parquet"),
+        "--attributes",
+        str(tmp_path / "attributes.parquet"),
+    ]
+    command = compare(tmp_path, *given, "--methods", "erm", "--seeds", "1", "--tries", "1")
+    assert cli.main([*command, "--choose", "weighted"]) == 2
+    assert "`val` is of one person" in capsys.readouterr().err
+    assert not trained(tmp_path), "before anything is trained"
+    assert cli.main(command) == 0
+    assert "settings are chosen by CCC as it is" in capsys.readouterr().err
+    found = json.loads((tmp_path / "results" / "compare.json").read_text())
+    assert "`val` is of one person" in found["rule"]
+    assert "weighted_ccc" in found["summary"]["erm"], "the test people are weighed all the same"
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -118,6 +118,8 @@ class Preprocess:
         if self.alignment == "landmarks":
             return self._aligned(image, landmarks)
         height, width = image.shape[:2]
+        if box is None and height == width == self.size:  # a face cut out before: nothing to do
+            return np.ascontiguousarray(image)
         if box is None:
             x, y, w, h, margin = 0.0, 0.0, float(width), float(height), 0.0
         else:

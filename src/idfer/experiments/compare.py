@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from idfer.training.settings import Settings
 
 PLAN = Path(__file__).with_suffix(".yaml")
+ALONE = "`val` is of one person, so labels and attributes cannot be told apart by weights"
 PLACING = ("detector", "alignment", "margin")  # decided once, for all see the same faces
 
 
@@ -111,6 +113,12 @@ def benchmark_compare(
 
     faces = prepare(manifest, attributes, Path(runs), settings[wanted[0]][0], progress)
     divided = places(faces.manifest, folds, by, given_seeds)
+    rule = {"weighted": WEIGHTED, "plain": PLAIN}[chosen_by]
+    if chosen_by == "weighted" and divided.of_one_person(faces.manifest.subjects):
+        if choose == "weighted":
+            raise UsageError(f"--choose weighted: {ALONE}; leave it out, or give `val` more people.")
+        print(f"idfer: {ALONE}; settings are chosen by CCC as it is.", file=sys.stderr)
+        chosen_by, rule = "plain", f"{PLAIN} It is not weighted: {ALONE}."
     for place in divided.every:
         place.write(Path(runs), faces.digest)
     study = Study(shown, faces.digest, divided.every, chosen_by, Path(runs), pool, where, progress)
@@ -121,7 +129,7 @@ def benchmark_compare(
             by=by, seeds=given_seeds, tries=tries, choose=choose, plan=plan, budget=budget,
             device=None if device == "auto" else device,
         ),
-        "rule": WEIGHTED if chosen_by == "weighted" else PLAIN,
+        "rule": rule,
         "budget": dict(shown.budget),
         "methods": wanted,
         "data": data_record(faces, divided, named(manifest), named(attributes)),

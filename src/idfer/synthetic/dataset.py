@@ -42,8 +42,8 @@ def synth(
 ) -> Manifest:
     """Draw embedded faces with known identity and expression.
 
-    Writes OUT/images/SPLIT/SUBJECT/NNNN.png, OUT/manifest.parquet with every factor, OUT/captions.txt and a
-    contact sheet OUT/sheet.png. The same arguments give the same pixels.
+    Writes OUT/images/SPLIT/SUBJECT/NNNN.png, OUT/manifest.parquet with every factor and the landmarks (eyes,
+    nose, mouth), OUT/captions.txt and a contact sheet OUT/sheet.png. The same arguments give the same pixels.
 
     With `--cross true` every person shows the same `per_identity` expressions in the same photographs, so
     that `idfer evaluate` can tell what a model reads from the person: 100 people of 20 images are enough, of
@@ -115,11 +115,13 @@ def write_splits(
     """
     import pandas as pd
 
+    from idfer.data.landmarks import COLUMN, written
     from idfer.data.manifest import Manifest
     from idfer.files import atomic
     from idfer.progress import bar
     from idfer.synthetic.captions import captions
     from idfer.synthetic.factors import Factors
+    from idfer.synthetic.landmarks import landmarks
     from idfer.synthetic.render import check_size, render
 
     root = Path(out)
@@ -129,6 +131,7 @@ def write_splits(
     everyone = Factors.concat(list(parts.values()))
     table = pd.concat([_table(faces, name) for name, faces in parts.items()], ignore_index=True)
     table["caption"] = captions(everyone, seed)
+    table[COLUMN] = written(landmarks(everyone, size))
     manifest = Manifest.from_frame(table, root, name=str(root / MANIFEST))  # refuses before anything is drawn
     _prepare(manifest)
     files = manifest.files

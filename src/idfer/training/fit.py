@@ -49,7 +49,7 @@ def fit(
     detector: str = Settings.detector,
     alignment: str = Settings.alignment,
     dim: int = Settings.dim,
-    augmentation: bool = Settings.augmentation,
+    augmentation: bool | str = Settings.augmentation,
     decorrelate: bool | None = None,
     holdout: float = Settings.holdout,
     seed: int = Settings.seed,
@@ -99,7 +99,9 @@ def fit(
             corners lie on a template, in prediction too. Landmarks come from YuNet or from the manifest's
             column `landmarks`.
         dim: width of expression and identity features.
-        augmentation: flip, small shift, rotation and scale, brightness and contrast.
+        augmentation: true (flip, small shift, rotation and scale, brightness and contrast), false, or strong:
+            also tint, light, texture, things in the way, grey, blur, grain and JPEG, for a model that is
+            trained on rendered faces and meant for photographs.
         decorrelate: weigh samples to make labels independent of retrieved attributes; the method's own
             choice by default.
         holdout: share of the people to keep back, e.g. 0.2, where the manifest has no splits.

@@ -29,6 +29,8 @@ from idfer.errors import IdferError, UsageError, unknown
 from idfer.names import is_path, path_of, split_names
 from idfer.ranges import SEED_MOST
 
+AUGMENTATIONS = ("strong",)
+"""Kinds of augmentation that have a name; the others are none (false) and mild (true)."""
 WIDEST = 16384  # features, codes: beyond, a layer alone would fill a GPU
 
 
@@ -59,7 +61,7 @@ class Settings:
         detector: what finds faces that the manifest does not place.
         alignment: whether faces are brought into place by landmarks: "none" or "landmarks".
         dim: width of expression and identity features.
-        augmentation: whether training images are varied.
+        augmentation: whether training images are varied: False, True (mildly) or "strong".
         holdout: share of the people that is kept back where a manifest has no splits.
         seed: of weights, order and augmentation.
         precision: of the forward and backward pass.
@@ -85,7 +87,7 @@ class Settings:
     detector: str = "auto"
     alignment: str = "none"
     dim: int = 128
-    augmentation: bool = True
+    augmentation: bool | str = True
     holdout: float = 0.0
     seed: int = 0
     precision: str = "32-true"
@@ -201,6 +203,8 @@ class Settings:
             value = getattr(self, name)
             if value not in known and not (name == "form" and is_path(value)):
                 raise unknown(kind_name, value, list(known))
+        if isinstance(self.augmentation, str) and self.augmentation not in AUGMENTATIONS:
+            raise unknown("augmentation", self.augmentation, ["true", "false", *AUGMENTATIONS])
         if self.detector not in DETECTORS and not self.detector.lower().endswith(".onnx"):
             raise unknown("detector", self.detector, list(DETECTORS), "Or the path of a YuNet .onnx file.")
         if self.form != NETWORK["form"] and entry is not None and not entry.splits:
@@ -220,7 +224,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
     "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER, "detector": (str,),
     "alignment": (str,),
-    "dim": (int,), "augmentation": (bool,), "holdout": _NUMBER, "seed": (int,), "precision": (str,),
+    "dim": (int,), "augmentation": (bool, str), "holdout": _NUMBER, "seed": (int,), "precision": (str,),
 }  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {
     "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e30),

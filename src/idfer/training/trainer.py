@@ -22,6 +22,7 @@ from idfer.methods.common import Setup
 from idfer.methods.optimise import Budget
 from idfer.models.network import Network
 from idfer.progress import bar
+from idfer.training.appearance import strong
 from idfer.training.augment import augment
 from idfer.training.checkpoint import damaged_state, load_state, save_state
 from idfer.training.data import TrainingData
@@ -183,7 +184,8 @@ class Trainer:
         if self.settings.augmentation:
             seed = np.random.SeedSequence([self.settings.seed, epoch, step]).generate_state(1, np.uint64)[0]
             draw = torch.Generator().manual_seed(int(seed) >> 1)
-            image = augment(image, draw, self._share.start, len(rows))
+            vary = strong if self.settings.augmentation == "strong" else augment
+            image = vary(image, draw, self._share.start, len(rows))
         return Batch(
             image=self.preprocess.normalise(image),
             target=self.data.target[rows].to(device),

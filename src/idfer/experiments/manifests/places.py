@@ -79,6 +79,10 @@ class Places:
     test: str = ""
     chosen_on: Literal["val", "train"] = "train"
 
+    def of_one_person(self, subjects: NDArray[np.str_]) -> bool:
+        """Whether somewhere a single one of these people (N,) is held out to choose settings on."""
+        return any(len(np.unique(subjects[place.division == VAL])) < 2 for place in self.every)
+
     @property
     def overlap(self) -> float:
         """Test rows over training rows of a fold, for the corrected t test; 0 where only seeds differ."""

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from idfer.synthetic import colours
 from idfer.synthetic.canvas import Canvas, bump, ramp, square
 from idfer.synthetic.factors import Factors
+
+HEIGHT = -0.135  # canonical y of the middle of an eye
+
+
+def centre(f: Factors) -> Tensor:
+    """Canonical |x| of the middle of an eye."""
+    return 0.425 + 0.018 * f.eye_spacing + 0.012 * f.face_width
 
 
 def draw(c: Canvas, f: Factors) -> None:
@@ -15,8 +23,8 @@ def draw(c: Canvas, f: Factors) -> None:
     right = (c.x > 0).to(torch.float32) * 2 - 1  # +1 on the image-right eye
     side = c.x.abs()
     half = 0.238 * (1 + 0.06 * f.eye_size) * (1.04 - 0.08 * f.gender)
-    ex = side - (0.425 + 0.018 * f.eye_spacing + 0.012 * f.face_width)
-    ey = c.y + 0.135 + (0.035 + 0.045 * f.eye_tilt - 0.05 * f.age) * ex
+    ex = side - centre(f)
+    ey = c.y - HEIGHT + (0.035 + 0.045 * f.eye_tilt - 0.05 * f.age) * ex
     u = ex / half
     q = 1 - u * u
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from idfer.synthetic import colours
 from idfer.synthetic.canvas import Canvas, bump, fold, ramp, square, wave
@@ -16,27 +17,14 @@ def draw(c: Canvas, f: Factors) -> None:
     a resting old mouth looks like a faint AU15, as on real faces.
     """
     skin = c.skin
-    half = 0.345 * (1 + 0.055 * f.mouth_width) * fold(f.gender, 0.98, 1.05)
-    half = half * (
-        1
-        + 0.30 * f.au12
-        + 0.26 * f.au20
-        + 0.08 * f.au10
-        - 0.16 * f.au23
-        - 0.05 * f.au24
-        - 0.42 * f.au26 * (1 - f.au12)
-    )
-    u = (c.x - 0.03 * f.lopsided * (f.au12 - f.au15) - 0.05 * c.turn_x) / half
+    half = half_width(f)
+    u = (c.x - middle_x(f) - 0.05 * c.turn_x) / half
     uu = (u * u).clamp(max=1.6)
     uneven = 1 + 0.9 * f.lopsided * u.clamp(-1, 1)
     q = (1 - uu).clamp(min=0)
     round_ = q.sqrt()
 
-    rest = 0.028 * f.mouth_curve - 0.045 * f.age + 0.012 * (1 - f.gender)
-    lift = rest + (0.185 * f.au12 - 0.135 * f.au15 - 0.03 * f.au17) * uneven - 0.03 * f.au20
-    middle = (
-        0.735 + 0.02 * f.mouth_height + 0.012 * f.face_length - 0.03 * f.au17 - 0.02 * f.au10 + 0.02 * f.au12
-    )
+    lift, middle = corner_lift(f, uneven), middle_y(f)
     base = middle - lift * (uu - 0.30)
     parted = 0.075 * f.au25 * (1 - 0.7 * f.au24) + 0.085 * f.au12 * f.au25
     opening = (
@@ -90,3 +78,35 @@ def draw(c: Canvas, f: Factors) -> None:
     c.paint(skin * 0.22, 0.85 * line * (1 - ramp(opening * 30)))
     corner = bump(square(u.abs() - 1.0, 0.13) + square(c.y - middle + lift * 0.70, 0.045))
     c.paint(skin * 0.30, 0.75 * corner)
+
+
+def half_width(f: Factors) -> Tensor:
+    """From the middle of the mouth to a corner, in units."""
+    half = 0.345 * (1 + 0.055 * f.mouth_width) * fold(f.gender, 0.98, 1.05)
+    return half * (
+        1
+        + 0.30 * f.au12
+        + 0.26 * f.au20
+        + 0.08 * f.au10
+        - 0.16 * f.au23
+        - 0.05 * f.au24
+        - 0.42 * f.au26 * (1 - f.au12)
+    )
+
+
+def middle_x(f: Factors) -> Tensor:
+    """Where the middle of a frontal mouth lies: a lopsided smile draws it aside."""
+    return 0.03 * f.lopsided * (f.au12 - f.au15)
+
+
+def middle_y(f: Factors) -> Tensor:
+    """Height of the line between the lips, without the lift of its corners."""
+    return (
+        0.735 + 0.02 * f.mouth_height + 0.012 * f.face_length - 0.03 * f.au17 - 0.02 * f.au10 + 0.02 * f.au12
+    )
+
+
+def corner_lift(f: Factors, uneven: Tensor | float = 1.0) -> Tensor:
+    """How far the corners are lifted; the line is a parabola, which leaves the middle to 0.3 of it."""
+    rest = 0.028 * f.mouth_curve - 0.045 * f.age + 0.012 * (1 - f.gender)
+    return rest + (0.185 * f.au12 - 0.135 * f.au15 - 0.03 * f.au17) * uneven - 0.03 * f.au20

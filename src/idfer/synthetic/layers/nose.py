@@ -22,13 +22,23 @@ class Nose:
 
 def nose(c: Canvas, f: Factors) -> Nose:
     """The nose stands out, so a turned head moves its tip further than the cheeks."""
-    reach = ramp((c.y + 0.35) / 0.8)
     return Nose(
-        x=c.x - 0.20 * c.turn_x * reach,
-        tip=0.355 + 0.03 * f.nose_length + 0.10 * c.turn_y * 0.5 + 0.02 * f.age - 0.03 * f.au9,
+        x=c.x - aside(c.y, c.turn_x),
+        tip=tip(f, c.turn_y),
         width=0.20 * (1 + 0.11 * f.nose_width) * fold(f.gender, 0.92, 1.10) * (1 + 0.08 * f.age),
         flare=0.12 * f.au9 + 0.10 * f.au10 + 0.08 * f.au12,
     )
+
+
+def aside(y: Tensor, turn_x: Tensor) -> Tensor:
+    """How far the middle of the nose lies aside at a height, in a head that is turned."""
+    reach = ramp((y + 0.35) / 0.8)
+    return 0.20 * turn_x * reach
+
+
+def tip(f: Factors, turn_y: Tensor) -> Tensor:
+    """Height of the tip of the nose."""
+    return 0.355 + 0.03 * f.nose_length + 0.10 * turn_y * 0.5 + 0.02 * f.age - 0.03 * f.au9
 
 
 def relief(c: Canvas, f: Factors, n: Nose) -> None:

@@ -30,8 +30,7 @@ def place(f: Factors, size: int) -> Canvas:
     left, down = column - f.shift_x, row - f.shift_y
     x = (left * cosine + down * sine) / f.scale
     y = (down * cosine - left * sine) / f.scale + CENTRE
-    across, along = x / 1.15, (y + 0.1) / 1.55
-    depth = (DOME * (1 - across * across - along * along)).clamp(min=-0.35)
+    depth = dome(x, y)
     turn_x, turn_y = _turn(f.yaw)[1], _turn(f.pitch)[1]
     n = f.yaw.shape[0]
     return Canvas(
@@ -49,6 +48,33 @@ def place(f: Factors, size: int) -> Canvas:
         skin=colours.skin(f.skin),
         hair=colours.hair(f.hair_colour, f.hair_grey),
     )
+
+
+def dome(x: Tensor, y: Tensor) -> Tensor:
+    """Depth of the head at canonical places, before it turns."""
+    across, along = x / 1.15, (y + 0.1) / 1.55
+    return (DOME * (1 - across * across - along * along)).clamp(min=-0.35)
+
+
+def seen_at(f: Factors, x: Tensor, y: Tensor, size: int) -> Tensor:
+    """(N, 2) where a place on the head is seen, in pixels of the image: what `place` does, turned round.
+
+    Args:
+        f: factors as (N,) tensors.
+        x: (N,) canonical.
+        y: (N,) canonical.
+        size: image side in pixels.
+    """
+    turn_x, turn_y = _turn(f.yaw)[1], _turn(f.pitch)[1]
+    head_x, head_y = x, y
+    for _ in range(8):  # the dome moves a place by less than it bends: this converges
+        depth = dome(head_x, head_y)
+        head_x, head_y = x + depth * turn_x, y + depth * turn_y
+    cosine, sine = _turn(f.roll)
+    across, along = head_x * f.scale, (head_y - CENTRE) * f.scale
+    column = across * cosine - along * sine + f.shift_x
+    row = along * cosine + across * sine + f.shift_y
+    return (torch.stack([column, row], 1) / VIEW + 1) * (size / 2)
 
 
 def _turn(degrees: Tensor) -> tuple[Tensor, Tensor]:

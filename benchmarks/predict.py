@@ -29,7 +29,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 import idfer
-from idfer.data import faces
+from idfer.data import faces, yunet
+from idfer.data.detection import Detector, shrink
 from idfer.data.images import read_image
 from idfer.inference.threads import workers_for
 from side_by_side import Times, ratio, timed
@@ -40,11 +41,11 @@ FACE = (38, 43, 90, 113)  # the face in it, as YuNet marks it
 Box = tuple[float, float, float, float]
 
 
-class WholeSearch(faces.YuNet):
+class WholeSearch(yunet.YuNet):
     """YuNet that searches the whole of large images at both sizes."""
 
     def _again(self, nets: list[Any], image: np.ndarray, hints: np.ndarray) -> np.ndarray:
-        rows = faces._search(nets[0], image, self.score_threshold)
+        rows = yunet._search(nets[0], image, self.score_threshold)
         return rows[rows[:, 2:4].max(axis=1) <= self._largest]
 
 
@@ -100,7 +101,7 @@ def overlap(a: Box, b: Box) -> float:
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
-def recall(count: int, detectors: dict[str, faces.Detector]) -> dict[str, dict[str, Any]]:
+def recall(count: int, detectors: dict[str, Detector]) -> dict[str, dict[str, Any]]:
     """Of each detector: faces found, by height, and finds that are no face."""
     found: dict[str, dict[str, Any]] = {n: {"of": {}, "found": {}, "false": 0} for n in detectors}
     for image, boxes in scenes(count, seed=1):
@@ -142,7 +143,7 @@ def photographs(model: idfer.inference.predictor.Predictor, given: argparse.Name
         Image.fromarray(image).save(files[-1], quality=90)
     finder, contract = faces.load_detector("yunet"), model.checkpoint.preprocess
     images = [read_image(f) for f in files]
-    small = [faces._shrink(image, 640)[0] for image in images]
+    small = [shrink(image, 640)[0] for image in images]
     crops = np.stack([contract.crop(i, face.box) for i in images for face in finder(i)])
     batches = [crops[start : start + 32] for start in range(0, len(crops), 32)]
     work: dict[str, Callable[[], object]] = {
@@ -208,7 +209,7 @@ def main() -> None:
     model = idfer.load(given.model, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         large = photographs(model, given, Path(folder))
-    detectors = {"windows": faces.YuNet(given.yunet), "whole": WholeSearch(given.yunet)}
+    detectors = {"windows": yunet.YuNet(given.yunet), "whole": WholeSearch(given.yunet)}
     results = {
         "cores": workers_for(1 << 20), "photographs": large, "one_face": one_a_call(model, given.rounds),
         "recall": recall(given.scenes, detectors),

@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from idfer.data.faces import Face
+from idfer.data.detection import Face
 from idfer.synthetic.factors import sample
 from idfer.synthetic.render import render
 

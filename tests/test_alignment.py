@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from idfer import Manifest
-from idfer.data.faces import Face
+from idfer.data.detection import Face
 from idfer.data.landmarks import TEMPLATE, landmarks_of, similarity
 from idfer.data.loader import FaceDataset
 from idfer.data.locate import locate

@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 import skimage.data
 
-from idfer.data import faces
-from idfer.data.faces import Face, Haar, YuNet, detect, load_detector
+from idfer.data import faces, yunet
+from idfer.data.detection import Detector, Face, ordered
+from idfer.data.faces import detect, load_detector
+from idfer.data.haar import Haar
+from idfer.data.yunet import YUNET_SHA256, YUNET_URLS, YuNet
 from idfer.errors import IdferError, UsageError
 
 ASSET = Path(__file__).parents[2] / "shared" / "assets" / "yunet_2023mar.onnx"
@@ -29,7 +32,7 @@ def astronaut() -> np.ndarray:
 
 
 @pytest.fixture(params=["haar", pytest.param("yunet", marks=needs_yunet)])
-def detector(request: pytest.FixtureRequest) -> faces.Detector:
+def detector(request: pytest.FixtureRequest) -> Detector:
     return Haar() if request.param == "haar" else YuNet(ASSET)
 
 
@@ -51,7 +54,7 @@ def overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float
 # -- finding faces ------------------------------------------------------------------------------------------
 
 
-def test_one_face(detector: faces.Detector, astronaut: np.ndarray) -> None:
+def test_one_face(detector: Detector, astronaut: np.ndarray) -> None:
     (face,) = detector(astronaut)
     assert overlap(face.box, HEAD) > 0.7
     assert 0.5 < face.score <= 1
@@ -71,7 +74,7 @@ def test_yunet_landmarks_lie_on_the_face(astronaut: np.ndarray) -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 5.0])
 def test_boxes_are_in_pixels_of_the_image_given(
-    detector: faces.Detector, astronaut: np.ndarray, scale: float
+    detector: Detector, astronaut: np.ndarray, scale: float
 ) -> None:
     """A face of 56 and of 565 pixels: large images are searched shrunk, boxes scaled back."""
     image = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -99,28 +102,28 @@ def test_yunet_looks_again_only_where_a_small_face_may_be(
 ) -> None:
     """A face of 28 pixels is seen at 1280 pixels only, and most of the image never is."""
     searched: list[tuple[int, int]] = []
-    search = faces._search
+    search = yunet._search
 
     def noting(net: object, image: np.ndarray, threshold: float) -> np.ndarray:
         searched.append(image.shape[:2])
         return search(net, image, threshold)
 
-    monkeypatch.setattr(faces, "_search", noting)
-    yunet = YuNet(ASSET)
+    monkeypatch.setattr(yunet, "_search", noting)
+    detector = YuNet(ASSET)
     image = cv2.resize(skimage.data.chelsea(), (1350, 1350), interpolation=cv2.INTER_CUBIC)
-    assert yunet(image) == []
+    assert detector(image) == []
     assert searched[0] == (640, 640)
     assert len(searched) < 5
     small = cv2.GaussianBlur(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA), (0, 0), 1.2)
     image[700:828, 1100:1228] = small
     searched.clear()
-    (face,) = yunet(image)
+    (face,) = detector(image)
     assert overlap(face.box, (1100 + 44, 700 + 16, 22, 28)) > 0.5
     assert searched[0] == (640, 640)
     assert 0 < sum(height * width for height, width in searched[1:]) < 1280**2 / 4
     assert set(searched[1:]) <= {(96, 96), (128, 128), (96, 192)}
     small_only = cv2.resize(image, (640, 640), interpolation=cv2.INTER_AREA)
-    assert yunet(small_only) == [], "or the second look would not be needed"
+    assert detector(small_only) == [], "or the second look would not be needed"
 
 
 @needs_yunet
@@ -132,7 +135,7 @@ def test_yunet_is_given_its_own_colour_order(astronaut: np.ndarray) -> None:
     assert face.score == pytest.approx(float(rows[0, 14]), abs=1e-6)
 
 
-def test_several_faces_each_once_largest_first(detector: faces.Detector, astronaut: np.ndarray) -> None:
+def test_several_faces_each_once_largest_first(detector: Detector, astronaut: np.ndarray) -> None:
     canvas = np.full((700, 1200, 3), 128, np.uint8)
     canvas[100:356, 0:256] = cv2.resize(astronaut, (256, 256), interpolation=cv2.INTER_AREA)
     canvas[188:700, 500:1012] = astronaut
@@ -143,14 +146,14 @@ def test_several_faces_each_once_largest_first(detector: faces.Detector, astrona
 
 
 @pytest.mark.parametrize("name", ["coffee", "rocket", "brick", "text"])
-def test_no_face(detector: faces.Detector, name: str) -> None:
+def test_no_face(detector: Detector, name: str) -> None:
     image = getattr(skimage.data, name)()
     image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
     assert detector(image) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3), (9, 9), (20, 640), (30, 30)])
-def test_odd_shapes_neither_crash_nor_invent_faces(detector: faces.Detector, shape: tuple[int, int]) -> None:
+def test_odd_shapes_neither_crash_nor_invent_faces(detector: Detector, shape: tuple[int, int]) -> None:
     """OpenCV's YuNet finds faces in memory it never wrote when a side is short, and not every time."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
@@ -178,10 +181,10 @@ def test_no_detection_takes_the_whole_image() -> None:
 def test_overlapping_boxes_keep_the_surest() -> None:
     outer, inner = Face(0, 0, 100, 100, 0.7), Face(10, 10, 50, 50, 0.9)
     beside, tiny = Face(95, 0, 100, 100, 0.6), Face(300, 0, 9, 9, 0.9)
-    assert faces._ordered([outer, beside, tiny, inner]) == [beside, inner]
+    assert ordered([outer, beside, tiny, inner]) == [beside, inner]
 
 
-def test_fingerprints_tell_detectors_apart(detector: faces.Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprints_tell_detectors_apart(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for the same detector in another process, another where the faces may be others."""
     same = type(detector)(*([ASSET] if detector.name == "yunet" else []))
     assert detector.name in detector.fingerprint
@@ -274,7 +277,7 @@ def test_download_once_then_from_the_cache(
     server: Server, monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray
 ) -> None:
     server.body = ASSET.read_bytes()
-    assert hashlib.sha256(server.body).hexdigest() == faces.YUNET_SHA256
+    assert hashlib.sha256(server.body).hexdigest() == YUNET_SHA256
     assert load_detector("auto").name == "yunet"
     faces._yunet_file.cache_clear()  # as a new process
     monkeypatch.setenv("IDFER_OFFLINE", "1")
@@ -318,5 +321,5 @@ def test_a_server_that_never_answers_is_given_up(server: Server, monkeypatch: py
 
 
 def test_urls_do_not_serve_git_lfs_pointers() -> None:
-    assert faces.YUNET_URLS
-    assert not any("raw.githubusercontent" in url or "/blob/" in url for url in faces.YUNET_URLS)
+    assert YUNET_URLS
+    assert not any("raw.githubusercontent" in url or "/blob/" in url for url in YUNET_URLS)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from idfer.data import locate as module
 from idfer.data import pictures
-from idfer.data.faces import Haar
+from idfer.data.haar import Haar
 from idfer.data.images import read_image
 from idfer.data.loader import FaceDataset
 from idfer.data.locate import locate

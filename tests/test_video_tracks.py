@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from films import SIDE, Bright, picture
-from idfer.data.faces import Face
+from idfer.data.detection import Face
 from idfer.inference.tracks import Tracker
 
 LARGE = (320, 96)

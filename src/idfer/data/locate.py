@@ -14,8 +14,9 @@ import numpy as np
 
 from idfer.cache import Cache, open_cache
 from idfer.data.columns import BOX
+from idfer.data.detection import Detector
 from idfer.data.digests import FileDigests
-from idfer.data.faces import Detector, check_detector, load_detector
+from idfer.data.faces import check_detector, load_detector
 from idfer.data.landmarks import COLUMN, landmarks_of, written
 from idfer.data.manifest import WHOLE, Manifest
 from idfer.data.pictures import Pictures, Read

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from idfer.data.faces import Detector, load_detector
+from idfer.data.detection import Detector
+from idfer.data.faces import load_detector
 from idfer.errors import IdferError
 
 _WHOLE = "none"

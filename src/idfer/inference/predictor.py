@@ -25,7 +25,7 @@ from idfer.inference.writers import write_all
 
 if TYPE_CHECKING:
     from idfer.attributes.reader import ClipReader
-    from idfer.data.faces import Detector
+    from idfer.data.detection import Detector
     from idfer.inference.memory import Inputs
     from idfer.inference.video import Footage, VideoOptions
     from idfer.training.checkpoint import Checkpoint

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.attributes.trust import top_posteriors
-from idfer.data.faces import Detector, Face
+from idfer.data.detection import Detector, Face
 from idfer.errors import IdferError
 from idfer.inference.failure import Tally, naming, out_of_memory
 from idfer.inference.inputs import Source

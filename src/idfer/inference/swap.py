@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from idfer.attributes.reader import ClipReader
-    from idfer.data.faces import Detector
+    from idfer.data.detection import Detector
     from idfer.training.checkpoint import Checkpoint
 
 

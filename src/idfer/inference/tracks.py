@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from idfer.data.faces import Face
+from idfer.data.detection import Face
 
 _SIDE, _SEARCH = 32, 56  # pixels of a face's small picture, and of the surroundings it is searched in
 _COAST = 0.5  # seconds for which the last velocity is believed

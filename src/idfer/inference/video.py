@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from idfer.data.faces import Face
+    from idfer.data.detection import Face
     from idfer.inference.annotate import Annotator
     from idfer.inference.inputs import Source
     from idfer.inference.plot import Plot

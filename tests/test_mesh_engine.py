@@ -325,3 +325,18 @@ def test_help_of_synth_needs_no_renderer(capsys: pytest.CaptureFixture[str]) -> 
         cli.main(["synth", "--help"])
     assert ended.value.code == 0
     assert "--assets" in capsys.readouterr().out
+
+
+def test_asset_files_can_stand_in_a_configuration_file(tmp_path: Path) -> None:
+    from idfer.options import parse
+
+    verb = cli.VERBS["synth"]
+    file = tmp_path / "options.yaml"
+    file.write_text("engine: mesh\nassets: [a.npz, b.npz]\n", encoding="utf-8")
+
+    def parsed(*arguments: str) -> dict[str, Any]:
+        return parse("synth", cli.function_of("synth"), verb.positional, verb.paths, ["out", *arguments])
+
+    assert parsed("--config", str(file))["assets"] == ["a.npz", "b.npz"]
+    assert parsed("--config", str(file), "--assets", "c.npz")["assets"] == ["c.npz"]
+    assert "assets" not in parsed()

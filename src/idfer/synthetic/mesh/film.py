@@ -63,7 +63,7 @@ def _calm(light: np.ndarray, cover: np.ndarray) -> np.ndarray:
     light = _despeckled(light.astype(np.float32))
     tone = light / (light + 0.6)
     side = max(3, round(light.shape[0] / 32) | 1)
-    calm = cv2.bilateralFilter(tone, side, 0.06, light.shape[0] / 80)
+    calm = cv2.bilateralFilter(tone, side, 0.085, light.shape[0] / 75)
     return np.asarray(0.6 * calm / np.maximum(1 - calm, 1e-3), np.float32)
 
 

@@ -42,6 +42,10 @@ _MASCULINE = {
     "eye_openness": -0.6, "brow_height": -0.9, "brow_ridge": 1.1, "nose_width": 0.5, "nose_length": 0.4,
     "lip_fullness": -0.7, "mouth_width": 0.4, "face_width": 0.3,
 }  # fmt: skip
+_OLD = {
+    "lip_fullness": -1.3, "eye_openness": -0.9, "nose_length": 0.9, "nose_width": 0.5, "brow_height": -0.6,
+    "chin_width": 0.5, "mouth_width": 0.4, "eye_tilt": -0.6, "lips_forward": -0.5,
+}  # fmt: skip
 _PEOPLE: tuple[dict[str, float], ...] = (  # African, Asian, Caucasian
     {"nose_width": 1.5, "lip_fullness": 1.5, "lips_forward": 1.2, "nose_bridge": -0.8, "nose_tip": -0.5},
     {"nose_bridge": -1.3, "face_width": 0.6, "eye_openness": -0.7, "brow_ridge": -0.8, "eye_tilt": 0.6},
@@ -68,6 +72,7 @@ def coefficients(modes: np.ndarray, who: Mapping[str, float], draws: np.ndarray)
         [
             _OWN * who.get(name, 0.0)
             + 1.1 * (2 * who["gender"] - 1) * _MASCULINE.get(name, 0.0)
+            + float(np.clip(who["age"], 0, 1)) * _OLD.get(name, 0.0)
             + 1.2 * sum(s * of.get(name, 0.0) for s, of in zip(shares, _PEOPLE, strict=True))
             for name in MEASURES
         ]

@@ -106,7 +106,7 @@ def _lock(side: float, who: Mapping[str, float], colour: np.ndarray) -> Surface:
     t = np.linspace(0, 1, 8)
     x = side * (start + (0.30 + spread) * np.sin(2.0 * t))
     y = 1.12 - (1.45 + 3 * spread) * t
-    z = 0.06 + 0.34 * np.sin(2.4 * t) - 0.10 * t - 0.25 * np.abs(x)
+    z = 0.16 + 0.34 * np.sin(2.4 * t) - 0.10 * t - 0.25 * np.abs(x)
     strands = np.stack([x, np.broadcast_to(y, x.shape), z], -1)
     width = 0.045 * np.ones((28, 1)) * np.array([1, 1, 1, 1, 1, 0.9, 0.7, 0.2])
     out = np.broadcast_to(np.array([0.0, 0.1, 1.0]), strands.shape)

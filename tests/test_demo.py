@@ -91,7 +91,7 @@ def test_a_demo_that_was_killed_while_it_drew_goes_on(
         raise Reached
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("idfer.synthetic.dataset._write_png", killed)
+        patch.setattr("idfer.synthetic.dataset.write_png", killed)
         demo(tmp_path / "demo", size="tiny", progress=False)
     monkeypatch.setattr("idfer.attributes.table.retrieve", reached)
     with pytest.raises(Reached):

@@ -11,7 +11,7 @@ import torch
 
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
-from idfer.synthetic import dataset, factors
+from idfer.synthetic import dataset, engine, factors
 from idfer.synthetic.captions import captions
 from idfer.synthetic.dataset import counterfactual, synth, write_splits
 from idfer.synthetic.factors import EXPRESSION, IDENTITY, NUISANCE, Factors, sample
@@ -123,7 +123,7 @@ def test_what_does_not_fit_is_refused_before_it_is_drawn_and_says_what_fits(
 def test_the_estimate_of_memory_is_what_drawing_takes() -> None:
     """What is held at the end, for the peak itself is no test's to measure."""
     faces = sample(500, 2)
-    table = dataset._table(faces, "train")
+    table = dataset._table(faces, "train", engine.Drawn())
     table["caption"] = captions(faces, 0)
     held = table.memory_usage(deep=True).sum() + 3 * 4 * len(Factors.names()) * len(faces)
     assert 0.3 < held / (len(faces) * factors._BYTES_PER_FACE) < 1
@@ -132,7 +132,7 @@ def test_the_estimate_of_memory_is_what_drawing_takes() -> None:
 def test_pixels_do_not_depend_on_how_many_faces_are_drawn_at_once(
     made: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "_BATCH_PIXELS", 48 * 48 * 5)
+    monkeypatch.setattr(engine, "_BATCH_PIXELS", 48 * 48 * 5)
     again = synth(tmp_path / "faces", 4, 3, 48, PROTOCOL, seed=5, progress=False)
     for mine, other in zip(again.files, made.files, strict=True):
         assert mine.read_bytes() == other.read_bytes()
@@ -145,7 +145,7 @@ def test_a_run_that_was_killed_can_be_repeated(tmp_path: Path, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
-        broken.setattr(dataset, "_write_png", killed)
+        broken.setattr(dataset, "write_png", killed)
         synth(out, 2, 2, 16, progress=False)
     with pytest.raises(IdferError, match="no such manifest"):  # half a data set never reads as a whole one
         Manifest.read(out)

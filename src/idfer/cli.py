@@ -35,8 +35,16 @@ VERBS = {
         "the main job, offline, on embedded faces: train, compare, report",
     ),
     "synth": Verb(
-        "idfer.synthetic.dataset", ("out",), (),
+        "idfer.synthetic.dataset", ("out",), ("assets",),
         "draw embedded faces with known identity and expression",
+    ),
+    "assets makehuman": Verb(
+        "idfer.synthetic.assets", ("checkout",), ("out",),
+        "the head of MakeHuman (CC0) as a file for `synth --engine mesh`",
+    ),
+    "assets ict": Verb(
+        "idfer.synthetic.assets", ("checkout",), ("out",),
+        "the head of ICT FaceKit (MIT) as a file for `synth --engine mesh`",
     ),
     "manifest": Verb(
         "idfer.data.readers.reading", ("name", "root"), ("out",),

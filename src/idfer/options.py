@@ -44,7 +44,8 @@ def parse(
     parser.add_argument("--config", action="config", help="YAML file with any of these options")
     for argument in paths:
         flags = ["-o", "--out"] if argument == "out" else [f"--{argument}"]
-        parser.add_argument(*flags, type=str, default=None, help=notes[argument])
+        several = {"nargs": "+"} if "Sequence[" in str(parameters[argument].annotation) else {}
+        parser.add_argument(*flags, type=str, default=None, help=notes[argument], **several)
     parser.add_function_arguments(function, as_group=False, skip={*positional, *paths})
     configured = {
         k: v for file in files for k, v in _read_config(file, parser, positional, parameters).items()

@@ -249,10 +249,10 @@ def _ordered(levels: Sequence[str]) -> list[int] | None:
 
 
 def _drawn(table: Table) -> bool:
-    """Whether all of a table's faces were drawn by idfer, whose factors have levels of known names."""
-    from idfer.data.manifest import DRAWN
+    """Whether idfer made all of a table's faces, so that their factors have levels of known names."""
+    from idfer.data.manifest import DRAWN, RENDERED
 
-    return "source" in table and bool((table.columns(["source"])["source"] == DRAWN).all())
+    return "source" in table and bool(table.columns(["source"])["source"].isin([DRAWN, RENDERED]).all())
 
 
 def _drawn_levels(name: str, numbers: NDArray[np.float64]) -> pd.Series | None:

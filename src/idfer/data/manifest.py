@@ -26,6 +26,7 @@ WHOLE = "none"  # `detector` of a row whose image is itself the face
 LABELS = ("valence", "arousal")
 _TEXTS = ("path", "subject", "source", "split", "label_source", "detector")
 DRAWN = "idfer-synthetic"  # `source` of faces that idfer drew
+RENDERED = "idfer-mesh"  # and of those that it rendered from a parametric head
 FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source knows them
 
 

@@ -1,14 +1,16 @@
-"""`idfer synth`: embedded faces as a folder of images with a manifest; and counterfactual faces in memory."""
+"""`idfer synth`: faces as a folder of images with a manifest; and counterfactual faces in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idfer.capacity import free_disk, gibibytes
-from idfer.errors import IdferError, UsageError
+from idfer.errors import UsageError
+from idfer.synthetic.folder import CAPTIONS, IMAGES, MANIFEST, MARK, SHEET, digest, prepare, write_png
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,16 +18,9 @@ if TYPE_CHECKING:
 
     from idfer.data.manifest import Manifest
     from idfer.progress import Bar
+    from idfer.synthetic.engine import Engine
     from idfer.synthetic.factors import Factors
 
-MANIFEST = "manifest.parquet"
-CAPTIONS = "captions.txt"
-SHEET = "sheet.png"
-IMAGES = "images"
-MARK = ".idfer-synth"  # tells our folders from others, also after a kill
-_SHEET_PEOPLE = 8
-_BATCH = 512  # faces rendered before they are written, and their pixels: bounds the memory
-_BATCH_PIXELS = 2**25
 _BYTES_PER_PIXEL = 0.5  # of a PNG, at least: 2 in small images, 0.56 at 1024 pixels a side
 
 
@@ -38,12 +33,20 @@ def synth(
     seed: int = 0,
     split: str | None = None,
     cross: bool = False,
+    engine: str = "drawn",
+    assets: Sequence[str] = (),
+    samples: int = 12,
+    workers: int | None = None,
     progress: bool = True,
 ) -> Manifest:
-    """Draw embedded faces with known identity and expression.
+    """Draw faces with known identity and expression.
 
     Writes OUT/images/SPLIT/SUBJECT/NNNN.png, OUT/manifest.parquet with every factor and the landmarks (eyes,
-    nose, mouth), OUT/captions.txt and a contact sheet OUT/sheet.png. The same arguments give the same pixels.
+    nose, mouth), OUT/captions.txt and a contact sheet OUT/sheet.png. The same arguments give the same pixels;
+    what was interrupted goes on when the same command is run again.
+
+    `--engine mesh` renders heads of three dimensions: `pip install 'idfer[mesh]'`, and asset files that
+    `idfer assets` makes once (see docs/mesh.md).
 
     With `--cross true` every person shows the same `per_identity` expressions in the same photographs, so
     that `idfer evaluate` can tell what a model reads from the person: 100 people of 20 images are enough, of
@@ -61,6 +64,10 @@ def synth(
         split: name of the split in the manifest; `train` by default, `cross` for a cross.
         cross: a full cross of people and expressions, whose labels are independent of people (see
             `idfer.synthetic.cross`); takes no correlation.
+        engine: drawn (thousands of faces a second, no assets) or mesh (a few, nearer to photographs).
+        assets: asset files of the mesh engine; with several, each person has the head of one of them.
+        samples: paths of light per pixel, mesh engine only: more is slower and less grainy.
+        workers: processes that render, mesh engine only; one a core by default.
         progress: show a progress bar.
 
     Returns:
@@ -68,15 +75,16 @@ def synth(
 
     Raises:
         UsageError: a size, count, seed, split or correlation that cannot be, more faces than memory or disk
-            have room for, a correlation or fewer than 2 people and expressions for a cross, or a folder
-            holding other files.
-        IdferError: a file cannot be written.
+            have room for, a correlation or fewer than 2 people and expressions for a cross, a folder holding
+            other files, or a mesh engine without assets or Mitsuba.
+        IdferError: a file cannot be written, or an asset file cannot be used.
     """
     from idfer.synthetic import cross as crosses
+    from idfer.synthetic.engine import engine_of
     from idfer.synthetic.factors import check_counts, sample
-    from idfer.synthetic.render import check_size
 
-    check_size(size)
+    drawing = engine_of(engine, assets, samples, workers)
+    drawing.check(size)
     check_counts(identities, per_identity)
     _check_folder(Path(out))
     _check_disk(identities * per_identity, size, Path(out))
@@ -90,11 +98,16 @@ def synth(
     else:
         factors = sample(identities, per_identity, correlation, seed)
     name = split if split is not None else crosses.SPLIT if cross else "train"
-    return write_splits({name: factors}, out, size=size, seed=seed, progress=progress)
+    return write_splits({name: factors}, out, size=size, seed=seed, progress=progress, engine=drawing)
 
 
 def write_splits(
-    parts: Mapping[str, Factors], out: str | Path, size: int = 64, seed: int = 0, progress: bool = True
+    parts: Mapping[str, Factors],
+    out: str | Path,
+    size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+    engine: Engine | None = None,
 ) -> Manifest:
     """Write several splits of embedded faces into one folder with one manifest.
 
@@ -104,6 +117,7 @@ def write_splits(
         size: image side in pixels, 16 to 1024.
         seed: chooses the wording of the captions; the faces are given.
         progress: show a progress bar.
+        engine: what draws them; the drawn engine by default.
 
     Returns:
         The manifest, splits in the order given. A person has one subject name (`sCOHORT-IDENTITY`) in every
@@ -120,34 +134,33 @@ def write_splits(
     from idfer.files import atomic
     from idfer.progress import bar
     from idfer.synthetic.captions import captions
+    from idfer.synthetic.engine import Drawn
     from idfer.synthetic.factors import Factors
-    from idfer.synthetic.landmarks import landmarks
-    from idfer.synthetic.render import check_size, render
 
-    root = Path(out)
-    check_size(size)
+    root, drawing = Path(out), engine or Drawn()
+    drawing.check(size)
     _check_splits(parts)
     _check_folder(root)
     everyone = Factors.concat(list(parts.values()))
-    table = pd.concat([_table(faces, name) for name, faces in parts.items()], ignore_index=True)
+    table = pd.concat([_table(faces, name, drawing) for name, faces in parts.items()], ignore_index=True)
     table["caption"] = captions(everyone, seed)
-    table[COLUMN] = written(landmarks(everyone, size))
+    table[COLUMN] = written(drawing.landmarks(everyone, size))
     manifest = Manifest.from_frame(table, root, name=str(root / MANIFEST))  # refuses before anything is drawn
-    _prepare(manifest)
-    files = manifest.files
-    batch = max(1, min(_BATCH, _BATCH_PIXELS // size**2))
+    prepare(manifest, digest(manifest, everyone, drawing, size))
+    wanted = [k for k, file in enumerate(manifest.files) if not file.is_file()]
     with bar("drawing faces", len(everyone), progress) as advance, ThreadPoolExecutor(2) as pool:
+        advance(len(everyone) - len(wanted))
         writing: list[Future[None]] = []
-        for start in range(0, len(everyone), batch):
-            chosen = slice(start, start + batch)
-            pixels = render(everyone.rows(chosen), size).permute(0, 2, 3, 1).numpy()
-            _finish(writing, advance)  # the batch before was written while this one was drawn
-            writing = [
-                pool.submit(_write_png, file, image)
-                for file, image in zip(files[chosen], pixels, strict=True)
-            ]
+        done = 0
+        if wanted:
+            with closing(drawing.pictures(everyone.rows(wanted), size)) as batches:
+                for pixels in batches:
+                    _finish(writing, advance)  # the batch before was written while this one was drawn
+                    chosen = [manifest.files[k] for k in wanted[done : done + len(pixels)]]
+                    done += len(pixels)
+                    writing = [pool.submit(write_png, *pair) for pair in zip(chosen, pixels, strict=True)]
         _finish(writing, advance)
-    _write_png(root / SHEET, _sheet(everyone))
+    write_png(root / SHEET, _sheet(everyone, drawing))
     with atomic(root / CAPTIONS) as temporary:
         temporary.write_text("\n".join(table["caption"]) + "\n", encoding="utf-8")
     manifest.write(root / MANIFEST)
@@ -190,10 +203,8 @@ def counterfactual(
     return factors.rows(person.copy()).replace(**{name: getattr(donor, name) for name in EXPRESSION})
 
 
-def _table(faces: Factors, split: str) -> pd.DataFrame:
+def _table(faces: Factors, split: str, engine: Engine) -> pd.DataFrame:
     """Manifest rows of one split: contract columns and factors."""
-    from idfer.data.manifest import DRAWN
-
     table = faces.frame()
     cohort, person = faces.cohort.int().tolist(), faces.identity.int().tolist()
     subjects = [f"s{c}-{p:05d}" for c, p in zip(cohort, person, strict=True)]
@@ -201,8 +212,10 @@ def _table(faces: Factors, split: str) -> pd.DataFrame:
     number = table.groupby("subject").cumcount()
     paths = [f"{IMAGES}/{split}/{s}/{n:04d}.png" for s, n in zip(subjects, number, strict=True)]
     table.insert(0, "path", paths)
-    table = table.assign(source=DRAWN, split=split, label_source="synthetic", detector="none", frame=-1)
-    return table.assign(valence=faces.valence.numpy(), arousal=faces.arousal.numpy())
+    table = table.assign(
+        source=engine.source, split=split, label_source="synthetic", detector="none", frame=-1
+    )
+    return table.assign(valence=faces.valence.numpy(), arousal=faces.arousal.numpy(), **engine.columns(faces))
 
 
 def _check_splits(parts: Mapping[str, Factors]) -> None:
@@ -232,46 +245,13 @@ def _check_disk(count: int, size: int, root: Path) -> None:
         )
 
 
-def _prepare(manifest: Manifest) -> None:
-    """Remove what an earlier run wrote, and nothing else; make the folders."""
-    import shutil
-
-    root = manifest.root
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        (root / MARK).write_text("Written by `idfer synth`, which replaces its files here when run again.\n")
-        for name in (MANIFEST, CAPTIONS, SHEET):
-            (root / name).unlink(missing_ok=True)
-        shutil.rmtree(root / IMAGES, ignore_errors=True)
-        for folder in {file.parent for file in manifest.files}:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IdferError(
-            f"cannot write in {root}: {error.strerror or error}; choose another folder."
-        ) from error
-
-
 def _finish(writing: Sequence[Future[None]], advance: Bar) -> None:
     for written in writing:
         written.result()
     advance(len(writing))
 
 
-def _write_png(file: Path, image: np.ndarray) -> None:
-    """Write one (H, W, 3) RGB uint8 image."""
-    import cv2
-
-    _, data = cv2.imencode(".png", image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 2])
-    try:
-        file.write_bytes(data.tobytes())
-    except OSError as error:
-        raise IdferError(
-            f"cannot write {file}: {error.strerror or error}. Free some space or choose another folder, and "
-            "run the same command again."
-        ) from error
-
-
-def _sheet(faces: Factors) -> np.ndarray:
+def _sheet(faces: Factors, engine: Engine) -> np.ndarray:
     """A contact sheet of a few people, from the lightest to the darkest skin: what a user looks at first."""
     import numpy as np
 
@@ -280,5 +260,5 @@ def _sheet(faces: Factors) -> np.ndarray:
     people = np.stack([faces.cohort.numpy(), faces.identity.numpy()])
     first = np.unique(people, axis=1, return_index=True)[1]
     by_skin = first[np.argsort(faces.skin.numpy()[first], kind="stable")]
-    spread = np.linspace(0, len(by_skin) - 1, min(_SHEET_PEOPLE, len(by_skin))).round().astype(int)
-    return contact_sheet(faces.rows(by_skin[spread]))
+    spread = np.linspace(0, len(by_skin) - 1, min(engine.sheet_people, len(by_skin))).round().astype(int)
+    return contact_sheet(faces.rows(by_skin[spread]), size=engine.sheet_size, engine=engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +11,10 @@ import torch
 from idfer.errors import unknown
 from idfer.synthetic import circumplex
 from idfer.synthetic.factors import Factors, level
-from idfer.synthetic.render import STUDIO, render
+from idfer.synthetic.render import STUDIO
+
+if TYPE_CHECKING:
+    from idfer.synthetic.engine import Engine
 
 EXPRESSIONS = ("neutral", "happy", "astonished", "sad", "angry", "fearful", "disgusted", "drowsy")
 _MARGIN = 0.16  # of the tile: the strip of names on top and at the left
@@ -37,7 +41,11 @@ def express(factors: Factors, emotion: str) -> Factors:
 
 
 def contact_sheet(
-    factors: Factors, expressions: Sequence[str] = EXPRESSIONS, size: int = 128, nuisance: bool = False
+    factors: Factors,
+    expressions: Sequence[str] = EXPRESSIONS,
+    size: int = 128,
+    nuisance: bool = False,
+    engine: Engine | None = None,
 ) -> np.ndarray:
     """Draw each face with each expression.
 
@@ -46,17 +54,20 @@ def contact_sheet(
         expressions: names of `circumplex.ANCHORS`, one column each.
         size: side of one face in pixels.
         nuisance: False draws everyone in the same studio; True keeps pose, light and the rest.
+        engine: what draws them; the drawn engine by default.
 
     Returns:
         (N * size + margin, len(expressions) * size + margin, 3) uint8 RGB, with the names written beside.
     """
     import cv2
 
+    from idfer.synthetic.engine import Drawn
+
     faces = Factors.concat([express(factors, name) for name in expressions])
     order = torch.arange(len(faces)).reshape(len(expressions), len(factors)).T.reshape(-1)
     if not nuisance:  # further away, so that the hair is seen
         faces = faces.replace(**{**STUDIO, "scale": 0.84})
-    tiles = render(faces.rows(order), size).permute(0, 2, 3, 1).numpy()
+    tiles = np.concatenate(list((engine or Drawn()).pictures(faces.rows(order), size)))
     rows, columns = len(factors), len(expressions)
     grid = tiles.reshape(rows, columns, size, size, 3).transpose(0, 2, 1, 3, 4)
     top, left = int(size * _MARGIN), int(size * 0.72)

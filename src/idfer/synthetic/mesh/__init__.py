@@ -1,0 +1,1 @@
+"""Faces of three dimensions: open parametric heads, rendered by Mitsuba 3."""

@@ -98,6 +98,7 @@ def _faces(
     """Names and crops of the largest face of each input, and what was left out and why."""
     import sys
 
+    from idfer.inference.cutting import largest_face
     from idfer.inference.framing import detector_for
     from idfer.inference.inputs import list_images
 
@@ -113,12 +114,7 @@ def _faces(
             problems.append(f"left out {len(listed) - _MOST} inputs: a sheet shows {_MOST} faces.")
             break
         try:
-            image, _ = source.image()
-            faces = chosen(image)
-            if not faces:
-                raise IdferError(f"{source.path}: no face found.")
-            box = None if chosen.name == "none" else faces[0].box
-            crops.append(trained.preprocess.crop(image, box, faces[0].landmarks))
+            crops.append(largest_face(source, chosen, trained.preprocess).crop)
             names.append(source.path.stem)
         except IdferError as error:
             problems.append(f"left out {error}")

@@ -21,8 +21,9 @@ from idfer.decoding.reading import Reading
 from idfer.decoding.train import Faces, train_decoder
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.decode import summarised, target_table
-from idfer.experiments.decode_trial import Crossed
+from idfer.experiments.decode_measures import Crossed
 from idfer.models.decoder import Decoder
+from idfer.models.flow import Flow
 from idfer.models.network import Network
 from idfer.training.checkpoint import load_checkpoint
 
@@ -44,10 +45,12 @@ def painted(count: int, seed: int) -> tuple[torch.Tensor, Reading]:
     return crops, Reading(expression, torch.zeros_like(expression), identity)
 
 
-def learned(epochs: int = 12, folder: Path | None = None, stop: int | None = None) -> Decoder:
+def learned(epochs: int = 12) -> Decoder:
     crops, reading = painted(256, 0)
-    drawn = kept.Drawn("", 2, (1, 2), 16, epochs if stop is None else stop, len(crops))
-    return train_decoder(drawn, Faces(crops, reading), batch_size=32, lr=0.003, folder=folder, progress=False)
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, epochs, len(crops))
+    decoder = train_decoder(drawn, Faces(crops, reading), batch_size=32, lr=0.003, progress=False)
+    assert isinstance(decoder, Decoder)
+    return decoder
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +100,7 @@ def test_half_a_strength_lies_between(decoder: Decoder) -> None:
 def test_people_cross_expressions_row_by_row(decoder: Decoder) -> None:
     _, reading = painted(3, 4)
     grid = edits.crossed(decoder, reading, reading)
-    alone = edits.draw(decoder, reading.expression[2:], reading.identity[1:2])
+    alone = edits.draw(decoder, reading.expression[2:], reading.identity[1:2], lent=True)
     assert grid.shape == (3, 3, 16, 16, 3)
     np.testing.assert_array_equal(grid[1, 2], alone[0])
 
@@ -111,7 +114,7 @@ def test_a_strength_that_is_no_number_is_refused(decoder: Decoder) -> None:
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     whole = learned(epochs=2)
     crops, reading = painted(256, 0)
-    drawn = kept.Drawn("", 2, (1, 2), 16, 2, len(crops))
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, 2, len(crops))
 
     class Stopped(Exception):
         pass
@@ -135,21 +138,33 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 def test_pictures_have_the_size_asked_for(size: int) -> None:
-    pictures = Decoder(2, (3, 4), size)(torch.zeros(1, 2), torch.zeros(1, 3, 4), torch.ones(1, 3))
-    assert pictures.shape == (1, 3, size, size)
+    for kind in (Decoder, Flow):
+        decoder = kind(2, (3, 4), size)
+        asked = decoder.condition(torch.zeros(1, 2), torch.zeros(1, 3, 4), torch.ones(1, 3), torch.zeros(1))
+        with torch.no_grad():
+            assert decoder.sample(asked).shape == (1, 3, size, size)
 
 
 # ---- the command
+
+
+NAMES = ("gender", "age")
+
+
+def run_at(folder: Path, seed: int = 0, names: tuple[str, ...] = NAMES, **contract: str) -> Path:
+    """An untrained run: one that reads levels from its identity features, or with no names a plain one."""
+    torch.manual_seed(seed)
+    levels = [2] * len(names)
+    network = Network("conv4", SIZE, names, dim=8, levels=levels)
+    known = {"attachment": "evidence"} if names else {}
+    return write_run(folder, network, record_of("conv4", names, 8, Preprocess(SIZE, **contract), **known))
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     """An untrained run of a method that splits, and faces beside it."""
     write_faces(tmp_path, ["train"])
-    torch.manual_seed(0)
-    names = ("gender", "age")
-    network = Network("conv4", SIZE, names, dim=8)
-    return write_run(tmp_path / "run", network, record_of("conv4", names, 8, Preprocess(SIZE)))
+    return run_at(tmp_path / "run")
 
 
 def test_a_decoder_is_trained_and_draws_three_sheets(
@@ -172,13 +187,7 @@ def test_a_decoder_is_trained_and_draws_three_sheets(
 def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> None:
     manifest = next(trained.parent.glob("*.parquet"))
     folder = decode_fit(trained, manifest, epochs=1, progress=False, out=tmp_path / "decoder")
-    torch.manual_seed(1)
-    names = ("gender", "age")
-    other = write_run(
-        tmp_path / "other",
-        Network("conv4", SIZE, names, dim=8),
-        record_of("conv4", names, 8, Preprocess(SIZE)),
-    )
+    other = run_at(tmp_path / "other", seed=1)
     with pytest.raises(UsageError, match="decoder of another run"):
         kept.load(folder, load_checkpoint(other))
     with pytest.raises(UsageError, match="idfer decode fit"):
@@ -196,9 +205,7 @@ def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_what_cannot_be_decoded_is_named(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, run = trained.parent, str(trained)
     manifest = str(next(root.glob("*.parquet")))
-    plain = write_run(
-        root / "erm", Network("conv4", SIZE, dim=8), record_of("conv4", (), 8, Preprocess(SIZE))
-    )
+    plain = run_at(root / "erm", names=())
     picture = str(root / "train-0-0.png")
     assert "no identity features" in refused("decode", "fit", str(plain), manifest, capsys=capsys)
     assert "not 48" in refused("decode", "fit", run, manifest, "--size", "48", capsys=capsys)
@@ -259,12 +266,15 @@ def test_identification_finds_who_is_in_the_pictures_and_guesses_otherwise() -> 
     noise = rng.normal(0, 25, (200, 6, 6, 3))
     told = np.clip(looks[person] + noise, 0, 255).astype(np.uint8)
     silent = np.clip(128 + noise, 0, 255).astype(np.uint8)
-    assert identification(told, person, probe) > 0.9
-    assert identification(silent, person, probe) < 0.2
-    same = np.full((200, 6, 6, 3), 90, np.uint8)
-    assert identification(same, person, probe) <= 0.1
+
+    def named(pictures: np.ndarray) -> float:
+        return identification(pictures[~probe], person[~probe], pictures[probe], person[probe])
+
+    assert named(told) > 0.9
+    assert named(silent) < 0.2
+    assert named(np.full((200, 6, 6, 3), 90, np.uint8)) <= 0.1
     with pytest.raises(IdferError, match="none in the gallery"):
-        identification(told, person, person == 3)
+        identification(told[person != 3], person[person != 3], told, person)
 
 
 def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:
@@ -296,12 +306,7 @@ def test_targets_are_met_or_not_by_their_numbers() -> None:
 
 def test_a_run_whose_faces_were_placed_by_boxes_gets_a_decoder(trained: Path) -> None:
     manifest = next(trained.parent.glob("*.parquet"))
-    names = ("gender", "age")
-    placed = write_run(
-        trained.parent / "boxes",
-        Network("conv4", SIZE, names, dim=8),
-        record_of("conv4", names, 8, Preprocess(SIZE, detector="box")),
-    )
+    placed = run_at(trained.parent / "boxes", detector="box")
     frame = pd.read_parquet(manifest).assign(x=0.0, y=0.0, width=float(SIZE), height=float(SIZE))
     frame.to_parquet(boxed := trained.parent / "boxed.parquet")
     assert (decode_fit(placed, boxed, epochs=1, progress=False) / kept.WEIGHTS).is_file()

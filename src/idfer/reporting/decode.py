@@ -13,6 +13,7 @@ from idfer.errors import IdferError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from idfer.decoding.checkpoint import Kept
     from idfer.training.checkpoint import Checkpoint
 
 _FORMATS = (".png", ".svg", ".pdf")
@@ -26,15 +27,17 @@ def decode(
     *,
     out: str | Path = "strip.png",
     decoder: str | Path | None = None,
+    control: str | Path | None = None,
     detector: str | None = None,
     strengths: list[float] | str = "-1,0,0.5,1,2",
     device: str = "auto",
 ) -> str:
     """Show what a run's features keep of faces.
 
-    Three pictures. A row per face: the input; drawn from all its features; each attribute left out; and the
-    ID-neutral face, drawn from the expression feature alone. The same face with each attribute at several
-    strengths. And with two faces or more, everyone's identity features with everyone's expression.
+    Three pictures. A row per face: the input; drawn from all its features; each attribute detached, that is
+    the mean person's in every feature that tells it; and the ID-neutral face, drawn from the expression
+    feature alone. The same face with each attribute at several strengths. And with two faces or more,
+    everyone's identity features with everyone's expression.
 
     A decoder shows what it learned to draw from features: not more than is in them, and less where it is
     weak. A drawn face is nobody's photograph.
@@ -44,6 +47,8 @@ def decode(
         inputs: image files or folders; the largest face of each is taken.
         out: the first picture, .png, .svg or .pdf; the others are beside it as NAME-strengths and NAME-grid.
         decoder: folder of the decoder; RUN/decoder by default.
+        control: a run, e.g. of erm, with a decoder that was trained with --identity RUN: its ID-neutral face
+            is shown, too, drawn from its feature alone.
         detector: what finds faces; as in the run's training by default.
         strengths: at which each attribute is drawn.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -72,17 +77,31 @@ def decode(
     trained = load_checkpoint(run, device)
     check_readable(trained)
     drawer = kept.load(Path(decoder) if decoder is not None else trained.path / kept.FOLDER, trained)
+    beside = None if control is None else _control(control, trained, device)
     names, crops, problems = _faces(trained, inputs, detector)
     reading = read_faces(trained, crops)
-    shown = {"input": crops, **edits.detachments(drawer, reading, trained.attributes)}
+    shown = {"input": crops, **edits.detachments(drawer.decoder, reading, drawer.concepts)}
+    if drawer.drawn.kind == "flow":
+        shown[f"{edits.NEUTRAL}, other noise"] = edits.neutral(drawer.decoder, reading, seed=1)
+    if beside is not None:
+        theirs = read_faces(beside[0], crops, trained)
+        shown[f"{beside[0].name}'s feature alone"] = edits.neutral(beside[1].decoder, theirs)
     files = {target: sheet(rows_of(shown), list(shown), names)}
-    overdone = edits.overdone(drawer, reading.rows(torch.arange(1)), trained.attributes, asked)
-    files[_beside(target, STRENGTHS)] = sheet(
-        [[pictures[0] for pictures in row] for row in overdone.values()],
-        [f"{strength:g}" for strength in asked], list(overdone), f"{names[0]}: strength of each attribute",
-    )  # fmt: skip
+    if drawer.concepts is None:
+        problems.append(
+            "no attribute is shown at strengths: nobody knew those of the training faces; give `idfer decode "
+            "fit` --attributes attributes.parquet."
+        )
+    else:
+        one = reading.rows(torch.arange(1))
+        overdone = edits.overdone(drawer.decoder, one, drawer.concepts, asked)
+        files[_beside(target, STRENGTHS)] = sheet(
+            [[pictures[0] for pictures in row] for row in overdone.values()],
+            [f"{strength:g}" for strength in asked], list(overdone),
+            f"{names[0]}: strength of each attribute",
+        )  # fmt: skip
     if len(crops) > 1:
-        grid = edits.crossed(drawer, reading, reading)
+        grid = edits.crossed(drawer.decoder, reading, reading)
         files[_beside(target, GRID)] = sheet(
             [list(row) for row in grid], [f"expression of {name}" for name in _short(names)],
             [f"identity of {name}" for name in _short(names)],
@@ -90,6 +109,15 @@ def decode(
     for file, figure in files.items():
         write(figure, file)
     return "\n".join([*(f"wrote {file}" for file in files), *problems])
+
+
+def _control(run: str | Path, trained: Checkpoint, device: str) -> tuple[Checkpoint, Kept]:
+    """A run that is shown beside another, and its decoder."""
+    from idfer.decoding import checkpoint as kept
+    from idfer.training.checkpoint import load_checkpoint
+
+    beside = load_checkpoint(run, device)
+    return beside, kept.load(beside.path / kept.FOLDER, beside, trained)
 
 
 def _faces(

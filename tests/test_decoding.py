@@ -12,37 +12,25 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from idfer.cli import main
+from idfer.data.manifest import Manifest
 from idfer.data.preprocess import Preprocess
 from idfer.decoding import checkpoint as kept
 from idfer.decoding import edits, fidelity
 from idfer.decoding.fit import decode_fit
 from idfer.decoding.identify import identification
-from idfer.decoding.reading import Reading
 from idfer.decoding.train import Faces, train_decoder
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.decode import summarised, target_table
 from idfer.experiments.decode_measures import Crossed
+from idfer.experiments.decode_trial import without_people
 from idfer.models.decoder import Decoder
 from idfer.models.flow import Flow
 from idfer.models.network import Network
 from idfer.training.checkpoint import load_checkpoint
 
 from evaluated import SIZE, write_faces
+from painted import colour, painted
 from runs import record_of, write_run
-
-RED, BLUE = (200, 40, 40), (40, 40, 200)
-
-
-def painted(count: int, seed: int) -> tuple[torch.Tensor, Reading]:
-    """Squares: bright or dark by the expression feature, red or blue by the identity feature."""
-    generator = torch.Generator().manual_seed(seed)
-    shown = torch.rand(count, generator=generator) * 2 - 1
-    who = torch.randint(0, 2, (count,), generator=generator)
-    colour = torch.tensor([RED, BLUE])[who].float() * (0.75 + 0.25 * shown[:, None])
-    crops = colour[..., None, None].expand(-1, -1, 16, 16).round().byte()
-    expression = torch.stack([shown, torch.randn(count, generator=generator)], 1)
-    identity = torch.nn.functional.one_hot(who, 2).float()[:, None]
-    return crops, Reading(expression, torch.zeros_like(expression), identity)
 
 
 def learned(epochs: int = 12) -> Decoder:
@@ -57,10 +45,6 @@ def learned(epochs: int = 12) -> Decoder:
 def decoder() -> Decoder:
     with torch.random.fork_rng():
         return learned()
-
-
-def colour(pictures: np.ndarray) -> np.ndarray:
-    return pictures.mean(axis=(1, 2))
 
 
 def test_a_swap_takes_the_givers_colour_and_keeps_the_expression(decoder: Decoder) -> None:
@@ -197,6 +181,45 @@ def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> N
         kept.load(folder, load_checkpoint(trained))
 
 
+def test_a_control_is_shown_beside_the_run_whose_identity_it_was_given(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, manifest = trained.parent, str(next(trained.parent.glob("*.parquet")))
+    plain = run_at(root / "erm", seed=3, names=())
+    decode_fit(trained, manifest, epochs=1, progress=False)
+    decode_fit(plain, manifest, identity=trained, epochs=1, progress=False)
+    faces = [str(root / f"train-{person}-0.png") for person in range(2)]
+    widths = {}
+    for name, more in (("alone", []), ("beside", ["--control", str(plain)])):
+        assert main(["decode", str(trained), *faces, *more, "-o", str(root / f"{name}.png")]) == 0
+        with Image.open(root / f"{name}.png") as sheet:
+            widths[name] = sheet.width
+    assert widths["beside"] > widths["alone"] + 100  # a column more
+    other = run_at(root / "other", seed=4)
+    decode_fit(other, manifest, epochs=1, progress=False)
+    said = refused("decode", str(other), *faces, "--control", str(plain), capsys=capsys)
+    assert "decoder of another run" in said
+    narrow = run_at(root / "boxes", names=(), detector="box")
+    assert "cuts faces otherwise" in refused(
+        "decode", "fit", str(narrow), manifest, "--identity", str(trained), capsys=capsys
+    )
+
+
+def test_a_run_that_reads_no_levels_needs_a_table_for_strengths(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = trained.parent
+    torch.manual_seed(0)
+    mute = write_run(
+        root / "mute", Network("conv4", SIZE, NAMES, dim=8), record_of("conv4", NAMES, 8, Preprocess(SIZE))
+    )
+    decode_fit(mute, next(root.glob("*.parquet")), epochs=1, progress=False)
+    assert main(["decode", str(mute), str(root / "train-0-0.png"), "-o", str(root / "mute.png")]) == 0
+    said = capsys.readouterr().out
+    assert "--attributes attributes.parquet" in said and "mute-strengths.png" not in said
+    assert (root / "mute.png").is_file() and not (root / "mute-strengths.png").exists()
+
+
 def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
     assert main(list(arguments)) in (1, 2)
     return capsys.readouterr().err.strip().splitlines()[-1]
@@ -310,3 +333,14 @@ def test_a_run_whose_faces_were_placed_by_boxes_gets_a_decoder(trained: Path) ->
     frame = pd.read_parquet(manifest).assign(x=0.0, y=0.0, width=float(SIZE), height=float(SIZE))
     frame.to_parquet(boxed := trained.parent / "boxed.parquet")
     assert (decode_fit(placed, boxed, epochs=1, progress=False) / kept.WEIGHTS).is_file()
+
+
+def test_judges_learn_from_people_who_are_in_no_decoder_and_no_test() -> None:
+    columns = {"path": "x", "valence": 0.0, "arousal": 0.0, "factor.cohort": 5.0, "split": "probed"}
+    faces = Manifest.of(
+        pd.DataFrame([columns | {"path": f"{k}", "factor.identity": k // 2} for k in range(8)])
+    )
+    crossed = faces.rows(np.array([0, 5]))  # of persons 0 and 2
+    strangers = without_people(faces, crossed)
+    assert strangers.frame["factor.identity"].tolist() == [1, 1, 3, 3]
+    assert strangers.splits == ["train"]

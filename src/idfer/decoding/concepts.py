@@ -72,7 +72,8 @@ class Concepts:
         cover = rest.T @ rest / len(f)
         cover += (_RIDGE * np.trace(cover) / len(cover)) * np.eye(len(cover))
         weighted = np.linalg.solve(cover, effect)  # (F, C)
-        reading = np.linalg.solve(effect.T @ weighted, weighted.T)  # (C, F)
+        # a level that all faces share makes nothing, so nothing is read of it
+        reading = np.linalg.pinv(effect.T @ weighted, rcond=1e-8, hermitian=True) @ weighted.T  # (C, F)
         ends = np.cumsum([part.shape[1] for part in parts.values()])
         columns = dict(zip(parts, np.split(np.arange(ends[-1]), ends[:-1]), strict=True))
 

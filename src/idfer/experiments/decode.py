@@ -23,6 +23,7 @@ SHOWN = {
     "reconstruct_ssim": "all features: SSIM",
     "reconstruct_distance": "all features: perceptual distance",
     "reconstruct_frechet": "all features: Frechet distance",
+    "reconstruct_va_rmse": "all features: valence and arousal against the face's, RMSE",
     "swap_psnr": "swap: PSNR where people differ (dB)",
     "swap_ssim": "swap: SSIM",
     "swap_distance": "swap: perceptual distance",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from idfer.models.flow import Flow
     from idfer.training.checkpoint import Checkpoint
 
-DRAWS = 16  # of one face's sampled feature, averaged by an attacker who got them all
 _EVERY = 4  # of the faces whose attributes are edited: each edit is drawn and shown to CLIP
 Pictures = NDArray[np.uint8]
 Values = NDArray[np.float64]
@@ -143,17 +142,18 @@ def measured(
         seed: of draws of the expression feature.
 
     Returns:
-        reconstruct_psnr, reconstruct_ssim, reconstruct_distance, reconstruct_frechet: all features, against
-        the face. swap_psnr, swap_ssim, swap_distance, swap_frechet: another's identity features, against that
-        person with this expression, PSNR where the two people differ; swap_va_rmse: valence and arousal read
-        from the swap, against those read from the photograph; swap_named: how often the judge names the
-        giver. detach_psnr: the ID-neutral face against the mean of everybody's, where it differs from the
-        photograph. neutral_spread: difference between people's ID-neutral faces at one expression. And what
-        `attacked` and `edited` give.
+        reconstruct_psnr, reconstruct_ssim, reconstruct_distance, reconstruct_frechet, reconstruct_va_rmse:
+        all features, against the face. swap_psnr, swap_ssim, swap_distance, swap_frechet: another's identity
+        features, against that person with this expression, PSNR where the two people differ; swap_va_rmse:
+        valence and arousal read from the swap, against those read from the photograph; swap_named: how often
+        the judge names the giver. detach_psnr: the ID-neutral face against the mean of everybody's, where it
+        differs from the photograph. neutral_spread: difference between people's ID-neutral faces at one
+        expression. And what `attacked` and `edited` give.
     """
     import torch
 
     from idfer.decoding import edits, fidelity
+    from idfer.decoding.attack import attacked
 
     crossed, judge = truth.crossed, truth.judge
     true, target = crossed.pictures, crossed.pictures[crossed.target]
@@ -172,60 +172,14 @@ def measured(
         "swap_ssim": fidelity.ssim(swapped, target),
         "swap_distance": judge.distance(swapped, target),
         "swap_frechet": judge.frechet(swapped, true),
+        "reconstruct_va_rmse": _rmse(truth.reader.predict(whole).valence_arousal - truth.said),
         "swap_va_rmse": _rmse(truth.reader.predict(swapped).valence_arousal - truth.said),
         "swap_named": float(np.mean(named == crossed.person[crossed.giver])),
         "detach_psnr": fidelity.psnr(neutral, anybody, fidelity.changed(true, anybody)),
         "neutral_spread": fidelity.spread(neutral, crossed.expression),
-        **attacked(decoder, reading, neutral, crossed, seed),
+        **attacked(decoder, reading, neutral, crossed.person, crossed.probe, seed),
         **edited(decoder, reading, concepts, whole, truth),
     }
-
-
-def attacked(
-    decoder: Decoder | Flow, reading: Reading, neutral: Pictures, crossed: Crossed, seed: int
-) -> dict[str, float]:
-    """Who is identified from expression features alone, decoded and as they are.
-
-    The attacker owns the run and the decoder and has photographs of everybody: the gallery, of which he takes
-    the feature's mean and draws.
-
-    Args:
-        decoder: trained.
-        reading: features of the cross.
-        neutral: faces drawn of the mean features alone.
-        crossed: whose they are.
-        seed: of draws.
-
-    Returns:
-        identify_mean, identify_sampled, identify_averaged: from faces decoded of the mean feature, of one
-        draw, of the average of `DRAWS` draws; feature_mean, feature_sampled, feature_averaged: the same from
-        the features themselves, which no decoder can surpass but by a better guess.
-    """
-    import torch
-
-    from idfer.decoding import edits
-    from idfer.decoding.identify import identification
-    from idfer.decoding.reading import Reading
-
-    probe, person = crossed.probe, crossed.person
-    known, whose = torch.from_numpy(~probe), person[~probe]
-    features = reading.expression.cpu().numpy()
-    found = {
-        "identify_mean": identification(neutral[~probe], whose, neutral[probe], person[probe]),
-        "feature_mean": identification(features[~probe], whose, features[probe], person[probe]),
-    }
-    for name, draws in (("sampled", 1), ("averaged", DRAWS)):
-        generator = torch.Generator().manual_seed(seed)
-        calm = Reading(reading.expression, reading.spread / draws**0.5, reading.identity)
-        got = calm.drawn(generator)
-        drawn = edits.draw(decoder, got, reading.identity, 0.0)
-        gallery = np.concatenate([neutral[~probe], drawn[~probe]])
-        twice = np.concatenate([whose, whose])
-        found[f"identify_{name}"] = identification(gallery, twice, drawn[probe], person[probe])
-        values = got.cpu().numpy()
-        gallery = np.concatenate([features[~probe], got[known].cpu().numpy()])
-        found[f"feature_{name}"] = identification(gallery, twice, values[probe], person[probe])
-    return found
 
 
 def edited(

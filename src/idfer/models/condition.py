@@ -3,7 +3,7 @@
 The expression feature, and a token per attribute: its identity feature where the attribute is attached, and
 one learned for "unknown" where it is not. Identity features know more of their photograph than the person
 (pose, light, some of the expression). Where they come from *another* photograph, as in a swap, that must not
-be drawn; a token of its own says so, and the decoder learns what of them belongs to the person.
+be drawn: they are then read otherwise, and the decoder learns what of them belongs to the person.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Condition(nn.Module):
         self.read_expression = nn.Linear(expression, width)
         self.read_identity = nn.Parameter(torch.randn(count, wide, width) / max(1, wide) ** 0.5)
         self.unknown = nn.Parameter(torch.zeros(count, width))
-        self.lent = nn.Parameter(torch.zeros(width))
+        self.read_lent = nn.Parameter(
+            torch.zeros(count, wide, width)
+        )  # nothing, until it is known to be theirs
         self.mix = nn.Sequential(
             nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
@@ -63,7 +65,7 @@ class Condition(nn.Module):
         """
         shown = (expression - self.expression_centre) / self.expression_scale
         who = (identity - self.identity_centre) / self.identity_scale
-        token = torch.einsum("bae,aew->baw", who, self.read_identity)
+        own, theirs = (torch.einsum("bae,aew->baw", who, w) for w in (self.read_identity, self.read_lent))
+        token = torch.lerp(own, theirs, lent[:, None, None].to(own.dtype))
         token = self.unknown + strength[..., None] * (token - self.unknown)
-        asked = self.read_expression(shown) + token.sum(1) + lent[:, None] * self.lent
-        return self.mix(asked)  # type: ignore[no-any-return]
+        return self.mix(self.read_expression(shown) + token.sum(1))  # type: ignore[no-any-return]

@@ -56,4 +56,5 @@ def velocity(flow: Flow, face: Tensor, asked: Tensor, generator: torch.Generator
     noise = torch.randn(face.shape, generator=generator).to(face.device)
     time = torch.randn(len(face), generator=generator).sigmoid().to(face.device)
     way = torch.lerp(noise, target, time[:, None, None, None])
-    return (flow(way, time, asked).float() - (target - noise)).square().mean()
+    error: Tensor = flow(way, time, asked).float() - (target - noise)
+    return error.square().mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _EVERY = 4  # of the faces whose attributes are edited: each edit is drawn and shown to CLIP
 Pictures = NDArray[np.uint8]
-Values = NDArray[np.float64]
+Values = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Crossed:
     @property
     def probe(self) -> NDArray[np.bool_]:
         """(P * E,) every other expression: faces to be identified; the rest are the gallery."""
-        return self.expression % 2 == 1
+        return np.asarray(self.expression % 2 == 1)
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,9 @@ def edited(
     same = [moves[f"edit_{name}_moves_{name}"] for name in concepts.effect]
     rest = (sum(moves.values()) - sum(same)) / max(1, len(moves) - len(same))
     taken = [found[f"edit_{name}_taken"] for name in concepts.effect]
-    means = {"edit_moves": np.mean(same), "edit_spills": rest, "edit_taken": np.mean(taken)}
-    return found | {name: float(value) for name, value in means.items()}
+    return found | {
+        "edit_moves": float(np.mean(same)), "edit_spills": rest, "edit_taken": float(np.mean(taken)),
+    }  # fmt: skip
 
 
 def _rmse(difference: Values) -> float:

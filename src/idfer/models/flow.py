@@ -87,7 +87,8 @@ class Flow(nn.Module):
             if k + 1 < steps:
                 ahead = picture + (slope + self(ahead, later, asked).float()) / (2 * steps)
             picture = ahead
-        return (picture / 2 + 0.5).clamp(0, 1)
+        drawn: Tensor = (picture / 2 + 0.5).clamp(0, 1)
+        return drawn
 
 
 class _Residual(nn.Module):

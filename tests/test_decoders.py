@@ -107,6 +107,18 @@ def test_a_lent_identity_does_not_bring_its_own_photograph_along() -> None:
     assert own_lent > 0.9
 
 
+def test_where_nobody_has_two_faces_a_swap_is_drawn_as_ones_own() -> None:
+    crops, reading = painted(64, 0)
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, 1, len(crops))
+    faces = Faces(crops, reading, person=torch.arange(64))
+    decoder = train_decoder(drawn, faces, batch_size=32, progress=False)
+    own, lent = (
+        edits.draw(decoder, reading.expression, reading.identity, lent=lent) for lent in (False, True)
+    )
+    np.testing.assert_array_equal(own, lent)
+    assert len(np.unique(colour(own), axis=0)) > 2  # and is not everybody's
+
+
 # ---- flow
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,13 @@ from idfer.decoding.fit import decode_fit
 from idfer.decoding.identify import identification
 from idfer.decoding.train import Faces, train_decoder
 from idfer.errors import IdferError, UsageError
-from idfer.experiments.decode import summarised, target_table
+from idfer.experiments.decode import SHOWN, TARGETS, benchmark_decode, summarised, target_table
 from idfer.experiments.decode_measures import Crossed
 from idfer.experiments.decode_trial import without_people
 from idfer.models.decoder import Decoder
 from idfer.models.flow import Flow
 from idfer.models.network import Network
+from idfer.reporting.report import evaluate
 from idfer.training.checkpoint import load_checkpoint
 
 from evaluated import SIZE, write_faces
@@ -205,6 +208,32 @@ def test_a_control_is_shown_beside_the_run_whose_identity_it_was_given(
     )
 
 
+def test_an_evaluation_shows_what_the_decoder_beside_a_run_draws(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, manifest = trained.parent, next(trained.parent.glob("*.parquet"))
+    frame = pd.read_parquet(manifest).assign(split="balanced")
+    frame.to_parquet(tested := root / "tested.parquet")
+
+    def page(run: Path) -> str:
+        evaluate(
+            run, tested, out=root / f"{run.name}-report", controls=False, show_faces=True, progress=False
+        )
+        return (root / f"{run.name}-report" / "report.html").read_text()
+
+    assert "drawn back" not in page(trained)
+    decode_fit(trained, manifest, epochs=1, progress=False)
+    said = page(trained)
+    people = frame["subject"].nunique()
+    assert f"at the first guess among {people} people" in said
+    assert f"By chance {1 / people:.3f}" in said and "age detached" in said and "data:image/png" in said
+    other = run_at(root / "other", seed=5)
+    shutil.copytree(trained / "decoder", other / "decoder")
+    capsys.readouterr()
+    assert "drawn back" not in page(other)
+    assert "decoder of another run" in capsys.readouterr().err
+
+
 def test_a_run_that_reads_no_levels_needs_a_table_for_strengths(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,10 +366,29 @@ def test_a_run_whose_faces_were_placed_by_boxes_gets_a_decoder(trained: Path) ->
 
 def test_judges_learn_from_people_who_are_in_no_decoder_and_no_test() -> None:
     columns = {"path": "x", "valence": 0.0, "arousal": 0.0, "factor.cohort": 5.0, "split": "probed"}
-    faces = Manifest.of(
-        pd.DataFrame([columns | {"path": f"{k}", "factor.identity": k // 2} for k in range(8)])
-    )
+    table = pd.DataFrame([columns | {"path": f"{k}", "factor.identity": k // 2} for k in range(8)])
+    faces = Manifest.from_frame(table, ".")
     crossed = faces.rows(np.array([0, 5]))  # of persons 0 and 2
     strangers = without_people(faces, crossed)
     assert strangers.frame["factor.identity"].tolist() == [1, 1, 3, 3]
     assert strangers.splits == ["train"]
+
+
+@pytest.mark.slow
+def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    where = {"out": tmp_path / "results", "runs": tmp_path / "runs"}
+    asked = {"seeds": [7], "size": "tiny", "development": True, "workers": 1, "progress": False}
+    said = benchmark_decode(**where, **asked)
+    content = json.loads((tmp_path / "results" / "decode.json").read_text())
+    assert list(content["summary"]) == list(TARGETS)
+    (row,) = content["rows"]
+    assert set(SHOWN) <= set(row["idfer"]) == set(row["erm"]) == set(row["true factors"])
+    assert np.isfinite([value for of in ("idfer", "erm", "photographs") for value in row[of].values()]).all()
+    assert row["true factors"]["feature_mean"] == pytest.approx(1 / 12)  # factors of expression tell nobody
+    assert not (tmp_path / "results" / "history.md").exists()
+    for result in (tmp_path / "runs" / "jobs").iterdir():
+        result.unlink()  # as if it had been interrupted at the very end: decoders are read, not trained
+    trained = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")}
+    assert benchmark_decode(**where, **asked) == said
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")} == trained
+    assert json.loads((tmp_path / "results" / "decode.json").read_text())["rows"] == content["rows"]

@@ -133,6 +133,9 @@ def train_decoder(
             if folder is not None:
                 state = {"epoch": epoch + 1, "drawn": repr(drawn)}
                 save_state(folder, state | {name: part.state_dict() for name, part in parts.items()})
+    if partners is None or not bool((partners.count > 1).any()):  # nobody lent anybody anything
+        condition = decoder.condition
+        condition.read_lent.data.copy_(condition.read_identity.data)
     return decoder.eval()
 
 

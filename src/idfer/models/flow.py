@@ -101,8 +101,8 @@ class _Residual(nn.Module):
         self.around = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
 
     def forward(self, picture: Tensor, asked: Tensor) -> Tensor:
-        around: Tensor = self.around(picture)
-        return around + self.second(self.first(picture, asked), asked)
+        drawn: Tensor = self.around(picture) + self.second(self.first(picture, asked), asked)
+        return drawn
 
 
 def _waves(time: Tensor) -> Tensor:

@@ -46,7 +46,12 @@ def decoded(
 
     Returns:
         What the template shows; None where nobody has two faces.
+
+    Raises:
+        IdferError: the decoder is of another run or damaged.
     """
+    import torch
+
     from idfer.decoding import checkpoint as kept
     from idfer.decoding import edits
     from idfer.decoding.attack import DRAWS, attacked
@@ -65,29 +70,19 @@ def decoded(
         models.append((other, kept.load(other.path / kept.FOLDER, other, trained)))
     crops, rows = read_crops(trained, some, progress=False)
     person, place = _numbered(rows.subjects)
-    asked = np.isin(
-        person, np.unique(person[place % 2 == 0])
-    )  # who lost all faces of the gallery is left out
-    crops, person, probe = crops[asked], person[asked], (place % 2 == 1)[asked]
+    probe = place % 2 == 1
     if not probe.any():
         return None
     found, shown = [], {}
     chosen = np.random.default_rng(seed).permutation(np.unique(person))[:_SHOWN]
     first = np.array([np.flatnonzero(person == who)[0] for who in chosen])
-    for model, kept_beside in models:
+    for model, drawer in models:
         reading = read_faces(model, crops, trained)
-        neutral = edits.neutral(kept_beside.decoder, reading)
-        found.append(
-            {"name": model.name, **attacked(kept_beside.decoder, reading, neutral, person, probe, seed)}
-        )
+        neutral = edits.neutral(drawer.decoder, reading)
+        found.append({"name": model.name, **attacked(drawer.decoder, reading, neutral, person, probe, seed)})
         if model is trained:
-            import torch
-
             few = reading.rows(torch.from_numpy(first))
-            shown = {
-                "input": crops[first],
-                **edits.detachments(kept_beside.decoder, few, kept_beside.concepts),
-            }
+            shown = {"input": crops[first], **edits.detachments(drawer.decoder, few, drawer.concepts)}
         else:
             shown[f"{model.name}: neutral"] = neutral[first]
     drawn = models[0][1].drawn

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idfer.errors import UsageError
+from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.names import split_names
 from idfer.reporting.folder import METRICS, PREDICTIONS, REPORT, check_out
@@ -98,7 +99,10 @@ def evaluate(
         faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
         looked_at = faces.select(evaluated) if (evaluated := _splits(evaluation)) else faces
         shown = evaluation.metrics["data"]["drawn"] if show_faces is None else show_faces
-        pictures.append(decoded(run, looked_at, device=device, seed=seed, show_faces=shown))
+        try:
+            pictures.append(decoded(run, looked_at, device=device, seed=seed, show_faces=shown))
+        except IdferError as error:  # e.g. the run was trained again; its numbers are worth as much without
+            print(f"idfer: the report shows no drawn faces: {error}", file=sys.stderr)
     write_report(
         [evaluation], folder / REPORT, command=command, show_faces=show_faces,
         decodings=[shown for shown in pictures if shown is not None],

@@ -182,7 +182,7 @@ def _decoder(
     )  # fmt: skip
     kept.save(folder, decoder, drawn, concepts)
     (folder / STATE).unlink(missing_ok=True)
-    return decoder
+    return kept.read(folder).decoder  # as later runs do: memory laid out otherwise rounds otherwise
 
 
 def true_factors(faces: Manifest) -> Reading:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from idfer.errors import UsageError
+from idfer.errors import UsageError, unknown
 from idfer.ranges import check_at_least, check_seed
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
     from idfer.training.checkpoint import Checkpoint
+
+EPOCHS = {"fast": 30, "flow": 60}
 
 
 def decode_fit(
@@ -23,7 +25,7 @@ def decode_fit(
     identity: str | Path | None = None,
     out: str | Path | None = None,
     size: int | None = None,
-    epochs: int = 30,
+    epochs: int | None = None,
     batch_size: int = 64,
     lr: float = 0.002,
     seed: int = 0,
@@ -43,7 +45,7 @@ def decode_fit(
         run: folder of a run whose method splits, e.g. idfer.
         manifest: faces to draw: best those that the run was trained on.
         kind: fast, feed-forward: what features do not tell is drawn as the mean of all who could have them;
-            or flow, rectified flow: it is made up, sharp, another with every noise. A flow needs more epochs.
+            or flow, rectified flow: it is made up, sharp, another with every noise.
         attributes: attributes.parquet of `idfer retrieve` for these faces: whose levels can be changed in
             pictures; by default those that the run itself reads from its identity features.
         identity: a run whose identity features stand beside the expression feature of RUN: with RUN one of
@@ -51,7 +53,7 @@ def decode_fit(
         out: folder of the decoder; RUN/decoder by default.
         size: side of the pictures: 16, 32, 64, 128 or 256 pixels; by default the largest that is no larger
             than the run's input.
-        epochs: passes over the faces.
+        epochs: passes over the faces; 30 of a fast decoder by default, 60 of a flow.
         batch_size: faces per step.
         lr: peak learning rate of AdamW.
         seed: of weights, order and what is left out.
@@ -75,7 +77,10 @@ def decode_fit(
     from idfer.training.checkpoint import MODEL, STATE, load_checkpoint
 
     check_seed(seed)
-    for name, value in (("--epochs", epochs), ("--batch_size", batch_size)):
+    if kind not in EPOCHS:
+        raise unknown("kind", kind, list(EPOCHS))
+    length = EPOCHS[kind] if epochs is None else epochs
+    for name, value in (("--epochs", length), ("--batch_size", batch_size)):
         check_at_least(value, 1, name)
     trained = load_checkpoint(run, device)
     check_readable(trained, attributes=identity is None)
@@ -93,7 +98,7 @@ def decode_fit(
     known = faces_of(trained, crops, rows.subjects, beside)
     concepts = concepts_of(beside, known.straight, rows, attributes)
     drawn = kept.Drawn.of(
-        known.straight, size or _largest(trained), epochs, sha256(trained.path / MODEL),
+        known.straight, size or _largest(trained), length, sha256(trained.path / MODEL),
         sha256(beside.path / MODEL), kind,
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)

@@ -386,6 +386,8 @@ def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(tmp_p
     assert np.isfinite([value for of in ("idfer", "erm", "photographs") for value in row[of].values()]).all()
     assert row["true factors"]["feature_mean"] == pytest.approx(1 / 12)  # factors of expression tell nobody
     assert not (tmp_path / "results" / "history.md").exists()
+    for name in ("strip", "swap", "neutral"):
+        assert str(tmp_path / "results" / f"decode-{name}.png") in said
     for result in (tmp_path / "runs" / "jobs").iterdir():
         result.unlink()  # as if it had been interrupted at the very end: decoders are read, not trained
     trained = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")}

@@ -58,7 +58,7 @@ def decode_fit(
         lr: peak learning rate of AdamW.
         seed: of weights, order and what is left out.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: 32-true, or bf16-mixed: twice as fast on processors that have it.
+        precision: 32-true, or bf16-mixed: faster on processors that have it.
         progress: show a progress bar.
 
     Returns:

@@ -12,6 +12,7 @@ import numpy as np
 from idfer.errors import unknown
 from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, PHOTOGRAPHS, job
 from idfer.experiments.jobs import Workers, fail, failures, run_jobs
+from idfer.files import atomic
 
 if TYPE_CHECKING:
     from idfer.evaluation.bootstrap import Estimate
@@ -70,8 +71,9 @@ def benchmark_decode(
     On drawn faces the truth of every edit is known: on a full cross, the person who lends an identity shows
     every expression. A decoder of idfer's features is compared with one of ERM's feature (with the same
     identity features beside it) and with one of the true factors. Writes decode.md, decode.json and
-    decode.png (decode-flow of flows), and enters a report in the ledger history.md beside them. Finished
-    seeds, runs and decoders are kept, and a decoder goes on from its last epoch.
+    decode.png (decode-flow of flows) and sheets of faces of the first seed, and enters a report in the ledger
+    history.md beside them. Finished seeds, runs and decoders are kept, and a decoder goes on from its last
+    epoch.
 
     Args:
         out: folder of the results and of their ledger.
@@ -112,7 +114,7 @@ def benchmark_decode(
     of = {name: Settings.of(method=name, **{**budget, **chosen.get(name, {})}) for name in (OURS, CONTROL)}
     if kind not in EPOCHS:
         raise unknown("kind", kind, list(EPOCHS))
-    name = "decode" if kind == "fast" else f"decode-{kind}"
+    name = named(kind)
     length = epochs or (1 if size == "tiny" else EPOCHS[kind])
     standing = kind_of(size, development)
     command = command_line(
@@ -147,8 +149,24 @@ def benchmark_decode(
         "rows": [{"seed": seed, **row} for seed, row in zip(asked, rows, strict=True)],
     }  # fmt: skip
     table = target_table(summary)
-    files = write_results(Path(out), name, content, markdown(content, table, rows, name), chart(rows))
-    return f"{columns(table)}\n\n{files}"
+    pictures = _kept_sheets(where / finished[0]["sheets"], Path(out), name)
+    files = write_results(Path(out), name, content, markdown(content, table, rows, pictures), chart(rows))
+    return f"{columns(table)}\n\n{files}\n" + "\n".join(f"sheet    {file}" for file in pictures)
+
+
+def _kept_sheets(folder: Path, out: Path, name: str) -> list[Path]:
+    """The first seed's pictures, beside the results; none where only its numbers were kept."""
+    files = []
+    for picture in sorted(folder.glob("*.png")):
+        with atomic(out / f"{name}-{picture.name}") as temporary:
+            temporary.write_bytes(picture.read_bytes())
+        files.append(out / f"{name}-{picture.name}")
+    return files
+
+
+def named(kind: str) -> str:
+    """What the files of a kind of decoder are called, and its reports in the ledger."""
+    return "decode" if kind == "fast" else f"decode-{kind}"
 
 
 def summarised(rows: Sequence[Mapping[str, Mapping[str, float]]], people: int) -> dict[str, Estimate]:
@@ -192,9 +210,9 @@ def markdown(
     content: Mapping[str, Any],
     targets: list[list[str]],
     rows: Sequence[Mapping[str, Mapping[str, float]]],
-    name: str = "decode",
+    pictures: Sequence[Path] = (),
 ) -> str:
-    """The page of the figure NAME.png."""
+    """The page; its figure lies beside it, and so do the sheets of faces."""
     from idfer.experiments.tables import pipes
 
     names = [OURS, CONTROL, CEILING, PHOTOGRAPHS]
@@ -216,7 +234,7 @@ def markdown(
         "identity features, too. Judges are networks trained on further people, whom no run and no decoder "
         "sees and who are not in the cross.", "",
         *pipes(targets), "", "Intervals: 95 %, Student's t over seeds.", "",
-        f"![figure]({name}.png)", "", "## Every number", "", *pipes(table), "",
+        f"![figure]({named(content['decoder'])}.png)", "", "## Every number", "", *pipes(table), "",
         "Swap: this face's expression feature with the identity features of another person's face of another "
         "expression, compared with that person showing this expression, where the two people differ; in the "
         "column of photographs, valence and arousal are those that the judge reads from that very face: what "
@@ -227,4 +245,11 @@ def markdown(
         "right; another attack may find more, and averaging draws finds more, as the table shows. Spread: "
         "root mean squared difference between two people's pictures of one expression.",
     ]  # fmt: skip
+    if pictures:
+        lines += [
+            "", f"## Faces of seed {content['seeds'][0]}", "",
+            f"{', '.join(picture.name for picture in pictures)}: people of the cross, and what is drawn of "
+            "them.",
+        ]  # fmt: skip
+        lines += [line for picture in pictures for line in ("", f"![{picture.stem}]({picture.name})")]
     return "\n".join(lines) + "\n"

@@ -82,15 +82,18 @@ def decode_trial(
         kind: of the decoders.
 
     Returns:
-        `scores`, numbers by decoder and name, see `measured`; `source`, a hash of the code behind them.
+        `scores`, numbers by decoder and name, see `measured`; `source`, a hash of the code behind them;
+        `sheets`, the folder in `out` where pictures are (`decode_sheets.sheets`).
     """
     from dataclasses import replace
 
     from idfer.attributes.reader import ClipReader
     from idfer.decoding.levels import concepts_of
     from idfer.decoding.reading import read_crops
+    from idfer.experiments.decode_sheets import Drawer, sheets
     from idfer.experiments.judges import Judge, train_identity_net
     from idfer.experiments.trial import draw, is_drawn, read_level, world
+    from idfer.reporting.strips import write
     from idfer.training.checkpoint import load_checkpoint
     from idfer.training.fit import fit_settings
 
@@ -119,12 +122,16 @@ def decode_trial(
     truth = Truth.of(crossed, opened[_JUDGE], judge, ClipReader.of_vocabulary("builtin", device="cpu"))
     scores = {PHOTOGRAPHS: truth.photographs()}
     folder = out / "decoders" / job(protocol, seed, ours, control, epochs, kind).key
+    drawers = {}
     for name, given in _given(opened, train, crops, part, pictures).items():
         concepts = concepts_of(opened[OURS], given.faces.straight, train, table)
         assert concepts is not None  # there is a table
         decoder = _decoder(folder / name.replace(" ", "-"), given, concepts, epochs, seed, kind)
-        scores[name] = measured(decoder, given.asked, concepts, truth, seed)
-    return {"scores": scores, "source": source}
+        drawers[name] = Drawer(decoder, given.asked, concepts)
+        scores[name] = measured(*drawers[name], truth, seed)
+    for name, figure in sheets(drawers, crossed).items():
+        write(figure, folder / f"{name}.png")
+    return {"scores": scores, "source": source, "sheets": folder.relative_to(out).as_posix()}
 
 
 def without_people(faces: Manifest, others: Manifest) -> Manifest:

@@ -58,7 +58,7 @@ def sheets(drawers: Mapping[str, Drawer], crossed: Crossed) -> dict[str, Figure]
     for name, drawer in drawers.items():
         faces, givers = (_rows(drawer.reading, rows) for rows in (some, crossed.giver[some]))
         if name in others:
-            strip[f"{name}: neutral"] = edits.neutral(drawer.decoder, faces)
+            strip[f"{name}:\nneutral"] = edits.neutral(drawer.decoder, faces)
         swap[name] = edits.draw(drawer.decoder, faces.expression, givers.identity, lent=True)
     swap["truth"] = crossed.pictures[crossed.target[some]]
     alike = np.arange(min(_ALIKE, people)) * shown + shown // 2

@@ -242,8 +242,8 @@ def markdown(
         "the mean of all people showing it, where that differs from the face. One attribute lent: changed in "
         "all features to what another person's are (docs/decode.md), as shares of the distance between the "
         "two photographs' CLIP posteriors. Identified: the first guess among all people of the cross is "
-        "right; another attack may find more, and averaging draws finds more, as the table shows. Spread: "
-        "root mean squared difference between two people's pictures of one expression.",
+        "right; another attack may find more, and who averages draws comes nearer to the mean. Spread: root "
+        "mean squared difference between two people's pictures of one expression.",
     ]  # fmt: skip
     if pictures:
         lines += [

@@ -82,10 +82,10 @@ def decode(
     reading = read_faces(trained, crops)
     shown = {"input": crops, **edits.detachments(drawer.decoder, reading, drawer.concepts)}
     if drawer.drawn.kind == "flow":
-        shown[f"{edits.NEUTRAL}, other noise"] = edits.neutral(drawer.decoder, reading, seed=1)
+        shown[f"{edits.NEUTRAL},\nother noise"] = edits.neutral(drawer.decoder, reading, seed=1)
     if beside is not None:
         theirs = read_faces(beside[0], crops, trained)
-        shown[f"{beside[0].name}'s feature alone"] = edits.neutral(beside[1].decoder, theirs)
+        shown[f"{beside[0].name}'s\nfeature alone"] = edits.neutral(beside[1].decoder, theirs)
     files = {target: sheet(rows_of(shown), list(shown), names)}
     if drawer.concepts is None:
         problems.append(
@@ -103,8 +103,8 @@ def decode(
     if len(crops) > 1:
         grid = edits.crossed(drawer.decoder, reading, reading)
         files[_beside(target, GRID)] = sheet(
-            [list(row) for row in grid], [f"expression of {name}" for name in _short(names)],
-            [f"identity of {name}" for name in _short(names)],
+            [list(row) for row in grid], [f"expression of\n{name}" for name in _short(names)],
+            [f"identity of\n{name}" for name in _short(names)],
         )  # fmt: skip
     for file, figure in files.items():
         write(figure, file)
@@ -133,7 +133,7 @@ def _faces(
     chosen, warning = detector_for(trained.preprocess.detector, detector)
     if warning:
         print(f"idfer: {warning}", file=sys.stderr)
-    names: list[str] = []
+    names: list[Path] = []
     crops: list[NDArray[np.uint8]] = []
     problems: list[str] = []
     listed = list_images([inputs] if isinstance(inputs, (str, Path)) else inputs).sources
@@ -143,7 +143,7 @@ def _faces(
             break
         try:
             crops.append(largest_face(source, chosen, trained.preprocess).crop)
-            names.append(source.path.stem)
+            names.append(source.path)
         except IdferError as error:
             problems.append(f"left out {error}")
     if not crops:
@@ -151,7 +151,10 @@ def _faces(
             f"no input shows a face that can be read; the first: {problems[0] if problems else 'none'} Give "
             "--detector none where images are whole faces."
         )
-    return names, np.stack(crops), problems
+    stems = [path.stem for path in names]
+    alike = len(set(stems)) < len(stems)  # a folder a person, say
+    told = [f"{path.parent.name}/{path.stem}" for path in names] if alike else stems
+    return told, np.stack(crops), problems
 
 
 def _numbers(given: list[float] | str) -> list[float]:

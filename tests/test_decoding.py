@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,52 +14,40 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from idfer.cli import main
+from idfer.data.manifest import Manifest
 from idfer.data.preprocess import Preprocess
 from idfer.decoding import checkpoint as kept
 from idfer.decoding import edits, fidelity
 from idfer.decoding.fit import decode_fit
 from idfer.decoding.identify import identification
-from idfer.decoding.reading import Reading
 from idfer.decoding.train import Faces, train_decoder
 from idfer.errors import IdferError, UsageError
-from idfer.experiments.decode import summarised, target_table
-from idfer.experiments.decode_trial import Crossed
+from idfer.experiments.decode import SHOWN, TARGETS, benchmark_decode, summarised, target_table
+from idfer.experiments.decode_measures import Crossed
+from idfer.experiments.decode_trial import without_people
 from idfer.models.decoder import Decoder
+from idfer.models.flow import Flow
 from idfer.models.network import Network
+from idfer.reporting.report import evaluate
 from idfer.training.checkpoint import load_checkpoint
 
 from evaluated import SIZE, write_faces
+from painted import colour, painted
 from runs import record_of, write_run
 
-RED, BLUE = (200, 40, 40), (40, 40, 200)
 
-
-def painted(count: int, seed: int) -> tuple[torch.Tensor, Reading]:
-    """Squares: bright or dark by the expression feature, red or blue by the identity feature."""
-    generator = torch.Generator().manual_seed(seed)
-    shown = torch.rand(count, generator=generator) * 2 - 1
-    who = torch.randint(0, 2, (count,), generator=generator)
-    colour = torch.tensor([RED, BLUE])[who].float() * (0.75 + 0.25 * shown[:, None])
-    crops = colour[..., None, None].expand(-1, -1, 16, 16).round().byte()
-    expression = torch.stack([shown, torch.randn(count, generator=generator)], 1)
-    identity = torch.nn.functional.one_hot(who, 2).float()[:, None]
-    return crops, Reading(expression, torch.zeros_like(expression), identity)
-
-
-def learned(epochs: int = 12, folder: Path | None = None, stop: int | None = None) -> Decoder:
+def learned(epochs: int = 12) -> Decoder:
     crops, reading = painted(256, 0)
-    drawn = kept.Drawn("", 2, (1, 2), 16, epochs if stop is None else stop, len(crops))
-    return train_decoder(drawn, Faces(crops, reading), batch_size=32, lr=0.003, folder=folder, progress=False)
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, epochs, len(crops))
+    decoder = train_decoder(drawn, Faces(crops, reading), batch_size=32, lr=0.003, progress=False)
+    assert isinstance(decoder, Decoder)
+    return decoder
 
 
 @pytest.fixture(scope="module")
 def decoder() -> Decoder:
     with torch.random.fork_rng():
         return learned()
-
-
-def colour(pictures: np.ndarray) -> np.ndarray:
-    return pictures.mean(axis=(1, 2))
 
 
 def test_a_swap_takes_the_givers_colour_and_keeps_the_expression(decoder: Decoder) -> None:
@@ -97,7 +87,7 @@ def test_half_a_strength_lies_between(decoder: Decoder) -> None:
 def test_people_cross_expressions_row_by_row(decoder: Decoder) -> None:
     _, reading = painted(3, 4)
     grid = edits.crossed(decoder, reading, reading)
-    alone = edits.draw(decoder, reading.expression[2:], reading.identity[1:2])
+    alone = edits.draw(decoder, reading.expression[2:], reading.identity[1:2], lent=True)
     assert grid.shape == (3, 3, 16, 16, 3)
     np.testing.assert_array_equal(grid[1, 2], alone[0])
 
@@ -111,7 +101,7 @@ def test_a_strength_that_is_no_number_is_refused(decoder: Decoder) -> None:
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     whole = learned(epochs=2)
     crops, reading = painted(256, 0)
-    drawn = kept.Drawn("", 2, (1, 2), 16, 2, len(crops))
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, 2, len(crops))
 
     class Stopped(Exception):
         pass
@@ -135,21 +125,33 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 def test_pictures_have_the_size_asked_for(size: int) -> None:
-    pictures = Decoder(2, (3, 4), size)(torch.zeros(1, 2), torch.zeros(1, 3, 4), torch.ones(1, 3))
-    assert pictures.shape == (1, 3, size, size)
+    for kind in (Decoder, Flow):
+        decoder = kind(2, (3, 4), size)
+        asked = decoder.condition(torch.zeros(1, 2), torch.zeros(1, 3, 4), torch.ones(1, 3), torch.zeros(1))
+        with torch.no_grad():
+            assert decoder.sample(asked).shape == (1, 3, size, size)
 
 
 # ---- the command
+
+
+NAMES = ("gender", "age")
+
+
+def run_at(folder: Path, seed: int = 0, names: tuple[str, ...] = NAMES, **contract: str) -> Path:
+    """An untrained run: one that reads levels from its identity features, or with no names a plain one."""
+    torch.manual_seed(seed)
+    levels = [2] * len(names)
+    network = Network("conv4", SIZE, names, dim=8, levels=levels)
+    known = {"attachment": "evidence"} if names else {}
+    return write_run(folder, network, record_of("conv4", names, 8, Preprocess(SIZE, **contract), **known))
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     """An untrained run of a method that splits, and faces beside it."""
     write_faces(tmp_path, ["train"])
-    torch.manual_seed(0)
-    names = ("gender", "age")
-    network = Network("conv4", SIZE, names, dim=8)
-    return write_run(tmp_path / "run", network, record_of("conv4", names, 8, Preprocess(SIZE)))
+    return run_at(tmp_path / "run")
 
 
 def test_a_decoder_is_trained_and_draws_three_sheets(
@@ -172,13 +174,7 @@ def test_a_decoder_is_trained_and_draws_three_sheets(
 def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> None:
     manifest = next(trained.parent.glob("*.parquet"))
     folder = decode_fit(trained, manifest, epochs=1, progress=False, out=tmp_path / "decoder")
-    torch.manual_seed(1)
-    names = ("gender", "age")
-    other = write_run(
-        tmp_path / "other",
-        Network("conv4", SIZE, names, dim=8),
-        record_of("conv4", names, 8, Preprocess(SIZE)),
-    )
+    other = run_at(tmp_path / "other", seed=1)
     with pytest.raises(UsageError, match="decoder of another run"):
         kept.load(folder, load_checkpoint(other))
     with pytest.raises(UsageError, match="idfer decode fit"):
@@ -186,6 +182,71 @@ def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> N
     (folder / kept.WEIGHTS).write_bytes(b"cut")
     with pytest.raises(IdferError, match="damaged"):
         kept.load(folder, load_checkpoint(trained))
+
+
+def test_a_control_is_shown_beside_the_run_whose_identity_it_was_given(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, manifest = trained.parent, str(next(trained.parent.glob("*.parquet")))
+    plain = run_at(root / "erm", seed=3, names=())
+    decode_fit(trained, manifest, epochs=1, progress=False)
+    decode_fit(plain, manifest, identity=trained, epochs=1, progress=False)
+    faces = [str(root / f"train-{person}-0.png") for person in range(2)]
+    widths = {}
+    for name, more in (("alone", []), ("beside", ["--control", str(plain)])):
+        assert main(["decode", str(trained), *faces, *more, "-o", str(root / f"{name}.png")]) == 0
+        with Image.open(root / f"{name}.png") as sheet:
+            widths[name] = sheet.width
+    assert widths["beside"] > widths["alone"] + 100  # a column more
+    other = run_at(root / "other", seed=4)
+    decode_fit(other, manifest, epochs=1, progress=False)
+    said = refused("decode", str(other), *faces, "--control", str(plain), capsys=capsys)
+    assert "decoder of another run" in said
+    narrow = run_at(root / "boxes", names=(), detector="box")
+    assert "cuts faces otherwise" in refused(
+        "decode", "fit", str(narrow), manifest, "--identity", str(trained), capsys=capsys
+    )
+
+
+def test_an_evaluation_shows_what_the_decoder_beside_a_run_draws(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, manifest = trained.parent, next(trained.parent.glob("*.parquet"))
+    frame = pd.read_parquet(manifest).assign(split="balanced")
+    frame.to_parquet(tested := root / "tested.parquet")
+
+    def page(run: Path) -> str:
+        evaluate(
+            run, tested, out=root / f"{run.name}-report", controls=False, show_faces=True, progress=False
+        )
+        return (root / f"{run.name}-report" / "report.html").read_text()
+
+    assert "drawn back" not in page(trained)
+    decode_fit(trained, manifest, epochs=1, progress=False)
+    said = page(trained)
+    people = frame["subject"].nunique()
+    assert f"at the first guess among {people} people" in said
+    assert f"By chance {1 / people:.3f}" in said and "age detached" in said and "data:image/png" in said
+    other = run_at(root / "other", seed=5)
+    shutil.copytree(trained / "decoder", other / "decoder")
+    capsys.readouterr()
+    assert "drawn back" not in page(other)
+    assert "decoder of another run" in capsys.readouterr().err
+
+
+def test_a_run_that_reads_no_levels_needs_a_table_for_strengths(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = trained.parent
+    torch.manual_seed(0)
+    mute = write_run(
+        root / "mute", Network("conv4", SIZE, NAMES, dim=8), record_of("conv4", NAMES, 8, Preprocess(SIZE))
+    )
+    decode_fit(mute, next(root.glob("*.parquet")), epochs=1, progress=False)
+    assert main(["decode", str(mute), str(root / "train-0-0.png"), "-o", str(root / "mute.png")]) == 0
+    said = capsys.readouterr().out
+    assert "--attributes attributes.parquet" in said and "mute-strengths.png" not in said
+    assert (root / "mute.png").is_file() and not (root / "mute-strengths.png").exists()
 
 
 def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -196,9 +257,7 @@ def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_what_cannot_be_decoded_is_named(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, run = trained.parent, str(trained)
     manifest = str(next(root.glob("*.parquet")))
-    plain = write_run(
-        root / "erm", Network("conv4", SIZE, dim=8), record_of("conv4", (), 8, Preprocess(SIZE))
-    )
+    plain = run_at(root / "erm", names=())
     picture = str(root / "train-0-0.png")
     assert "no identity features" in refused("decode", "fit", str(plain), manifest, capsys=capsys)
     assert "not 48" in refused("decode", "fit", run, manifest, "--size", "48", capsys=capsys)
@@ -259,12 +318,15 @@ def test_identification_finds_who_is_in_the_pictures_and_guesses_otherwise() -> 
     noise = rng.normal(0, 25, (200, 6, 6, 3))
     told = np.clip(looks[person] + noise, 0, 255).astype(np.uint8)
     silent = np.clip(128 + noise, 0, 255).astype(np.uint8)
-    assert identification(told, person, probe) > 0.9
-    assert identification(silent, person, probe) < 0.2
-    same = np.full((200, 6, 6, 3), 90, np.uint8)
-    assert identification(same, person, probe) <= 0.1
+
+    def named(pictures: np.ndarray) -> float:
+        return identification(pictures[~probe], person[~probe], pictures[probe], person[probe])
+
+    assert named(told) > 0.9
+    assert named(silent) < 0.2
+    assert named(np.full((200, 6, 6, 3), 90, np.uint8)) <= 0.1
     with pytest.raises(IdferError, match="none in the gallery"):
-        identification(told, person, person == 3)
+        identification(told[person != 3], person[person != 3], told, person)
 
 
 def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:
@@ -296,12 +358,39 @@ def test_targets_are_met_or_not_by_their_numbers() -> None:
 
 def test_a_run_whose_faces_were_placed_by_boxes_gets_a_decoder(trained: Path) -> None:
     manifest = next(trained.parent.glob("*.parquet"))
-    names = ("gender", "age")
-    placed = write_run(
-        trained.parent / "boxes",
-        Network("conv4", SIZE, names, dim=8),
-        record_of("conv4", names, 8, Preprocess(SIZE, detector="box")),
-    )
+    placed = run_at(trained.parent / "boxes", detector="box")
     frame = pd.read_parquet(manifest).assign(x=0.0, y=0.0, width=float(SIZE), height=float(SIZE))
     frame.to_parquet(boxed := trained.parent / "boxed.parquet")
     assert (decode_fit(placed, boxed, epochs=1, progress=False) / kept.WEIGHTS).is_file()
+
+
+def test_judges_learn_from_people_who_are_in_no_decoder_and_no_test() -> None:
+    columns = {"path": "x", "valence": 0.0, "arousal": 0.0, "factor.cohort": 5.0, "split": "probed"}
+    table = pd.DataFrame([columns | {"path": f"{k}", "factor.identity": k // 2} for k in range(8)])
+    faces = Manifest.from_frame(table, ".")
+    crossed = faces.rows(np.array([0, 5]))  # of persons 0 and 2
+    strangers = without_people(faces, crossed)
+    assert strangers.frame["factor.identity"].tolist() == [1, 1, 3, 3]
+    assert strangers.splits == ["train"]
+
+
+@pytest.mark.slow
+def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    where = {"out": tmp_path / "results", "runs": tmp_path / "runs"}
+    asked = {"seeds": [7], "size": "tiny", "development": True, "workers": 1, "progress": False}
+    said = benchmark_decode(**where, **asked)
+    content = json.loads((tmp_path / "results" / "decode.json").read_text())
+    assert list(content["summary"]) == list(TARGETS)
+    (row,) = content["rows"]
+    assert set(SHOWN) <= set(row["idfer"]) == set(row["erm"]) == set(row["true factors"])
+    assert np.isfinite([value for of in ("idfer", "erm", "photographs") for value in row[of].values()]).all()
+    assert row["true factors"]["feature_mean"] == pytest.approx(1 / 12)  # factors of expression tell nobody
+    assert not (tmp_path / "results" / "history.md").exists()
+    for name in ("strip", "swap", "neutral"):
+        assert str(tmp_path / "results" / f"decode-{name}.png") in said
+    for result in (tmp_path / "runs" / "jobs").iterdir():
+        result.unlink()  # as if it had been interrupted at the very end: decoders are read, not trained
+    trained = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")}
+    assert benchmark_decode(**where, **asked) == said
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")} == trained
+    assert json.loads((tmp_path / "results" / "decode.json").read_text())["rows"] == content["rows"]

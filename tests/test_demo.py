@@ -34,6 +34,12 @@ def test_the_tiny_demo_writes_what_it_says_and_goes_on_where_it_was(
     assert cli.main(command) == 0  # the same again: nothing is trained twice, and the table is the same
     assert (tmp_path / "demo" / "idfer" / "model.safetensors").stat().st_mtime_ns == trained
     assert capsys.readouterr().out == done.stdout
+    assert "drawn back" not in page
+    assert cli.main([*command, "--decode", "true"]) == 0
+    assert capsys.readouterr().out == done.stdout  # the runs' numbers do not change with their pictures
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "what its features still show, drawn back" in page and "data:image/png" in page
+    assert "erm: neutral" in page  # the control's column, in the picture's description
     assert cli.main([*command, "--seed", "1"]) == 2
     assert "another size or seed" in capsys.readouterr().err
 

@@ -80,11 +80,11 @@ VERBS = {
         "what any model, its predictions or a data set tell about people, and whom they fail",
     ),
     "decode": Verb(
-        "idfer.reporting.decode", ("run", "inputs"), ("out", "decoder"),
+        "idfer.reporting.decode", ("run", "inputs"), ("out", "decoder", "control"),
         "what a run's features show of faces, drawn back as pictures",
     ),
     "decode fit": Verb(
-        "idfer.decoding.fit", ("run", "manifest"), ("out",),
+        "idfer.decoding.fit", ("run", "manifest"), ("attributes", "identity", "out"),
         "train a decoder that draws faces from a run's features",
     ),
     "predict": Verb(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
-from idfer.errors import IdferError, UsageError
+from idfer.decoding.concepts import Concepts
+from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import atomic, read_yaml, sha256
 from idfer.models.decoder import Decoder
+from idfer.models.flow import Flow
 from idfer.training.checkpoint import MODEL, read_tensors
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from idfer.training.checkpoint import Checkpoint
 
 FOLDER, CONFIG, WEIGHTS = "decoder", "decoder.yaml", "decoder.safetensors"
-SCHEMA = "idfer.decoder/1"
+SCHEMA = "idfer.decoder/2"
+Kind = Literal["fast", "flow"]
 
 
 @dataclass(frozen=True)
@@ -27,36 +30,73 @@ class Drawn:
 
     Attributes:
         run: SHA-256 of the weights of the run whose features it was trained on.
+        identity_of: the same of the run whose identity features those are; that run, or another beside a
+            control.
         expression: D, width of expression features.
         identity: number and width of identity features.
         size: side of its pictures, pixels.
         epochs: it was trained for.
         faces: it was trained on.
+        kind: "fast" draws the mean of what could be, "flow" one of them.
     """
 
     run: str
+    identity_of: str
     expression: int
     identity: tuple[int, int]
     size: int
     epochs: int
     faces: int
+    kind: Kind = "fast"
 
     @classmethod
-    def of(cls, reading: Reading, size: int, epochs: int, run: str = "") -> Drawn:
+    def of(
+        cls,
+        reading: Reading,
+        size: int,
+        epochs: int,
+        run: str = "",
+        identity_of: str = "",
+        kind: Kind = "fast",
+    ) -> Drawn:
         """What a decoder of these features draws."""
         count, width = reading.identity.shape[1:]
-        return cls(run, reading.expression.shape[1], (count, width), size, epochs, len(reading))
+        shape = reading.expression.shape[1], (count, width)
+        return cls(run, identity_of or run, *shape, size, epochs, len(reading), kind)
 
-    def decoder(self) -> Decoder:
-        """A decoder of this shape, untrained."""
-        return Decoder(self.expression, self.identity, self.size)
+    def decoder(self) -> Decoder | Flow:
+        """A decoder of this kind and shape, untrained.
+
+        Raises:
+            UsageError: no such kind.
+        """
+        kinds: dict[str, type[Decoder | Flow]] = {"fast": Decoder, "flow": Flow}
+        if self.kind not in kinds:
+            raise unknown("kind", self.kind, list(kinds))
+        return kinds[self.kind](self.expression, self.identity, self.size)
 
 
-def save(folder: Path, decoder: Decoder, drawn: Drawn) -> None:
+@dataclass(frozen=True)
+class Kept:
+    """A decoder read from the disk.
+
+    Attributes:
+        decoder: in eval mode, on the device of its run.
+        concepts: what each attribute makes in the features; None where nobody knew the training faces'.
+        drawn: what it draws.
+    """
+
+    decoder: Decoder | Flow
+    concepts: Concepts | None
+    drawn: Drawn
+
+
+def save(folder: Path, decoder: Decoder | Flow, drawn: Drawn, concepts: Concepts | None = None) -> None:
     """Write a decoder into a folder."""
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in decoder.state_dict().items()}
+    tensors |= {} if concepts is None else concepts.tensors()
     with atomic(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
     with atomic(folder / CONFIG) as temporary:
@@ -64,8 +104,13 @@ def save(folder: Path, decoder: Decoder, drawn: Drawn) -> None:
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def load(folder: Path, checkpoint: Checkpoint) -> Decoder:
-    """Read a run's decoder, in eval mode on the run's device.
+def load(folder: Path, checkpoint: Checkpoint, identity: Checkpoint | None = None) -> Kept:
+    """Read a run's decoder.
+
+    Args:
+        folder: of the decoder.
+        checkpoint: the run whose expression features it draws.
+        identity: the run whose identity features it draws; None is the same.
 
     Raises:
         UsageError: there is none, or it is of another run.
@@ -76,6 +121,24 @@ def load(folder: Path, checkpoint: Checkpoint) -> Decoder:
             f"{folder}: no decoder; train one with `idfer decode fit {checkpoint.path} MANIFEST`, or name "
             "its folder with --decoder."
         )
+    found = read(folder)
+    for of, given in ((checkpoint, found.drawn.run), (identity or checkpoint, found.drawn.identity_of)):
+        if given != sha256(of.path / MODEL):
+            raise UsageError(
+                f"{folder}: is the decoder of another run than {of.path} (or that was trained again); "
+                "features of one mean nothing to the other. Train one with `idfer decode fit`."
+            )
+    device = checkpoint.device
+    concepts = None if found.concepts is None else found.concepts.to(device)
+    return Kept(found.decoder.to(device), concepts, found.drawn)
+
+
+def read(folder: Path) -> Kept:
+    """Read a decoder, whoever's it is, onto the CPU.
+
+    Raises:
+        IdferError: its files are damaged.
+    """
     try:
         content = read_yaml(folder / CONFIG)
         if content.pop("schema", None) != SCHEMA:
@@ -84,16 +147,12 @@ def load(folder: Path, checkpoint: Checkpoint) -> Decoder:
         decoder = drawn.decoder()
     except (TypeError, ValueError) as error:
         raise IdferError(f"{folder / CONFIG}: is damaged ({error}); train the decoder again.") from error
-    if drawn.run != sha256(checkpoint.path / MODEL):
-        raise UsageError(
-            f"{folder}: is the decoder of another run than {checkpoint.path} (or that was trained again); "
-            "features of one mean nothing to the other. Train one with `idfer decode fit`."
-        )
     tensors, _ = read_tensors(folder / WEIGHTS)
+    concepts = Concepts.taken_from(tensors)
     try:
         decoder.load_state_dict(tensors)
     except RuntimeError as error:
         raise IdferError(
             f"{folder / WEIGHTS}: does not fit its {CONFIG}; train the decoder again."
         ) from error
-    return decoder.eval().to(checkpoint.device)
+    return Kept(decoder.eval(), concepts, drawn)

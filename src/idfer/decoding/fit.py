@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from idfer.errors import UsageError, unknown
 from idfer.ranges import check_at_least, check_seed
 
 if TYPE_CHECKING:
+    from idfer.attributes.table import AttributeTable
     from idfer.data.manifest import Manifest
     from idfer.training.checkpoint import Checkpoint
+
+EPOCHS = {"fast": 30, "flow": 60}
 
 
 def decode_fit(
     run: str | Path,
     manifest: str | Path | Manifest,
     *,
+    kind: Literal["fast", "flow"] = "fast",
+    attributes: str | Path | AttributeTable | None = None,
+    identity: str | Path | None = None,
     out: str | Path | None = None,
     size: int | None = None,
-    epochs: int = 30,
+    epochs: int | None = None,
     batch_size: int = 64,
     lr: float = 0.002,
     seed: int = 0,
@@ -28,22 +35,30 @@ def decode_fit(
 ) -> Path:
     """Train a decoder that draws faces from the features of a trained run.
 
-    It is trained on the `train` split: from a draw of the expression feature and identity features, some of
-    them left out at random, to the face. So it can also draw what is left when attributes are detached. The
+    It is trained on the `train` split: from a draw of the expression feature and identity features to the
+    face. Some of the latter are left out at random, so that it can also draw what is left; some are of
+    another photograph of the same person, so that it can lend an identity to somebody else's expression. And
+    what each attribute makes in all features is measured, so that one can be changed and nothing else. The
     run itself does not change. The same command goes on where it was interrupted.
 
     Args:
         run: folder of a run whose method splits, e.g. idfer.
         manifest: faces to draw: best those that the run was trained on.
+        kind: fast, feed-forward: what features do not tell is drawn as the mean of all who could have them;
+            or flow, rectified flow: it is made up, sharp, another with every noise.
+        attributes: attributes.parquet of `idfer retrieve` for these faces: whose levels can be changed in
+            pictures; by default those that the run itself reads from its identity features.
+        identity: a run whose identity features stand beside the expression feature of RUN: with RUN one of
+            erm, a control that shows what a feature not freed of identity still knows.
         out: folder of the decoder; RUN/decoder by default.
         size: side of the pictures: 16, 32, 64, 128 or 256 pixels; by default the largest that is no larger
             than the run's input.
-        epochs: passes over the faces.
+        epochs: passes over the faces; 30 of a fast decoder by default, 60 of a flow.
         batch_size: faces per step.
         lr: peak learning rate of AdamW.
         seed: of weights, order and what is left out.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: 32-true, or bf16-mixed: twice as fast on processors that have it.
+        precision: 32-true, or bf16-mixed: faster on processors that have it.
         progress: show a progress bar.
 
     Returns:
@@ -55,31 +70,49 @@ def decode_fit(
     """
     from idfer.data.manifest import Manifest
     from idfer.decoding import checkpoint as kept
-    from idfer.decoding.reading import check_readable, crops_of
+    from idfer.decoding.levels import concepts_of
+    from idfer.decoding.reading import check_readable, read_crops
     from idfer.decoding.train import faces_of, read_again, train_decoder
     from idfer.files import sha256
     from idfer.training.checkpoint import MODEL, STATE, load_checkpoint
 
     check_seed(seed)
-    for name, value in (("--epochs", epochs), ("--batch_size", batch_size)):
+    if kind not in EPOCHS:
+        raise unknown("kind", kind, list(EPOCHS))
+    length = EPOCHS[kind] if epochs is None else epochs
+    for name, value in (("--epochs", length), ("--batch_size", batch_size)):
         check_at_least(value, 1, name)
     trained = load_checkpoint(run, device)
-    check_readable(trained)
+    check_readable(trained, attributes=identity is None)
+    beside = trained if identity is None else load_checkpoint(identity, device)
+    check_readable(beside)
+    if beside.preprocess != trained.preprocess:
+        raise UsageError(
+            f"{beside.path} cuts faces otherwise than {trained.path} (size, margin or detector); a control "
+            "is trained on the same faces, cut alike."
+        )
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     folder = Path(out) if out is not None else trained.path / kept.FOLDER
     chosen = faces.select("train") if "train" in faces.splits else faces
-    known = faces_of(trained, crops_of(trained, chosen, progress))
-    drawn = kept.Drawn.of(known.straight, size or _largest(trained), epochs, sha256(trained.path / MODEL))
+    crops, rows = read_crops(trained, chosen, progress)
+    known = faces_of(trained, crops, rows.subjects, beside)
+    concepts = concepts_of(beside, known.straight, rows, attributes)
+    drawn = kept.Drawn.of(
+        known.straight, size or _largest(trained), length, sha256(trained.path / MODEL),
+        sha256(beside.path / MODEL), kind,
+    )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     decoder = train_decoder(
         drawn, known, reread=lambda faces: read_again(trained, faces),
         batch_size=batch_size, lr=lr, seed=seed, device=trained.device, precision=precision, folder=folder,
         progress=progress,
     )  # fmt: skip
-    kept.save(folder, decoder, drawn)
+    kept.save(folder, decoder, drawn, concepts)
     (folder / STATE).unlink(missing_ok=True)
     return folder
 
 
 def _largest(trained: Checkpoint) -> int:
-    return max(size for size in (16, 32, 64, 128, 256) if size <= max(16, trained.preprocess.size))
+    from idfer.models.decoder import SIZES
+
+    return max(size for size in SIZES if size <= max(SIZES[0], trained.preprocess.size))

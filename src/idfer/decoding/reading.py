@@ -47,16 +47,21 @@ class Reading:
         return self.expression + self.spread * noise.to(self.expression.device)
 
 
-def check_readable(checkpoint: Checkpoint) -> None:
-    """A run whose identity features come from the image alone, and which has some.
+def check_readable(checkpoint: Checkpoint, attributes: bool = True) -> None:
+    """A run that reads faces from the image alone, and whose identity features can be shown.
+
+    Args:
+        checkpoint: the run.
+        attributes: whether it must have identity features.
 
     Raises:
         UsageError: it has none, or reads retrieved ID vectors.
     """
-    if not checkpoint.attributes:
+    if attributes and not checkpoint.attributes:
         raise UsageError(
             f"{checkpoint.path} has no identity features (method {checkpoint.record.settings.method}): there "
-            "is nothing to detach or attach in a picture. Give a run of a method that splits, e.g. idfer."
+            "is nothing to detach or attach in a picture. Give a run of a method that splits, e.g. idfer; or "
+            "train its decoder as a control beside such a run: idfer decode fit --identity RUN."
         )
     if checkpoint.network.residual.needs_retrieved:
         raise UsageError(
@@ -65,15 +70,31 @@ def check_readable(checkpoint: Checkpoint) -> None:
         )
 
 
-def read_faces(checkpoint: Checkpoint, crops: NDArray[np.uint8]) -> Reading:
-    """Read N crops (N, S, S, 3) uint8, cut as the run's contract says."""
+def read_faces(
+    checkpoint: Checkpoint, crops: NDArray[np.uint8], identity: Checkpoint | None = None
+) -> Reading:
+    """Read N crops (N, S, S, 3) uint8, cut as the run's contract says.
+
+    Args:
+        checkpoint: the run.
+        crops: the faces.
+        identity: the run whose identity features are taken; None is the same.
+    """
     parts = [_read(checkpoint, crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
     fields = ("expression", "spread", "identity")
-    return Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+    said = Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+    if identity is None or identity is checkpoint:
+        return said
+    return Reading(said.expression, said.spread, read_faces(identity, crops).identity.to(said.spread.device))
 
 
-def crops_of(checkpoint: Checkpoint, faces: Manifest, progress: bool = True) -> NDArray[np.uint8]:
-    """(N, S, S, 3) uint8 crops of the faces that can be read, as the run's contract places and cuts them.
+def read_crops(
+    checkpoint: Checkpoint, faces: Manifest, progress: bool = True
+) -> tuple[NDArray[np.uint8], Manifest]:
+    """The faces that can be read, as the run's contract places and cuts them.
+
+    Returns:
+        (N, S, S, 3) uint8, and their N rows of the manifest.
 
     Raises:
         IdferError: fewer than two can be read.
@@ -82,13 +103,14 @@ def crops_of(checkpoint: Checkpoint, faces: Manifest, progress: bool = True) -> 
     from idfer.data.locate import locate_for
 
     placed = locate_for(faces, checkpoint.preprocess, progress=progress)
-    parts = [
-        pixels.permute(0, 2, 3, 1).numpy()
-        for _, pixels, _ in face_batches(placed.manifest, checkpoint.preprocess, errors=placed.errors)
-    ]
-    if sum(map(len, parts)) < 2:
+    rows: list[int] = []
+    parts: list[NDArray[np.uint8]] = []
+    for read, pixels, _ in face_batches(placed.manifest, checkpoint.preprocess, errors=placed.errors):
+        rows.extend(read.tolist())
+        parts.append(pixels.permute(0, 2, 3, 1).numpy())
+    if len(rows) < 2:
         raise IdferError(f"fewer than two faces could be read. {placed.hint}".rstrip() + ".")
-    return np.ascontiguousarray(np.concatenate(parts))
+    return np.ascontiguousarray(np.concatenate(parts)), placed.manifest.rows(np.array(rows))
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from idfer.decoding.reading import Reading, read_faces
 from idfer.errors import IdferError
 from idfer.methods.optimise import schedule
 from idfer.models.decoder import Decoder
+from idfer.models.flow import Flow
 from idfer.progress import bar
 from idfer.training.checkpoint import load_state, save_state
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PIXELS, EDGES, REREAD = 10.0, 1.0, 0.02  # weights
 SHOWN = (0.4, 0.2)  # shares of training faces with every attribute attached, and with none
+LENT = 0.5  # share whose identity features are of another photograph of the same person
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,24 @@ class Faces:
         crops: (N, 3, S, S) uint8.
         straight: what is read from them.
         mirrored: what is read from their mirror images; None where those are not shown.
+        person: (N,) whose face each is, from 0; None where nobody's identity is lent.
     """
 
     crops: Tensor
     straight: Reading
     mirrored: Reading | None = None
+    person: Tensor | None = None
 
 
-def faces_of(trained: Checkpoint, crops: np.ndarray) -> Faces:
-    """N crops (N, S, S, 3) uint8 with what a run reads from them."""
+def faces_of(
+    trained: Checkpoint, crops: np.ndarray, subjects: np.ndarray, identity: Checkpoint | None = None
+) -> Faces:
+    """N crops (N, S, S, 3) uint8 of N named subjects with what a run reads from them; see `read_faces`."""
     return Faces(
         torch.from_numpy(crops).permute(0, 3, 1, 2),
-        read_faces(trained, crops),
-        read_faces(trained, np.ascontiguousarray(crops[:, :, ::-1])),
+        read_faces(trained, crops, identity),
+        read_faces(trained, np.ascontiguousarray(crops[:, :, ::-1]), identity),
+        torch.from_numpy(np.unique(subjects, return_inverse=True)[1].ravel()),
     )
 
 
@@ -73,13 +80,14 @@ def train_decoder(
     precision: Literal["32-true", "bf16-mixed"] = "32-true",
     folder: Path | None = None,
     progress: bool = True,
-) -> Decoder:
+) -> Decoder | Flow:
     """Train a decoder from features of any kind.
 
     Args:
-        drawn: its shape, and for how many epochs.
+        drawn: its kind and shape, and for how many epochs.
         faces: to learn from.
         reread: gives the expression feature of decoded faces, which should be that asked for; None without.
+            A flow does without.
         batch_size: faces per step.
         lr: peak learning rate.
         seed: of weights, order and what is left out.
@@ -95,8 +103,10 @@ def train_decoder(
     if drawn.size != target.shape[-1]:
         target = F.interpolate(target.float(), (drawn.size,) * 2, mode="area").round().byte()
     torch.manual_seed(seed)
-    decoder: Decoder = drawn.decoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decoder.calibrate(faces.straight.expression, faces.straight.identity)
+    decoder: Decoder | Flow = drawn.decoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    decoder.condition.calibrate(faces.straight.expression, faces.straight.identity)
+    partners = Partners.of(faces.person)
+    kind = next(decoder.parameters()).device.type
     adam = torch.optim.AdamW(decoder.parameters(), lr=lr, weight_decay=1e-4)
     steps = max(1, len(target) // batch_size)
     rate = schedule(adam, steps * drawn.epochs)
@@ -109,8 +119,8 @@ def train_decoder(
             order = torch.randperm(len(target), generator=generator)
             for step in range(steps):
                 rows = order[step * batch_size : (step + 1) * batch_size]
-                with torch.autocast(decoder.start.device.type, torch.bfloat16, precision == "bf16-mixed"):
-                    loss = _loss(decoder, faces, target, rows, reread, generator)
+                with torch.autocast(kind, torch.bfloat16, precision == "bf16-mixed"):
+                    loss = _loss(decoder, faces, target, rows, partners, reread, generator)
                 value = float(loss.detach())
                 if not math.isfinite(value):
                     raise IdferError(f"the loss became {value}; lower --lr and run again.")
@@ -123,28 +133,75 @@ def train_decoder(
             if folder is not None:
                 state = {"epoch": epoch + 1, "drawn": repr(drawn)}
                 save_state(folder, state | {name: part.state_dict() for name, part in parts.items()})
+    if partners is None or not bool((partners.count > 1).any()):  # nobody lent anybody anything
+        condition = decoder.condition
+        condition.read_lent.data.copy_(condition.read_identity.data)
     return decoder.eval()
 
 
+@dataclass(frozen=True)
+class Partners:
+    """Another photograph of the same person, for every face.
+
+    Attributes:
+        order: (N,) rows person by person.
+        place: (N,) where each row is in that order.
+        start: (N,) where its person begins.
+        count: (N,) how many faces its person has.
+    """
+
+    order: Tensor
+    place: Tensor
+    start: Tensor
+    count: Tensor
+
+    @classmethod
+    def of(cls, person: Tensor | None) -> Partners | None:
+        """Of (N,) people numbered from 0; None without."""
+        if person is None:
+            return None
+        order = person.argsort(stable=True)
+        counts = person.bincount()
+        return cls(order, order.argsort(), (counts.cumsum(0) - counts)[person], counts[person])
+
+    def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """(B,) another row of each row's person; the row itself where there is no other."""
+        start, count = self.start[rows], self.count[rows]
+        ahead = 1 + (torch.rand(len(rows), generator=generator) * (count - 1)).long()
+        return self.order[start + (self.place[rows] - start + ahead.clamp(max=count)) % count]
+
+
 def _loss(
-    decoder: Decoder,
+    decoder: Decoder | Flow,
     faces: Faces,
     target: Tensor,
     rows: Tensor,
+    partners: Partners | None,
     reread: Callable[[Tensor], Tensor] | None,
     generator: torch.Generator,
 ) -> Tensor:
-    """The loss on some faces, all mirrored or none, with some of their attributes shown."""
-    read, true = faces.straight.rows(rows), target[rows]
+    """The loss on some faces, all mirrored or none, with some of their attributes shown, some lent."""
+    of, true = faces.straight, target[rows]
     if faces.mirrored is not None and torch.rand(1, generator=generator) < 0.5:
-        read, true = faces.mirrored.rows(rows), true.flip(3)
+        of, true = faces.mirrored, true.flip(3)
+    read = of.rows(rows)
     true = true.to(read.expression.device).float() / 255
-    shown = _shown(read.identity.shape[:2], generator).to(true.device)
-    decoded = decoder(read.drawn(generator), read.identity, shown).float()
+    shown = _shown(read.identity.shape[:2], generator)
+    who, lent = read.identity, torch.zeros(len(rows))
+    if partners is not None:
+        other = partners.draw(rows, generator)
+        chosen = torch.rand(len(rows), generator=generator) < LENT
+        lent = (chosen & (other != rows) & shown.any(1)).float()
+        who = of.identity[torch.where(lent > 0, other, rows)]
+    asked = decoder.condition(read.drawn(generator), who, shown.to(true.device), lent.to(true.device))
+    if isinstance(decoder, Flow):
+        return losses.velocity(decoder, true, asked, generator)
+    decoded = decoder(asked).float()
     loss = PIXELS * losses.pixels(decoded, true) + EDGES * losses.edges(decoded, true)
     if reread is None:
         return loss
-    return loss + REREAD * losses.reread(reread(decoded).float(), read.expression, decoder.expression_scale)
+    scale = decoder.condition.expression_scale
+    return loss + REREAD * losses.reread(reread(decoded).float(), read.expression, scale)
 
 
 def _shown(shape: Any, generator: torch.Generator) -> Tensor:

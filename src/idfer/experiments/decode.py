@@ -9,27 +9,39 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, job
+from idfer.errors import unknown
+from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, PHOTOGRAPHS, job
 from idfer.experiments.jobs import Workers, fail, failures, run_jobs
+from idfer.files import atomic
 
 if TYPE_CHECKING:
     from idfer.evaluation.bootstrap import Estimate
 
-SEEDS, EPOCHS = "31,32,33", 30
+SEEDS = "31,32,33"
+EPOCHS = {"fast": 16, "flow": 40}
 SHOWN = {
     "reconstruct_psnr": "all features: PSNR (dB)",
-    "reconstruct_ssim": "SSIM",
-    "reconstruct_distance": "perceptual distance",
-    "reconstruct_frechet": "Frechet distance",
+    "reconstruct_ssim": "all features: SSIM",
+    "reconstruct_distance": "all features: perceptual distance",
+    "reconstruct_frechet": "all features: Frechet distance",
+    "reconstruct_va_rmse": "all features: valence and arousal against the face's, RMSE",
     "swap_psnr": "swap: PSNR where people differ (dB)",
-    "swap_ssim": "SSIM",
-    "swap_distance": "perceptual distance",
-    "swap_va_rmse": "VA against the source",
-    "swap_named": "judge names the giver",
+    "swap_ssim": "swap: SSIM",
+    "swap_distance": "swap: perceptual distance",
+    "swap_frechet": "swap: Frechet distance",
+    "swap_va_rmse": "swap: valence and arousal against the source's, RMSE",
+    "swap_named": "swap: judge names the giver",
+    "edit_moves": "one attribute lent: how far it moves",
+    "edit_spills": "one attribute lent: how far the others move",
+    "edit_taken": "one attribute lent: CLIP names the giver's level",
     "detach_psnr": "ID-neutral: PSNR against everybody's mean (dB)",
-    "identify_mean": "identified from the mean feature",
-    "identify_sampled": "identified from a draw",
-    "neutral_spread": "spread of ID-neutral faces",
+    "neutral_spread": "ID-neutral: spread over people",
+    "identify_mean": "identified from the mean feature, decoded",
+    "identify_sampled": "identified from one draw, decoded",
+    "identify_averaged": "identified from 16 draws averaged, decoded",
+    "feature_mean": "identified from the mean feature itself",
+    "feature_sampled": "identified from one draw itself",
+    "feature_averaged": "identified from 16 draws averaged, themselves",
 }
 TARGETS = {
     "swap_psnr_gain_db": ("swap, gain over ERM's feature (dB)", 3.0, True),
@@ -45,6 +57,7 @@ def benchmark_decode(
     out: str | Path = "benchmarks/results",
     runs: str | Path = "runs/decode",
     seeds: list[int] | str = SEEDS,
+    kind: Literal["fast", "flow"] = "fast",
     epochs: int | None = None,
     settings: str | Path | None = None,
     development: bool = False,
@@ -58,13 +71,16 @@ def benchmark_decode(
     On drawn faces the truth of every edit is known: on a full cross, the person who lends an identity shows
     every expression. A decoder of idfer's features is compared with one of ERM's feature (with the same
     identity features beside it) and with one of the true factors. Writes decode.md, decode.json and
-    decode.png, and enters a report in the ledger history.md beside them. Finished seeds are kept.
+    decode.png (decode-flow of flows) and sheets of faces of the first seed, and enters a report in the ledger
+    history.md beside them. Finished seeds, runs and decoders are kept, and a decoder goes on from its last
+    epoch.
 
     Args:
         out: folder of the results and of their ledger.
         runs: folder of faces, runs and finished seeds.
         seeds: of people, weights and order.
-        epochs: of the decoders; 30 by default.
+        kind: of the decoders, as for `idfer decode fit`.
+        epochs: of the decoders; 16 of fast ones by default, 40 of flows.
         settings: shift.json whose chosen settings the runs are trained with; the defaults without.
         development: look at anything, report nothing: no line in the ledger, and the files say so.
         again: why seeds that were reported before are reported once more; stands in the ledger.
@@ -96,38 +112,61 @@ def benchmark_decode(
     budget = {**Plan.read(PLAN).budget, **changes}
     chosen = read_chosen(settings) if settings is not None else {}
     of = {name: Settings.of(method=name, **{**budget, **chosen.get(name, {})}) for name in (OURS, CONTROL)}
-    length = epochs or (1 if size == "tiny" else EPOCHS)
-    kind = kind_of(size, development)
+    if kind not in EPOCHS:
+        raise unknown("kind", kind, list(EPOCHS))
+    name = named(kind)
+    length = epochs or (1 if size == "tiny" else EPOCHS[kind])
+    standing = kind_of(size, development)
     command = command_line(
-        ("benchmark", "decode"), seeds=None if seeds == SEEDS else asked, epochs=epochs, settings=settings,
+        ("benchmark", "decode"), seeds=None if seeds == SEEDS else asked,
+        kind=None if kind == "fast" else kind, epochs=epochs, settings=settings,
         development=development or None, size=None if size == "full" else size,
     )  # fmt: skip
     ledger = Ledger.beside(Path(out))
-    if kind == REPORT:
-        ledger.check_fresh("decode", asked, command, again)
+    if standing == REPORT:
+        ledger.check_fresh(name, asked, command, again)
     else:
-        check_no_report(Path(out) / "decode.json")
-    jobs = [job(protocol, seed, of[OURS], of[CONTROL], length) for seed in asked]
+        check_no_report(Path(out) / f"{name}.json")
+    jobs = [job(protocol, seed, of[OURS], of[CONTROL], length, kind) for seed in asked]
     where, crew = Path(runs), Workers.of(workers, False)
     results = run_jobs(jobs, where, crew, "decoders", progress)
     fail(failures(jobs, results))
-    rows = [result["scores"] for result in results if not isinstance(result, str)]
+    finished = [result for result in results if not isinstance(result, str)]
+    rows = [result["scores"] for result in finished]
+    source = sorted({result["source"] for result in finished})
     people = protocol.cross[0]
     summary = {name: asdict(estimate) for name, estimate in summarised(rows, people).items()}
     said = "; ".join(f"{TARGETS[name][0]} {of_it['value']:.2f}" for name, of_it in summary.items())
-    entry = (
-        ledger.enter("decode", command, asked, [], said, again, {0: summary}, "") if kind == REPORT else None
-    )
+    entry = None
+    if standing == REPORT:
+        entry = ledger.enter(name, command, asked, [], said, again, {0: summary}, ", ".join(source))
     content = {
-        "kind": kind, "ledger": entry and entry.name, "command": command, "seeds": asked, "epochs": length,
+        "kind": standing, "ledger": entry and entry.name, "command": command, "seeds": asked,
+        "decoder": kind, "epochs": length, "source": source,
         "settings": {name: settings.to_dict() for name, settings in of.items()},
         "summary": {name: of_it["value"] for name, of_it in summary.items()},
         "intervals": {name: [of_it["low"], of_it["high"]] for name, of_it in summary.items()},
         "rows": [{"seed": seed, **row} for seed, row in zip(asked, rows, strict=True)],
     }  # fmt: skip
     table = target_table(summary)
-    files = write_results(Path(out), "decode", content, markdown(content, table, rows), chart(rows))
-    return f"{columns(table)}\n\n{files}"
+    pictures = _kept_sheets(where / finished[0]["sheets"], Path(out), name)
+    files = write_results(Path(out), name, content, markdown(content, table, rows, pictures), chart(rows))
+    return f"{columns(table)}\n\n{files}\n" + "\n".join(f"sheet    {file}" for file in pictures)
+
+
+def _kept_sheets(folder: Path, out: Path, name: str) -> list[Path]:
+    """The first seed's pictures, beside the results; none where only its numbers were kept."""
+    files = []
+    for picture in sorted(folder.glob("*.png")):
+        with atomic(out / f"{name}-{picture.name}") as temporary:
+            temporary.write_bytes(picture.read_bytes())
+        files.append(out / f"{name}-{picture.name}")
+    return files
+
+
+def named(kind: str) -> str:
+    """What the files of a kind of decoder are called, and its reports in the ledger."""
+    return "decode" if kind == "fast" else f"decode-{kind}"
 
 
 def summarised(rows: Sequence[Mapping[str, Mapping[str, float]]], people: int) -> dict[str, Estimate]:
@@ -149,7 +188,7 @@ def summarised(rows: Sequence[Mapping[str, Mapping[str, float]]], people: int) -
         "identify_sampled_over_chance": mean_interval(each(OURS, "identify_sampled") * people),
         "identify_mean_over_erm": mean_interval(each(OURS, "identify_mean") / each(CONTROL, "identify_mean")),
         "neutral_distance_ratio": mean_interval(
-            each(OURS, "neutral_spread") / each("photographs", "neutral_spread")
+            each(OURS, "neutral_spread") / each(PHOTOGRAPHS, "neutral_spread")
         ),
     }
 
@@ -168,15 +207,18 @@ def target_table(summary: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
 
 
 def markdown(
-    content: Mapping[str, Any], targets: list[list[str]], rows: Sequence[Mapping[str, Mapping[str, float]]]
+    content: Mapping[str, Any],
+    targets: list[list[str]],
+    rows: Sequence[Mapping[str, Mapping[str, float]]],
+    pictures: Sequence[Path] = (),
 ) -> str:
-    """The page."""
+    """The page; its figure lies beside it, and so do the sheets of faces."""
     from idfer.experiments.tables import pipes
 
-    names = [OURS, CONTROL, CEILING, "photographs"]
+    names = [OURS, CONTROL, CEILING, PHOTOGRAPHS]
     table = [["", "idfer's features", "ERM's feature", "true factors", "photographs"]]
-    for name, title in SHOWN.items():
-        values = [[row[of][name] for row in rows if name in row[of]] for of in names]
+    for key, title in SHOWN.items():
+        values = [[row[of][key] for row in rows if key in row[of]] for of in names]
         table.append([title, *(f"{np.mean(v):.3f}" if v else "-" for v in values)])
     standing = (
         f"Report {content['ledger']} of [history.md](history.md)."
@@ -186,17 +228,28 @@ def markdown(
     seeds = ", ".join(map(str, content["seeds"]))
     lines = [
         "# Faces drawn back from features", "", f"`{content['command']}`", "", standing, "",
-        f"Seeds {seeds}; decoders trained for {content['epochs']} epochs on the faces that the runs were "
-        "trained on, and asked for unseen people on a full cross: everybody shows every expression, so that "
-        "the truth of each edit is a face of the cross. ERM's decoder is given idfer's identity features, "
-        "too. Judges are networks trained on other people.", "",
+        f"Seeds {seeds}; {content['decoder']} decoders trained for {content['epochs']} epochs on the faces "
+        "that the runs were trained on, and asked for unseen people on a full cross: everybody shows every "
+        "expression, so that the truth of each edit is a face of the cross. ERM's decoder is given idfer's "
+        "identity features, too. Judges are networks trained on further people, whom no run and no decoder "
+        "sees and who are not in the cross.", "",
         *pipes(targets), "", "Intervals: 95 %, Student's t over seeds.", "",
-        "![figure](decode.png)", "", "## Every number", "", *pipes(table), "",
-        "Swap: this face's expression feature with another person's identity features, compared with that "
-        "person showing this expression, where the two people differ. ID-neutral: the expression feature "
-        "alone, compared with the mean of all people showing it, where that differs from the face. "
-        "Identified: the first guess among all people of the cross is right, from faces drawn of expression "
-        "features alone. Spread: root mean squared difference between two people's pictures of one "
-        "expression.",
+        f"![figure]({named(content['decoder'])}.png)", "", "## Every number", "", *pipes(table), "",
+        "Swap: this face's expression feature with the identity features of another person's face of another "
+        "expression, compared with that person showing this expression, where the two people differ; in the "
+        "column of photographs, valence and arousal are those that the judge reads from that very face: what "
+        "it itself takes for expression in a person. ID-neutral: the expression feature alone, compared with "
+        "the mean of all people showing it, where that differs from the face. One attribute lent: changed in "
+        "all features to what another person's are (docs/decode.md), as shares of the distance between the "
+        "two photographs' CLIP posteriors. Identified: the first guess among all people of the cross is "
+        "right; another attack may find more, and who averages draws comes nearer to the mean. Spread: root "
+        "mean squared difference between two people's pictures of one expression.",
     ]  # fmt: skip
+    if pictures:
+        lines += [
+            "", f"## Faces of seed {content['seeds'][0]}", "",
+            f"{', '.join(picture.name for picture in pictures)}: people of the cross, and what is drawn of "
+            "them.",
+        ]  # fmt: skip
+        lines += [line for picture in pictures for line in ("", f"![{picture.stem}]({picture.name})")]
     return "\n".join(lines) + "\n"

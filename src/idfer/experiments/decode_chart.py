@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idfer.experiments.decode_trial import CEILING, CONTROL, OURS
+from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, PHOTOGRAPHS
 from idfer.reporting.style import COLOURS, MARKERS, SOFT, grid, styled
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _PANELS = {
     "swap: PSNR, dB": ("swap_psnr", (OURS, CONTROL, CEILING)),
     "ID-neutral: PSNR, dB": ("detach_psnr", (OURS, CONTROL, CEILING)),
-    "share identified": ("identify_mean", (OURS, CONTROL, "photographs")),
-    "ID-neutral: spread": ("neutral_spread", (OURS, CONTROL, "photographs")),
+    "share identified": ("identify_mean", (OURS, CONTROL, PHOTOGRAPHS)),
+    "ID-neutral: spread": ("neutral_spread", (OURS, CONTROL, PHOTOGRAPHS)),
 }
 _NAMES = {OURS: "idfer's features", CONTROL: "ERM's feature"}
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from idfer.evaluation.evaluation import Evaluation
 
 # One budget for both methods [ours]: that of `idfer benchmark shift` (shift.yaml)
+# Of its decoders: small pictures, few epochs, to stay within six minutes on 2 cores
+DECODER: dict[str, Any] = {"size": 32, "epochs": 10, "precision": "bf16-mixed"}
 BUDGET: dict[str, Any] = {"backbone": "conv4", "lr": 2.5e-3, "epochs": 8, "batch_size": 64}
 TINY = Protocol(train=(24, 16), val=(6, 4), test=(24, 4))
 SIZES = {"full": Protocol(), "tiny": TINY}
@@ -27,6 +29,7 @@ STAMP = "demo.json"  # tells our folders from others, also after a kill; holds s
 def demo(
     out: str | Path = "runs/demo",
     size: Literal["full", "tiny"] = "full",
+    decode: bool = False,
     seed: int = 0,
     device: str = "auto",
     progress: bool = True,
@@ -40,6 +43,8 @@ def demo(
     Args:
         out: folder for faces, runs, metrics.json and report.html; new, empty, or of this same demo before.
         size: full (a few minutes on 2 cores) or tiny (seconds; shows that everything works, learns nothing).
+        decode: also train decoders (see `idfer decode fit`) and show in the report what the features of both
+            methods still show of a face: small pictures, a few epochs.
         seed: of people, weights and order; 0 to 5592404.
         device: auto, cpu, cuda, cuda:N or mps.
         progress: show progress bars.
@@ -77,13 +82,32 @@ def demo(
             run, faces, table, list(TESTS), device=device, seed=seed, controls=controls, progress=progress
         )
         evaluations.append(evaluation)
+    pictures = _decoded(root, faces, size, seed, device, progress) if decode else []
     table_of_results = summary(evaluations)
     write_metrics(evaluations, root / "metrics.json")
-    command = f"idfer demo -o {out} --size {size} --seed {seed}"
+    command = f"idfer demo -o {out} --size {size} --seed {seed}{' --decode true' if decode else ''}"
     write_report(
-        evaluations, root / "report.html", title="idfer demo: unseen people, shifted", command=command
-    )
+        evaluations, root / "report.html", title="idfer demo: unseen people, shifted", command=command,
+        decodings=pictures,
+    )  # fmt: skip
     return f"{table_of_results}\n\nreport   {root / 'report.html'}\nmetrics  {root / 'metrics.json'}"
+
+
+def _decoded(
+    root: Path, faces: Manifest, size: str, seed: int, device: str, progress: bool
+) -> list[dict[str, Any]]:
+    """What decoders of idfer's features, and of ERM's as a control, show of test faces; trained once."""
+    from idfer.decoding.checkpoint import CONFIG, FOLDER
+    from idfer.decoding.fit import decode_fit
+    from idfer.reporting.decoded import decoded
+
+    budget = DECODER | ({"size": 16, "epochs": 1} if size == "tiny" else {})
+    ours, control = root / "idfer", root / "erm"
+    for run in (ours, control):
+        if not (run / FOLDER / CONFIG).is_file():
+            decode_fit(run, faces, identity=ours, seed=seed, device=device, progress=progress, **budget)
+    shown = decoded(ours, faces.select(list(TESTS)), control, device, seed)
+    return [] if shown is None else [shown]
 
 
 def _claim(root: Path, protocol: Protocol, seed: int) -> None:

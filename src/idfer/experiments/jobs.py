@@ -283,9 +283,14 @@ def source() -> str:
     before it starts to work and keeps the answer. It is no part of a job's hash: a changed comment must not
     throw a night's work away.
     """
+    return digest_of_source(_MATTERS)
+
+
+def digest_of_source(parts: Sequence[str]) -> str:
+    """Hash of some files and folders of this package."""
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent
-    for part in _MATTERS:
+    for part in parts:
         place = root / part
         for file in [place] if place.suffix else sorted(place.rglob("*.py")):
             digest.update(file.read_bytes())

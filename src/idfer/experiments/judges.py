@@ -1,8 +1,9 @@
-"""Independent judges of decoded faces: networks trained on other rendered people, without the shortcut.
+"""Independent judges of decoded faces: networks trained on rendered people whom nobody else sees.
 
-One reads valence and arousal (ERM on the oracle's faces), one tells people apart; no decoder sees either in
-training. The second also gives a perceptual distance (after Zhang et al. 2018, LPIPS, without its weights,
-which are of photographs) and the features of a Frechet distance (Heusel et al. 2017).
+One reads valence and arousal (ERM, on faces whose labels do not depend on the person), one tells people
+apart; no decoder sees either in training, and the judges see neither its people nor those it is tested on.
+The second also gives a perceptual distance (after Zhang et al. 2018, LPIPS, without its weights, which are of
+photographs) and the features of a Frechet distance (Heusel et al. 2017).
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 from idfer.attributes.trust import top_posteriors
 from idfer.data.detection import Detector, Face
 from idfer.errors import IdferError
+from idfer.inference.cutting import cut
 from idfer.inference.failure import Tally, naming, out_of_memory
 from idfer.inference.inputs import Source
 from idfer.inference.output import table
@@ -159,11 +160,10 @@ class Stream:
             row: to be filled with numbers.
         """
         with naming(name, prefix=True):
-            box = None if self.detector.name == "none" else face.box
-            crop = self.checkpoint.preprocess.crop(image, box, face.landmarks)
-            prepared = self.reader.prepare(image, box) if self.reader else None
-            seen = self.vectors.prepare(image, box) if self.vectors else None
-            return Queued(row, crop, prepared, seen)
+            found = cut(image, face, self.detector, self.checkpoint.preprocess)
+            prepared = self.reader.prepare(image, found.box) if self.reader else None
+            seen = self.vectors.prepare(image, found.box) if self.vectors else None
+            return Queued(row, found.crop, prepared, seen)
 
     def _queue(self, looked: _Looked) -> None:
         """Queue what one image shows for the network."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idfer.data.images import read_reduced
-from idfer.errors import IdferError
+from idfer.inference.cutting import largest_face
 from idfer.inference.failure import naming
+from idfer.inference.inputs import Source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from idfer.attributes.reader import ClipReader
     from idfer.data.detection import Detector
     from idfer.training.checkpoint import Checkpoint
+
+_MISSING = " to swap in; give an image with a clear face, or --detector none where the whole image is one"
 
 
 def identity_of(
@@ -32,16 +34,9 @@ def identity_of(
         IdferError: the image cannot be read, is too large or too narrow, or shows no face.
     """
     path = Path(file)
-    with naming(path):
-        image, _ = read_reduced(path)
-        faces = detector(image)
-    if not faces:
-        raise IdferError(
-            f"{path}: no face found to swap in; give an image with a clear face, or --detector none where "
-            "the whole image is one."
-        )
+    face = largest_face(Source(path), detector, checkpoint.preprocess, _MISSING)
     with naming(path, prefix=True):
-        box = None if detector.name == "none" else faces[0].box
-        crop = checkpoint.preprocess.crop(image, box, faces[0].landmarks)
-        retrieved = None if vectors is None else vectors.vectors([vectors.prepare(image, box)]).cpu().numpy()
-        return checkpoint.identity(crop[None], retrieved)
+        retrieved = None
+        if vectors is not None:
+            retrieved = vectors.vectors([vectors.prepare(face.image, face.box)]).cpu().numpy()
+        return checkpoint.identity(face.crop[None], retrieved)

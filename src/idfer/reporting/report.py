@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idfer.errors import UsageError
+from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.names import split_names
 from idfer.reporting.folder import METRICS, PREDICTIONS, REPORT, check_out
@@ -41,7 +42,8 @@ def evaluate(
     age and skin tone from the expression feature and from the plain backbone, by probes tested on people
     they were not fitted to; for a run with an information budget its certificate, an upper bound on what a
     sampled expression feature can tell about identity. On faces of `idfer synth --cross true` also how far
-    predictions of one and the same expression change with the person, and with each attribute.
+    predictions of one and the same expression change with the person, and with each attribute. Where the run
+    has a decoder (`idfer decode fit`), report.html also shows what it draws and who is identified from that.
 
     Args:
         run: a run's folder, a shipped model's name, or module:NAME of a model of your own; in Python any
@@ -67,7 +69,9 @@ def evaluate(
             these names that idfer did not write.
         IdferError: unusable data, or a full disk.
     """
+    from idfer.data.manifest import Manifest
     from idfer.evaluation.suite import measure
+    from idfer.reporting.decoded import decoded, has_decoder
 
     if out is not None:
         check_out(out)
@@ -89,8 +93,26 @@ def evaluate(
     words += ["--show-faces", str(show_faces).lower()] if show_faces is not None else []
     words += ["--protocol", protocol] if protocol is not None else []
     command = shlex.join(str(word) for word in words)
-    write_report([evaluation], folder / REPORT, command=command, show_faces=show_faces)
+    pictures = []
+    if has_decoder(run):
+        assert isinstance(run, (str, Path))
+        faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+        looked_at = faces.select(evaluated) if (evaluated := _splits(evaluation)) else faces
+        shown = evaluation.metrics["data"]["drawn"] if show_faces is None else show_faces
+        try:
+            pictures.append(decoded(run, looked_at, device=device, seed=seed, show_faces=shown))
+        except IdferError as error:  # e.g. the run was trained again; its numbers are worth as much without
+            print(f"idfer: the report shows no drawn faces: {error}", file=sys.stderr)
+    write_report(
+        [evaluation], folder / REPORT, command=command, show_faces=show_faces,
+        decodings=[shown for shown in pictures if shown is not None],
+    )  # fmt: skip
     return evaluation
+
+
+def _splits(evaluation: Evaluation) -> list[str]:
+    """The splits that were evaluated; none where the manifest has none."""
+    return [name for name in dict.fromkeys(evaluation.predictions["split"]) if name]
 
 
 def write_metrics(evaluations: Sequence[Evaluation], path: str | Path) -> Path:
@@ -118,6 +140,7 @@ def write_report(
     title: str = "",
     command: str = "",
     show_faces: bool | None = None,
+    decodings: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write one self-contained HTML page on one run, or on several measured on the same manifest.
 
@@ -127,6 +150,7 @@ def write_report(
         title: the page's title; made from the runs' names when empty.
         command: the command that made it, shown under provenance.
         show_faces: put pictures of faces into the page; None does so only where `idfer synth` drew them all.
+        decodings: what `idfer.reporting.decoded` gives of runs with a decoder.
 
     Raises:
         UsageError: no evaluation.
@@ -139,4 +163,6 @@ def write_report(
     content = page_content(evaluations, show_faces)
     names = content["names"]
     title = title or f"How {' and '.join(names)} {'read' if len(names) > 1 else 'reads'} faces"
-    return write_page("report.html.jinja", path, title=title, command=command, **content)
+    return write_page(
+        "report.html.jinja", path, title=title, command=command, decodings=list(decodings), **content
+    )

@@ -11,7 +11,7 @@ from idfer.inference.failure import naming
 from idfer.inference.inputs import Source
 
 if TYPE_CHECKING:
-    from idfer.data.faces import Detector, Face
+    from idfer.data.detection import Detector, Face
     from idfer.data.preprocess import Box, Preprocess
 
 

@@ -1,12 +1,12 @@
 """Differences of two models' gaps, tested by signs of what people add to them (wild cluster bootstrap).
 
 What each person adds to a difference, were there none, gets a random sign (null imposed: Cameron, Gelbach &
-Miller 2008, Review of Economics and Statistics 90(3)), and the difference over its error is computed anew. The
-observed difference is the one draw with all signs as they are, by the same function, so for sums with
-symmetric errors the test is exact; for CCC, RMSE and slopes it is approximate. The function weighs scores about
-the group's new value by the person's share u of the group's rows, over 1 - u, as the jackknife does: with
-uneven rows those who make a difference large make its error look small too, and draws that overlook it found a
-difference in 9 % of comparisons of 45 to 70 people without one (`benchmarks/compare_calibration.py`).
+Miller 2008, Review of Economics and Statistics 90(3)), and the difference over its error is computed anew.
+The observed difference is the one draw with all signs as they are, by the same function: for sums with
+symmetric errors the test is exact, for CCC, RMSE and slopes approximate. The function weighs scores about the
+group's new value by the person's share u of the group's rows, over 1 - u, as the jackknife does. With uneven
+rows those who make a difference large make its error look small too; draws that overlook it found one in 9 %
+of comparisons of 45 to 70 people without any (now: `benchmarks/compare_calibration.py`).
 """
 
 from __future__ import annotations

@@ -111,13 +111,6 @@ def leakage_rows(
     return rows
 
 
-def widened(scores: int) -> float:
-    """How many times as wide as that of one score a 95 % interval is that holds for all of so many."""
-    from scipy.special import ndtri
-
-    return float(ndtri(1 - 0.025 / max(scores, 1)) / ndtri(0.975))
-
-
 def _names(names: Sequence[str], posterior: Array) -> Any:
     """(N,) name of each row's most probable level, "" where nothing is known."""
     if not names:

@@ -64,7 +64,7 @@ def _gap(gaps: pd.DataFrame, name: str, error: float) -> str:
     worst: Any = (plain if len(plain) else found).sort_values("strength", ascending=False).iloc[0]
     of = "both dimensions" if worst["dimension"] == "mean" else worst["dimension"]
     gap = worst["gap"]
-    ends = sorted((worst["low"], worst["high"]), key=lambda end: end * np.sign(gap))
+    ends = sorted(end * np.sign(gap) for end in (worst["low"], worst["high"]))
     standardised = ""
     if np.isfinite(worst["standardised_gap"]):
         standardised = f", {brief(worst['standardised_gap'], True)} at equal labels"
@@ -73,7 +73,7 @@ def _gap(gaps: pd.DataFrame, name: str, error: float) -> str:
     return (
         f"{name} does not read all groups of {worst['attribute']} alike: {_SAID[worst['metric']]} of {of} is "
         f"{brief(abs(gap))} {'higher' if gap > 0 else 'lower'} for {worst['level_a']} than for "
-        f"{worst['level_b']} (interval {' to '.join(brief(end * np.sign(gap)) for end in ends)}{standardised})"
+        f"{worst['level_b']} (interval {' to '.join(map(brief, ends))}{standardised})"
         f"{rest}."
     )
 

@@ -25,7 +25,7 @@ from idfer.reporting.style import number
 from idfer.reporting.svg import Chart, key, legend
 
 DIMENSIONS = ("valence", "arousal", "mean")  # series, in this order of colours and markers
-SHOWN = 10  # rows of a panel; the others are in its table
+SHOWN = 6  # rows of a panel; the others are in its table
 _NAN = float("nan")
 _TOLD = [
     key("filled, with a number and *: told from 0 over all tests", "ink", "o"),

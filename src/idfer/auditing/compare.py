@@ -266,7 +266,8 @@ def _left_out(
     sums: list[Array], metrics: tuple[str, ...], levels: tuple[int, ...]
 ) -> tuple[Array, Array, Array, Array, Sides]:
     """Values or gaps (K) of both models, those without each unit (U, K), and who adds what to either side."""
-    whole, without = [], []  # of each model, per level
+    whole: list[list[Array]] = []  # of each model, per level
+    without: list[list[Array]] = []
     for part in sums:
         total = part.sum(axis=0)
         whole.append([values(total[level], metrics).ravel() for level in levels])

@@ -81,8 +81,10 @@ def interventions(
 
 def told(row: Mapping[str, Any], among: int) -> bool:
     """Whether an effect (`effect`, `low`, `high`) is told from 0 although it is one of so many."""
-    ends = [np.nan if row.get(name) is None else float(row[name]) for name in ("effect", "low", "high")]
-    return leaves_out_0(*ends, among, FREEDOM)
+    value, low, high = (
+        np.nan if row.get(name) is None else float(row[name]) for name in ("effect", "low", "high")
+    )
+    return leaves_out_0(value, low, high, among, FREEDOM)
 
 
 def _answers(model: FaceModel, crops: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -49,7 +49,7 @@ class Sides:
         count = int((self.share > 0).any(axis=0).sum())
         squares, fourth = (own**2).sum(axis=0), (own**4).sum(axis=0)
         df = 2 * squares**2 / np.maximum(fourth - squares**2 / max(count, 1), 1e-300)
-        return np.clip(df, 1.0, max(count - 1, 1))
+        return np.asarray(np.clip(df, 1.0, max(count - 1, 1)))
 
     def drawn(self, signs: Array) -> tuple[Array, Array]:
         """Differences (r, K) with signs (r, U), and their squared errors."""

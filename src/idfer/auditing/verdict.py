@@ -103,9 +103,9 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
             f"{worst['feature']}); {beside}."
         )
     return (
-        f"Of the attributes, {worst['attribute']} leaks most: from {worst['feature']}, a probe reads it of unseen people "
-        f"{worst['score']:.0%} of the way from chance to certainty ({max(0.0, worst['low']):.0%} to "
-        f"{min(1.0, worst['high']):.0%}); {beside}."
+        f"Of the attributes, {worst['attribute']} leaks most: from {worst['feature']}, a probe reads it of "
+        f"unseen people {worst['score']:.0%} of the way from chance to certainty "
+        f"({max(0.0, worst['low']):.0%} to {min(1.0, worst['high']):.0%}); {beside}."
     )
 
 

@@ -25,6 +25,7 @@ from idfer.auditing.joining import places
 from idfer.auditing.moments import DIMENSIONS, METRICS, UNLABELLED, row_sums, values
 from idfer.auditing.paired_test import Sides, p_values, sides
 from idfer.auditing.sample import Sample
+from idfer.auditing.studentised import normal
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.results import environment, json_ready, write_json
@@ -222,7 +223,8 @@ def differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.DataF
     known = jackknife(gap_b - gap_a, without_b - without_a, present)
     low, high = known.ends(settings.level)
     usable = np.isfinite(known.value) & (known.error > 0) & np.isfinite(known.pieces).all(axis=0)
-    single, adjusted = p_values(by_side, usable, settings.permutations, settings.seed)
+    most = normal(known.value, known.error**2, known.df)
+    single, adjusted = p_values(by_side, usable, most, settings.permutations, settings.seed)
     rows: list[dict[str, Any]] = []
     for t, test in enumerate(tests):
         for k, metric in enumerate(metrics):

@@ -95,7 +95,9 @@ def sides(values: Sequence[Array], without: Sequence[Array], rows: Sequence[Arra
     return Sides((1 - share)[..., None] * lost + share[..., None] * away[:, None], share)
 
 
-def p_values(tests: Sequence[Sides], usable: NDArray[np.bool_], draws: int, seed: int) -> tuple[Array, Array]:
+def p_values(
+    tests: Sequence[Sides], usable: NDArray[np.bool_], most: Array, draws: int, seed: int
+) -> tuple[Array, Array]:
     """One test's and adjusted p-values (max-T over all), both (T, K), NaN where unusable.
 
     Observed and drawn statistics alike become standard normal by their degrees of freedom: groups of few
@@ -104,6 +106,8 @@ def p_values(tests: Sequence[Sides], usable: NDArray[np.bool_], draws: int, seed
     Args:
         tests: T of them.
         usable: (T, K) which differences there are.
+        most: (T, K) what an observed statistic counts at most, in standard normal units: that of the
+            jackknife, which sees the curvature that scores do not.
         draws: of signs.
         seed: of the draws.
     """
@@ -115,6 +119,7 @@ def p_values(tests: Sequence[Sides], usable: NDArray[np.bool_], draws: int, seed
         return np.where(usable[t], normal(moved, spread, df[t]), 0.0)
 
     observed = np.concatenate([statistics(t, np.ones((1, units)))[0] for t in range(len(tests))])
+    observed = np.minimum(np.abs(observed), np.abs(np.nan_to_num(most.ravel(), nan=0.0)))
     collected = MaxT(observed, draws)
     rng = np.random.default_rng([seed, 43])
     for start in range(0, draws, _BLOCK):

@@ -9,9 +9,9 @@ learned from), each pair counted both ways, whose variance is twice what drawing
     spread^2 = that of the bootstrap + that of the bootstrap of a score where nothing leaks
 
 and the latter is measured: targets dealt to other people go through the same pipeline for `chance` anyway.
-Half of a null score's variance would be missing without it: with 60 people the lower end of a 95 % interval
-of nothing lay above 0 in 7 to 9 %. The deal of people to folds is in it: dealing targets is dealing people.
-`benchmarks/leak_calibration.py` measures how often intervals hold. [ours]
+Half of a null score's variance would be missing without it. The deal of people to folds is in it: dealing
+targets is dealing people. `benchmarks/leak_calibration.py` measures how often intervals hold, with and
+without. [ours]
 """
 
 from __future__ import annotations

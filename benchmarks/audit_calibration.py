@@ -409,10 +409,13 @@ def table(results: dict[str, Any]) -> str:
     ]  # fmt: skip
     for name, of in results["power"].items():
         for metric, found in of.items():
+            at = f"{100 * found['found_at_detectable']:.0f} ± {100 * found['error']:.0f} %"
+            if min(abs(p["ratio"] - 1) for p in found["points"]) > 0.2:
+                at = "not read off: both are far from it"
             two = " | ".join(f"{p['ratio']:.2f}: {100 * p['found']:.0f} %" for p in found["points"])
             lines.append(
                 f"| {name} | {metric} | {found['detectable']:.3f} | {two} "
-                f"| {100 * found['found_at_detectable']:.0f} ± {100 * found['error']:.0f} % "
+                f"| {at} "
                 f"| {100 * found['coverage']:.1f} % | {found['audits']} |"
             )
     equal = results["equal_labels"]

@@ -411,7 +411,10 @@ def table(results: dict[str, Any]) -> str:
         for metric, found in of.items():
             at = f"{100 * found['found_at_detectable']:.0f} ± {100 * found['error']:.0f} %"
             if min(abs(p["ratio"] - 1) for p in found["points"]) > 0.2:
-                at = "not read off: both are far from it"
+                at, found["detectable"] = (
+                    "not read off: both are far from it",
+                    found["points"][0]["detectable"],
+                )
             two = " | ".join(f"{p['ratio']:.2f}: {100 * p['found']:.0f} %" for p in found["points"])
             lines.append(
                 f"| {name} | {metric} | {found['detectable']:.3f} | {two} "

@@ -4,7 +4,8 @@ Simulated audits of predictors whose truth is known, through `idfer.auditing.eng
 
 - false alarms: predictors that treat everybody alike; how often any test of an audit is significant;
 - coverage: how often gap intervals hold the true gap (0, or planted), beside a percentile bootstrap;
-- power: a gap of the size that the audit calls detectable is planted; how often it is found;
+- power: gaps of about 0.9 and 1.1 of the size that audits of the same world call detectable are planted; how
+  often they are found, and, between the two, a gap of just that size (stated: 80 %);
 - equal labels: groups that show other expressions, and a predictor that sees the expression only; how often
   the raw and the standardised gap are found to differ from 0;
 - information: how often a prediction that tells nothing has p <= 0.05.
@@ -22,6 +23,7 @@ import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,7 @@ class World:
         noise: factor of the error of its valence.
         slope: factor of its predicted valence.
         happier: added to its valence labels, before they are squashed.
+        first: share of people of the first gender.
         attributes: which.
     """
 
@@ -65,6 +68,7 @@ class World:
     noise: float = 1.0
     slope: float = 1.0
     happier: float = 0.0
+    first: float = 0.5
     attributes: tuple[str, ...] = (PLAIN, "age", "skin", "glasses")
 
 
@@ -77,8 +81,10 @@ def draw(world: World, rng: np.random.Generator) -> Sample:
     who = np.repeat(np.arange(people), count)
     rows = len(who)
     gender, age, skin = (
-        rng.choice(len(share), people, p=share) for share in ((0.5, 0.5), (0.6, 0.25, 0.15), (0.5, 0.3, 0.2))
-    )
+        rng.choice(len(share), people, p=share) for share in (
+            (world.first, 1 - world.first), (0.6, 0.25, 0.15), (0.5, 0.3, 0.2),
+        )
+    )  # fmt: skip
     first = gender[who] == 0
     state = rng.normal(0, 0.15, (people, 2))[who] + rng.normal(0, 0.4, (rows, 2))
     state[first, 0] += world.happier
@@ -191,29 +197,28 @@ def null(world: World, audits: int, seed: int) -> dict[str, Any]:
     }
 
 
-def planted(metric: str, seed: int) -> tuple[World, float, float]:
-    """A world in which the first gender's valence has the gap that audits of this world call detectable.
+def planted(world: World, metric: str, seed: int) -> float:
+    """Strength at which the first gender's valence has the gap that audits of this world call detectable."""
 
-    Returns:
-        The world, its true gap, and the mean detectable gap of a few of its audits.
-    """
-    name = {"bias": "bias", "slope": "slope"}.get(metric, "noise")
+    def over(strength: float) -> float:
+        """True gap over what a few audits state, less 1."""
+        made = strong(world, metric, strength)
+        truth = true_gap(made, np.random.default_rng(7))[moments.METRICS.index(metric), 0]
+        stated = [_row(audit(made, seed + i)[1].power, metric)["detectable"] for i in range(PILOTS)]
+        return float(abs(truth) / np.mean(stated) - 1)
 
-    def at(strength: float) -> tuple[World, float, float]:
-        world = replace(World(), **{name: strength})
-        truth = float(true_gap(world, np.random.default_rng(7))[moments.METRICS.index(metric), 0])
-        stated = [_row(audit(world, seed + i)[1].power, metric)["detectable"] for i in range(PILOTS)]
-        return world, truth, float(np.mean(stated))
-
-    strengths = [0.08, 0.14] if name == "bias" else [1.3, 2.0]
-    tried = [at(strength) for strength in strengths]
+    strengths = [0.1, 0.14] if metric == "bias" else [1.5, 2.0]
+    tried = [over(strength) for strength in strengths]
     for _ in range(2):  # the secant through the last two
-        (_, *one), (_, *two) = tried[-2:]
-        over = [abs(truth) - stated for truth, stated in (one, two)]
-        step = over[1] * (strengths[-1] - strengths[-2]) / (over[1] - over[0])
-        strengths.append(strengths[-1] - step)
-        tried.append(at(strengths[-1]))
-    return tried[-1]
+        step = tried[-1] * (strengths[-1] - strengths[-2]) / (tried[-1] - tried[-2])
+        strengths.append(float(np.clip(strengths[-1] - step, strengths[0] / 2, 2 * strengths[-1])))
+        tried.append(over(strengths[-1]))
+    return strengths[-1]
+
+
+def strong(world: World, metric: str, strength: float) -> World:
+    """The world with this difference between genders; a gap in CCC or RMSE is one of the noise."""
+    return replace(world, **{{"bias": "bias", "slope": "slope"}.get(metric, "noise"): strength})
 
 
 def _row(table: Any, metric: str) -> Any:
@@ -223,24 +228,49 @@ def _row(table: Any, metric: str) -> Any:
 
 
 def power(audits: int, seed: int, metrics: list[str]) -> dict[str, Any]:
-    """How often a planted gap of the detectable size is found, and held by its interval."""
-    out = {}
-    for metric in metrics:
-        k = moments.METRICS.index(metric)
-        world, truth, _ = planted(metric, seed + 10_000 * (k + 5))
-        found, held, stated = 0, 0, []
-        for i in range(audits):
-            made = audit(world, seed + 10_000 * (k + 1) + i)[1]
-            row = _row(made.gaps, metric)
-            stated.append(_row(made.power, metric)["detectable"])
-            found += int(row["significant"] and np.sign(row["gap"]) == np.sign(truth))
-            held += int(row["low"] <= truth <= row["high"])
-        out[metric] = {
-            "detectable": float(np.mean(stated)), "planted": truth, "found": found / audits,
-            "coverage": held / audits, "audits": audits,
-        }  # fmt: skip
-        print(metric, out[metric], flush=True)
+    """How often planted gaps around the detectable size are found, and held by their interval."""
+    out: dict[str, Any] = {}
+    normal = NormalDist()
+    for w, (name, (world, least)) in enumerate(PLANTED.items()):
+        out[name] = {}
+        for metric in [m for m in metrics if m in least]:
+            start = seed + 100_000 * w + 20_000 * moments.METRICS.index(metric)
+            strength, none = planted(world, metric, start + 15_000), float(metric != "bias")
+            points = [
+                _found(
+                    strong(world, metric, none + part * (strength - none)), metric, audits, start + 7_000 * i
+                )
+                for i, part in enumerate((0.88, 1.12))
+            ]
+            one, two = points
+            share = (1 - one["ratio"]) / (two["ratio"] - one["ratio"])
+            low, high = (normal.inv_cdf((p["found"] * audits + 0.5) / (audits + 1)) for p in points)
+            out[name][metric] = {
+                "points": points,
+                "found_at_detectable": normal.cdf(low + share * (high - low)),
+                "error": math.sqrt(0.16 / audits * (share**2 + (1 - share) ** 2)),
+                "detectable": one["detectable"] + share * (two["detectable"] - one["detectable"]),
+                "coverage": (one["coverage"] + two["coverage"]) / 2,
+                "audits": 2 * audits,
+            }
+            print(name, metric, out[name][metric], flush=True)
     return out
+
+
+def _found(world: World, metric: str, audits: int, seed: int) -> dict[str, float]:
+    """How often one planted gap is found, and how large it is beside what its audits state."""
+    truth = float(true_gap(world, np.random.default_rng(8))[moments.METRICS.index(metric), 0])
+    found, held, stated = 0, 0, []
+    for i in range(audits):
+        made = audit(world, seed + i)[1]
+        row = _row(made.gaps, metric)
+        stated.append(_row(made.power, metric)["detectable"])
+        found += int(row["significant"] and np.sign(row["gap"]) == np.sign(truth))
+        held += int(row["low"] <= truth <= row["high"])
+    return {
+        "planted": truth, "detectable": float(np.mean(stated)), "ratio": abs(truth) / float(np.mean(stated)),
+        "found": found / audits, "coverage": held / audits,
+    }  # fmt: skip
 
 
 def equal_labels(audits: int, seed: int) -> dict[str, Any]:
@@ -283,7 +313,13 @@ def information(audits: int, seed: int) -> dict[str, float]:
 
 
 PARTS = ["null", "power", "equal_labels", "information"]
+SEED = 20_000_000
 PILOTS = 16  # audits that say what is detectable in a world
+PLANTED = {
+    "200 people, groups of a half": (World(), moments.METRICS),
+    "200 people, groups of 20 and 80 %": (World(first=0.2), ("rmse", "bias")),
+    "80 people, groups of a half": (World(people=80), ("rmse", "bias")),
+}
 FULL = 2  # of these worlds with all audits, the others with 3 in 10
 WORLDS = {
     "200 people, heavy tails (t5)": World(),
@@ -311,14 +347,17 @@ def main() -> None:
             results[part] = {}
             for i, (name, world) in enumerate(WORLDS.items()):
                 audits = given.audits if i < FULL else max(given.audits * 3 // 10, 1)
-                results[part][name] = null(world, audits, 100_000 * (i + 1))
+                results[part][name] = null(world, audits, SEED + 100_000 * (i + 1))
                 print(name, results[part][name]["family_wise"], flush=True)
         elif part == "power":
-            results[part] = {**results.get(part, {}), **power(few, 2_000_000, given.metrics)}
+            results[part] = {
+                **results.get(part, {}),
+                **power(max(given.audits // 5, 1), SEED + 2_000_000, given.metrics),
+            }
         elif part == "equal_labels":
-            results[part] = equal_labels(few, 3_000_000)
+            results[part] = equal_labels(few, SEED + 3_000_000)
         else:
-            results[part] = information(max(given.audits // 5, 1), 4_000_000)
+            results[part] = information(max(given.audits // 5, 1), SEED + 4_000_000)
         seconds[part] = round(time.process_time() - started)
         if all(name in results for name in PARTS):
             write_json(path, results)
@@ -361,15 +400,27 @@ def table(results: dict[str, Any]) -> str:
         if old := found["coverage_percentile_bootstrap"]:
             lines.append(f"- {name}: " + ", ".join(f"{m} {100 * v:.1f} %" for m, v in old.items()))
     lines += [
-        "", "## Planted gaps of the detectable size (gender, valence)", "",
-        "| metric | stated as detectable, mean | planted | found | interval holds it | audits |",
-        "|---|---|---|---|---|---|",
+        "", "## Planted gaps about the detectable size (gender, valence)", "",
+        "Two gaps each, as shares of the size that their audits state on average, with how often they are "
+        "found; and a gap of just that size, by the normal curve through both. Stated: 80 %.", "",
+        "| world | metric | stated as detectable | smaller: found | larger: found | at the stated size "
+        "| intervals that hold them | audits |",
+        "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    for metric, found in results["power"].items():
-        lines.append(
-            f"| {metric} | {found['detectable']:.3f} | {found['planted']:+.3f} "
-            f"| {100 * found['found']:.0f} % | {100 * found['coverage']:.1f} % | {found['audits']} |"
-        )
+    for name, of in results["power"].items():
+        for metric, found in of.items():
+            at = f"{100 * found['found_at_detectable']:.0f} ± {100 * found['error']:.0f} %"
+            if min(abs(p["ratio"] - 1) for p in found["points"]) > 0.2:
+                at, found["detectable"] = (
+                    "not read off: both are far from it",
+                    found["points"][0]["detectable"],
+                )
+            two = " | ".join(f"{p['ratio']:.2f}: {100 * p['found']:.0f} %" for p in found["points"])
+            lines.append(
+                f"| {name} | {metric} | {found['detectable']:.3f} | {two} "
+                f"| {at} "
+                f"| {100 * found['coverage']:.1f} % | {found['audits']} |"
+            )
     equal = results["equal_labels"]
     lines += [
         "", "## Groups with other labels, a predictor that only sees the expression", "",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from idfer.auditing.compare import _differences
+from idfer.auditing.compare import differences
 from idfer.auditing.engine import AuditSettings
 from idfer.auditing.levels import one_hot
 from idfer.auditing.moments import DIMENSIONS, METRICS
+from idfer.auditing.paired_test import sides
 from idfer.auditing.sample import Attribute, Sample
 from idfer.evaluation import metrics
 
@@ -34,7 +35,7 @@ def two_models(seed: int, people: int = 60, tilt: float = 0.0) -> tuple[Sample, 
 def test_models_that_differ_by_chance_seldom_differ() -> None:
     alarms, held = 0, []
     for seed in range(60):
-        gaps, _ = _differences(*two_models(seed), SETTINGS)
+        gaps, _ = differences(*two_models(seed), SETTINGS)
         alarms += bool((gaps["p_adjusted"] <= 0.05).any())
         bias = gaps[gaps["metric"] == "bias"]
         held += ((bias["low"] <= 0) & (bias["high"] >= 0)).tolist()
@@ -43,7 +44,7 @@ def test_models_that_differ_by_chance_seldom_differ() -> None:
 
 
 def test_pairing_sees_a_difference_far_below_the_spread_of_each_gap() -> None:
-    gaps, overall = _differences(*two_models(3, tilt=0.1), SETTINGS)
+    gaps, overall = differences(*two_models(3, tilt=0.1), SETTINGS)
     row = gaps.set_index(["dimension", "metric"]).loc["valence", "bias"]
     assert row["p_adjusted"] < 0.02
     assert row["low"] < -0.1 < row["high"] < 0  # gap of a minus b
@@ -52,7 +53,7 @@ def test_pairing_sees_a_difference_far_below_the_spread_of_each_gap() -> None:
 
 def test_gaps_and_values_are_those_of_the_metrics() -> None:
     first, second = two_models(0, tilt=0.2)
-    gaps, overall = _differences(first, second, SETTINGS)
+    gaps, overall = differences(first, second, SETTINGS)
     assert first.label is not None and first.predicted is not None and second.predicted is not None
     row = overall.set_index(["dimension", "metric"]).loc["arousal", "ccc"]
     np.testing.assert_allclose(row["value_a"], metrics.ccc(first.label, first.predicted)[1])
@@ -62,3 +63,37 @@ def test_gaps_and_values_are_those_of_the_metrics() -> None:
     gap = gaps.set_index(["dimension", "metric"]).loc["valence", "rmse"]
     np.testing.assert_allclose(gap["gap_b"], parts[0] - parts[1])
     assert set(gaps["metric"]) == set(METRICS)
+
+
+def test_a_draw_is_what_the_models_swapped_for_some_people_would_be_tested_by() -> None:
+    """Uneven rows: the error is that of the swapped difference, not the observed one's with other signs."""
+    rng = np.random.default_rng(0)
+    rows = np.array([30.0, 9, 8, 5, 3, 2, 1, 1, 1, 1])
+    summed = rng.normal(0.3, 1, (len(rows), 1)) * rows[:, None]  # difference of the models' errors, by person
+    total = rows.sum()
+
+    def left_out(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return part.sum(axis=0) / total, (part.sum(axis=0) - part) / (total - rows)[:, None]
+
+    value, without = left_out(summed)
+    found = sides([value], [without], [rows])
+    for signs in (np.ones(len(rows)), rng.choice([-1.0, 1.0], len(rows))):
+        moved, spread = found.drawn(signs[None])
+        swapped, without = left_out(summed * signs[:, None])
+        np.testing.assert_allclose(moved[0], swapped)
+        np.testing.assert_allclose(spread[0], ((swapped - without) ** 2).sum(axis=0))
+
+
+def test_chance_is_dealt_about_no_difference_not_about_the_one_found() -> None:
+    """Both groups' scores are about the value that they share if there is no difference between them."""
+    rng = np.random.default_rng(1)
+    there = np.repeat(np.eye(2, dtype=bool), 20, axis=1)  # twenty people in each group
+    each = rng.normal([0] * 20 + [2] * 20)[:, None] * [1.0]
+    values = [each[of].mean(axis=0) for of in there]
+    without = [(of @ each - of[:, None] * each) / 19 for of in there]
+    found = sides(values, without, there * 4.0)
+    precise = [1 / each[of].var() for of in there]
+    shared = np.average(np.array(values)[:, 0], weights=precise)
+    for scores, of in zip(found.scores, there, strict=True):
+        np.testing.assert_allclose(scores, (each - shared) / 20 * of[:, None], atol=1e-12)
+    np.testing.assert_allclose(found.drawn(np.ones((1, 40)))[0][0], values[0] - values[1])

@@ -17,6 +17,7 @@ from idfer import Manifest, cli
 from idfer.auditing.interventions import interventions
 from idfer.errors import IdferError
 from idfer.evaluation.foreign import callable_model
+from idfer.evaluation.onnx_model import open_onnx
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FAST = {"permutations": 200, "progress": False, "min_people": 5, "intersections": 1}
@@ -28,10 +29,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return idfer.synth(folder, identities=40, per_identity=4, size=32, seed=5, split="test", progress=False)
 
 
-def onnx_file(folder: Path) -> Path:
+def onnx_file(folder: Path, pixels: int = TensorProto.FLOAT) -> Path:
     """Reads brightness: valence is how red a face is, arousal how blue, and the means are its feature."""
     nodes = [
-        helper.make_node("ReduceMean", ["x", "axes"], ["embedding"], keepdims=0),
+        helper.make_node("Cast", ["x"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["numbers", "axes"], ["embedding"], keepdims=0),
         helper.make_node("Gather", ["embedding", "which"], ["va"], axis=1),
     ]
     constants = [
@@ -40,7 +42,7 @@ def onnx_file(folder: Path) -> Path:
     ]
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
-        nodes, "brightness", [info("x", TensorProto.FLOAT, ["B", 3, 32, 32])],
+        nodes, "brightness", [info("x", pixels, ["B", 3, 32, 32])],
         [info("va", TensorProto.FLOAT, ["B", 2]), info("embedding", TensorProto.FLOAT, ["B", 3])], constants,
     )  # fmt: skip
     path = folder / "brightness.onnx"
@@ -165,3 +167,24 @@ def test_an_onnx_description_that_cannot_be(drawn: Manifest, tmp_path: Path, lin
     model.with_suffix(".yaml").write_text(f"size: 32\ndetector: none\n{line}\n")
     with pytest.raises(IdferError, match=said):
         idfer.audit(drawn, model=model, interventions=False, **FAST)
+
+
+@pytest.mark.parametrize("line, said", [("mean: [0.5, 0.5, 0.5]", "mean"), ("pixels: [-1, 1]", "pixels")])
+def test_uint8_pixels_are_not_silently_left_unscaled(tmp_path: Path, line: str, said: str) -> None:
+    """They go in as they are, so a description that scales them describes another model."""
+    model = onnx_file(tmp_path, TensorProto.UINT8)
+    model.with_suffix(".yaml").write_text(f"size: 32\ndetector: none\n{line}\n")
+    with pytest.raises(IdferError, match=f"uint8 pixels as they are, so {said} in"):
+        open_onnx(model)
+    for plain in ("", "pixels: [0, 255]"):
+        model.with_suffix(".yaml").write_text(f"size: 32\ndetector: none\n{plain}\n")
+        assert open_onnx(model).inputs(np.full((1, 32, 32, 3), 7, np.uint8)).dtype == np.uint8
+
+
+def test_a_function_that_gives_nan_is_not_told_to_train_again(drawn: Manifest) -> None:
+    def score(crops: np.ndarray) -> np.ndarray:
+        return np.full((len(crops), 2), np.nan)
+
+    with pytest.raises(IdferError, match=r"is not finite; `predict` must give finite") as said:
+        idfer.audit(drawn, model=callable_model(score, "score", 32), interventions=False, **FAST)
+    assert "weights" not in str(said.value)

@@ -13,11 +13,12 @@ import pytest
 import idfer
 from idfer.auditing.bins import shown_numbers
 from idfer.auditing.compare import compare
-from idfer.auditing.engine import AuditSettings
+from idfer.auditing.engine import AuditSettings, run
 from idfer.auditing.gate import failures
-from idfer.auditing.inputs import read_sample
-from idfer.auditing.leak import widened
-from idfer.auditing.verdict import _leak
+from idfer.auditing.inputs import Reading, read_sample
+from idfer.auditing.simultaneous import widened
+from idfer.auditing.verdict import _gap, _leak
+from idfer.auditing.wording import brief
 from idfer.errors import IdferError, UsageError
 
 PEOPLE, N = 50, 100
@@ -117,12 +118,12 @@ def leaks(*rows: tuple[str, str, float, float, float]) -> pd.DataFrame:
 
 def test_a_sure_leak_is_not_hidden_by_a_higher_score_that_is_none() -> None:
     table = leaks(("prediction", "age", 0.5, -0.2, 0.9), ("prediction", "skin", 0.4, 0.3, 0.5))
-    assert _leak(table, "it").startswith("The largest leak is of skin")
+    assert _leak(table, "it").startswith("Of the attributes, skin leaks")
 
 
 def test_of_many_probes_one_that_is_sure_by_itself_is_no_leak() -> None:
     one = ("embedding", "age", 0.2, 0.01, 0.39)
-    assert _leak(leaks(one), "it").startswith("The largest leak is of age")
+    assert _leak(leaks(one), "it").startswith("Of the attributes, age leaks")
     assert _leak(leaks(one, *[("embedding", "skin", 0.0, -0.2, 0.2)] * 9), "it").startswith("No attribute")
     assert widened(1) == pytest.approx(1)
     assert widened(10) == pytest.approx(2.807 / 1.96, abs=1e-3)
@@ -163,3 +164,100 @@ def test_an_attribute_merged_into_one_group_is_said_to_go_untested() -> None:
     )
     assert not len(found.gaps)
     assert any(c.code == "IDF302" and "everybody, so no gap" in c.message for c in found.checks)
+
+
+def test_an_effect_fails_a_gate_only_if_it_is_more_than_the_largest_of_so_many_by_chance() -> None:
+    """Twenty-six effects: an interval of one that leaves out 0 by a little is what chance makes of 74 %."""
+
+    quick = AuditSettings(permutations=100, probes=(), verification=False, information=False)
+    faces = read_sample(predictions(), attributes(it=np.arange(N) // 2 % 2)).sample
+
+    def drawn(names: int, effect: float) -> Any:
+        one = {"value": effect, "low": effect - 0.1, "high": effect + 0.1}
+        flat = {"value": 0.0, "low": -0.1, "high": 0.1}
+        found = {f"a{i}": {"valence": one if i == 0 else flat, "arousal": flat} for i in range(names)}
+        return run(replace(faces, interventions={"effects": found}), quick)
+
+    assert failures(drawn(13, 0.12), {"effect": 0.05}) == ()
+    assert failures(drawn(1, 0.13), {"effect": 0.05}) != ()
+    assert failures(drawn(13, 0.18), {"effect": 0.05})[0].startswith("effect 0.180")
+
+
+def test_numbers_of_few_people_are_cut_into_halves_rather_than_into_one_group() -> None:
+    """Fifty people: thirds hold 17, of which a minimum of 20 would make one group of everybody."""
+    read = read_sample(predictions(), attributes(it=(np.arange(N) // 2) * 1.5))
+    assert len(read.sample.attributes[0].levels) == 2
+    assert [(c.code, "halves" in c.message) for c in read.checks if c.attribute == "it"] == [("IDF329", True)]
+    enough = read_sample(
+        predictions(), attributes(it=(np.arange(N) // 2) * 1.5), how=Reading(min_people=10)
+    )  # fmt: skip
+    assert len(enough.sample.attributes[0].levels) == 3 and not enough.checks
+    told = read_sample(
+        predictions(), attributes(it=(np.arange(N) // 2) * 1.5), how=Reading(bins={"it": (3.0,)})
+    )
+    assert len(told.sample.attributes[0].levels) == 3, "what was asked for stays"
+
+
+def test_codes_are_not_merged_unless_they_are_said_to_be_ranks() -> None:
+    """ "2 or 3" of 1 woman, 2 man, 3 other is nonsense."""
+    codes = np.array([1, 2, 2, 2, 2, 3])[np.arange(N) // 2 % 6]
+    read = read_sample(predictions(), attributes(it=codes))
+    assert not read.sample.attributes[0].ordered
+    assert [c.code for c in read.checks] == ["IDF329"] and "--ordered it" in read.checks[0].message
+    ranks = read_sample(predictions(), attributes(it=codes), how=Reading(ordered=("it",)))
+    assert ranks.sample.attributes[0].ordered and not ranks.checks
+    with pytest.raises(UsageError, match="words"):
+        read_sample(predictions(), attributes(it=codes.astype(str) + "x"), how=Reading(ordered=("it",)))
+    with pytest.raises(UsageError, match="--ordered"):
+        read_sample(predictions(), attributes(it=codes), how=Reading(ordered=("its",)))
+
+
+def test_borders_without_faces_are_said() -> None:
+    how = Reading(bins={"it": (0.0, 30.0, 60.0, 1000.0, 2000.0)})
+    read = read_sample(predictions(), attributes(it=np.arange(N) * 0.9 - 10), how=how)
+    said = " ".join(c.message for c in read.checks if c.code == "IDF329")
+    assert "no face has it 1000 to 2000" in said and "12 faces lies outside 0 to 2000" in said
+    assert read.sample.attributes[0].levels == ("it 0 to 30", "it 30 to 60", "it 60 to 1000")
+
+
+def test_spaces_about_a_person_make_nobody_else() -> None:
+    spaced = [f"P{i // 2}{' ' * (i % 2)}" for i in range(N)]
+    read = read_sample(predictions(subject=spaced), attributes(it=np.arange(N) // 2 % 2))
+    assert len(np.unique(read.sample.people)) == PEOPLE
+    bare = predictions().drop(columns="subject")
+    given = read_sample(bare, attributes(it=np.arange(N) // 2 % 2), subject=spaced)
+    assert len(np.unique(given.sample.people)) == PEOPLE
+
+
+def test_names_with_a_slash_stay_whole() -> None:
+    yes = np.arange(N) // 2 % 2
+    posterior = read_sample(
+        predictions(),
+        attributes(**{"w/o glasses/yes": yes * 1.0, "w/o glasses/no": 1.0 - yes}),
+    ).sample.attributes[0]
+    assert (posterior.name, posterior.levels) == ("w/o glasses", ("yes", "no"))
+    words = np.where(yes, "with", "without")
+    plain = read_sample(predictions(), attributes(**{"w/o hat": words, "w/o glasses": words})).sample
+    assert [a.name for a in plain.attributes] == ["w/o hat", "w/o glasses"]
+    ranges = read_sample(
+        predictions(), attributes(**{"age/10/20": yes * 1.0, "age/20/30": 1.0 - yes})
+    ).sample.attributes[0]
+    assert (ranges.name, ranges.levels) == ("age", ("10/20", "20/30"))
+
+
+def test_the_verdict_says_small_numbers_plainly() -> None:
+    """A gap at equal labels of 0 read "-2.1e-05"."""
+    gaps = pd.DataFrame(
+        [
+            {
+                "attribute": "age", "level_a": "older", "level_b": "young", "kind": "pair", "metric": "bias",
+                "dimension": "valence", "gap": -0.351, "low": -0.402, "high": -0.3, "significant": True,
+                "standardised_gap": -2.1e-05, "strength": 9.0,
+            }
+        ]
+    )  # fmt: skip
+    assert _gap(gaps, "erm", 0.05) == (
+        "erm does not read all groups of age alike: bias of valence is 0.35 lower for older than for young "
+        "(interval 0.3 to 0.4, 0 at equal labels)."
+    )
+    assert [brief(v) for v in (1e-9, 0.0213, 1.27)] == ["0", "0.021", "1.3"] and brief(0.5, True) == "+0.5"

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from idfer.auditing.interventions import told
 from idfer.reporting import audit_page
 from idfer.reporting.folder import REPORT, check_out
 from idfer.reporting.markdown_page import write_markdown_page
@@ -124,3 +125,26 @@ def test_a_text_becomes_a_page_that_obeys_no_markup_in_it(tmp_path):
     page = write_markdown_page(text, tmp_path / "t.html").read_text(encoding="utf-8")
     assert "<script>" not in page and page.count("<h1>") == 1
     assert '<th scope="row">x</th>' in page and '<span class="ci">[0.4, 0.6]</span>' in page
+
+
+@pytest.mark.parametrize("kind", ["model", "predictions", "data"])
+def test_long_tables_are_folded(tmp_path, kind):
+    """Each row is a card on a telephone: two tables of sixty rows were most of 21,000 pixels."""
+    page = audit_page.write(audit(kind), tmp_path).read_text(encoding="utf-8")
+    assert "<details" in page
+    open_ = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
+    lengths = [table.count("<tr>") - 1 for table in re.findall(r"<table.*?</table>", open_, flags=re.DOTALL)]
+    assert lengths and max(lengths) <= 12, lengths
+    assert open_.count('class="heat"') <= 4
+
+
+def test_notes_are_folded_and_warnings_are_not(tmp_path):
+    page = audit_page.write(audit("model") | UNDRAWN, tmp_path).read_text(encoding="utf-8")
+    open_ = re.sub(r"<details.*?</details>", "", page, flags=re.DOTALL)
+    assert "IDF302" in page and "IDF302" not in open_
+    assert "IDF306" in open_
+
+
+def test_an_effect_is_marked_only_if_told_over_all_effects():
+    one = {"attribute": "age", "effect": 0.12, "low": 0.02, "high": 0.22}
+    assert told(one, 1) and not told(one, 26)

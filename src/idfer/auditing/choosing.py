@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from idfer.auditing.columns import NAMES
@@ -49,10 +49,9 @@ def choose(table: Table, keys: Sequence[str], use: Sequence[str] | None) -> list
         attribute, slash, level = column.partition(SLASH)
         if slash and attribute and level and column not in table.lists:
             parts.setdefault(attribute, []).append(column)
-    for attribute, columns in parts.items():
-        if len(columns) > 1:
-            levels = tuple(column.partition(SLASH)[2] for column in columns)
-            found[attribute] = Column(attribute, tuple(columns), levels)
+    for attribute, columns in _posteriors(table, parts):
+        levels = tuple(column.removeprefix(attribute + SLASH) for column in columns)
+        found[attribute] = Column(attribute, tuple(columns), levels)
     posterior = {column for column_set in found.values() for column in column_set.columns}
     factors = [c for c in table.names if c.startswith(FACTOR)]
     for column in table.names:
@@ -74,3 +73,26 @@ def choose(table: Table, keys: Sequence[str], use: Sequence[str] | None) -> list
     if chosen := [*plain, *(usual or (c for c in found.values() if c.factor))]:
         return chosen
     raise IdferError(f"{table.name}: no column is an attribute; it has {listed(table.names)}.")
+
+
+def _posteriors(table: Table, parts: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Attributes with a column per level, of columns grouped by what stands before their first slash.
+
+    A name may hold a slash itself ("w/o glasses/yes"): where what stands before the last slash names two
+    columns or more each time, that is the attribute. Columns without a number ("w/o hat" of yes and no) are
+    no posteriors.
+    """
+    import pandas as pd
+
+    for attribute, columns in parts.items():
+        if len(columns) < 2:
+            continue
+        last: dict[str, list[str]] = {}
+        for column in columns:
+            last.setdefault(column.rpartition(SLASH)[0], []).append(column)
+        groups = last if all(len(group) > 1 for group in last.values()) else {attribute: list(columns)}
+        for name, group in groups.items():
+            frame = table.columns(group)
+            numbers = frame.apply(pd.to_numeric, errors="coerce")
+            if not (numbers.isna().all() & frame.notna().any()).any():
+                yield name, group

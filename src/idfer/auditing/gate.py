@@ -3,7 +3,8 @@
 gap     the largest significant gap (corrected over all tests) in CCC, RMSE or bias
 leak    the largest share that a probe reads of an attribute beyond what the labels alone tell, where this
         is more than the uncertainty of both scores, corrected over all scores
-effect  the largest effect of an attribute on drawn faces whose interval leaves out 0
+effect  the largest effect of an attribute on drawn faces whose interval leaves out 0, widened for how many
+        effects there are (Bonferroni)
 label   the largest normalised mutual information of labels and an attribute, where its adjusted p <= 1 -
         level (data sets)
 """
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.auditing.leak import widened
+from idfer.auditing.interventions import told
+from idfer.auditing.simultaneous import widened
 from idfer.auditing.tables import records
 from idfer.errors import UsageError, unknown
 
@@ -91,7 +93,7 @@ def _leak(audit: Audit) -> tuple[float, str]:
 
 
 def _effect(audit: Audit) -> tuple[float, str]:
-    row = _largest([row for row in records(audit.effects) if row["low"] > 0 or row["high"] < 0], "effect")
+    row = _largest([row for row in records(audit.effects) if told(row, len(audit.effects))], "effect")
     return _size(row, "effect"), row and f"{row['attribute']} on {row['dimension']}, on drawn faces."
 
 

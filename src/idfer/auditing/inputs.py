@@ -40,6 +40,8 @@ class Reading:
         label_range: of the labels.
         predicted_range: of the predictions.
         splits: values of the column `split` whose faces count; None for all.
+        ordered: attributes whose few whole numbers are in order.
+        min_people: of a group that is shown.
     """
 
     key: str = KEY
@@ -49,6 +51,8 @@ class Reading:
     label_range: Range = UNIT
     predicted_range: Range = UNIT
     splits: Sequence[str] | None = None
+    ordered: Sequence[str] = ()
+    min_people: int = 20
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,9 @@ def read_sample(
     holder = others.get("attributes", faces)
     chosen = choose(holder, sorted(used_keys), how.use)
     found, more = attributes_of(
-        holder, chosen, place[holder.name][rows], people, how.bins, asked=how.use is not None
-    )
+        holder, chosen, place[holder.name][rows], people, how.bins, asked=how.use is not None,
+        ordered=how.ordered, min_people=how.min_people,
+    )  # fmt: skip
     source = _texts(tables, "source", place, how)
     sample = Sample(
         key=own[rows],
@@ -243,7 +248,7 @@ def _subjects(
         values = np.asarray(given, object).ravel()
         if len(values) != len(own):
             raise IdferError(f"subject: {len(values):,} people for {len(own):,} faces; give one per face.")
-        named = np.array(["" if pd.isna(value) else str(value) for value in values], object)
+        named = np.array(["" if pd.isna(value) else str(value).strip() for value in values], object)
         person = np.where(named == "", own, named)
     else:
         found = _texts(tables, "subject", place, how)
@@ -260,10 +265,15 @@ def _texts(
     for table in tables:
         if (name := naming.find(table, role, how.columns)) is not None and name not in (how.use or ()):
             column: pd.Series = table.columns([name])[name]
-            texts = column.astype(object).where(column.notna(), "").map(str).to_numpy(object)
+            texts = column.astype(object).where(column.notna(), "").map(_stripped).to_numpy(object)
             at = place[table.name]
             return np.where(at < 0, "", texts[at])
     return None
+
+
+def _stripped(value: Any) -> str:
+    """A text without spaces about it: "P1 " of a table made by hand is P1."""
+    return str(value).strip()
 
 
 def _marked(name: str) -> bool:

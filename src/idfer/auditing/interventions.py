@@ -9,11 +9,13 @@ where to look, no measurement of photographs (IDF308).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from idfer.auditing.simultaneous import leaves_out_0
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ WARNING = (
     "drawn faces are not photographs: the effects show what this model makes of drawn people who differ in "
     "one attribute, and nothing about photographs by themselves"
 )
+FREEDOM = PEOPLE - 10  # degrees of freedom of an effect: people less what is fitted, on the safe side
 _SEED = 9_000_000  # so that nobody drawn here was drawn for a training set with a small seed
 _LARGEST = 224  # pixels a face is drawn with; larger inputs are scaled up
 _BATCH = 60
@@ -74,6 +77,14 @@ def interventions(
     found = anova.measure(faces, predicted, replicates=replicates, seed=seed).to_dict()
     error = float(np.sqrt(((predicted - label) ** 2).mean()))
     return found | {"warning": WARNING, "error": error}
+
+
+def told(row: Mapping[str, Any], among: int) -> bool:
+    """Whether an effect (`effect`, `low`, `high`) is told from 0 although it is one of so many."""
+    value, low, high = (
+        np.nan if row.get(name) is None else float(row[name]) for name in ("effect", "low", "high")
+    )
+    return leaves_out_0(value, low, high, among, FREEDOM)
 
 
 def _answers(model: FaceModel, crops: NDArray[np.uint8]) -> NDArray[np.float64]:

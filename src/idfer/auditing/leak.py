@@ -9,7 +9,7 @@ Probes are trained on some people and scored on others. Beside each feature stan
   gave and which are partly wrong (from its probabilities, taken as calibrated); 1 for given levels. A feature
   that shares the classifier's errors can exceed it.
 
-Intervals of probes are 95 % bootstraps over people, whatever the audit's level.
+Intervals of probes are at 95 % over people (`evaluation.probe_intervals`), whatever the audit's level.
 """
 
 from __future__ import annotations
@@ -109,13 +109,6 @@ def leakage_rows(
             }
         )  # fmt: skip
     return rows
-
-
-def widened(scores: int) -> float:
-    """How many times as wide as that of one score a 95 % interval is that holds for all of so many."""
-    from scipy.special import ndtri
-
-    return float(ndtri(1 - 0.025 / max(scores, 1)) / ndtri(0.975))
 
 
 def _names(names: Sequence[str], posterior: Array) -> Any:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idfer.auditing.bins import QUANTILES, binned, shown_numbers
 from idfer.auditing.checks import Check
 from idfer.auditing.choosing import Column
+from idfer.auditing.quantities import Cutting, Unfit, cut, one_hot
 from idfer.auditing.reading import Table, listed
 from idfer.auditing.sample import Attribute
 from idfer.errors import IdferError, UsageError, unknown
@@ -24,7 +24,6 @@ from idfer.errors import IdferError, UsageError, unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-FEW_VALUES = 6  # whole numbers of so many different values are categories, not quantities
 MOST_LEVELS = 12
 _OFF = 1e-3  # of a row's sum of posteriors: what rounding to three digits may do
 _ORDERS = (
@@ -42,6 +41,8 @@ def attributes_of(
     bins: Mapping[str, Sequence[float]],
     *,
     asked: bool = False,
+    ordered: Sequence[str] = (),
+    min_people: int = 20,
 ) -> tuple[list[Attribute], list[Check]]:
     """The attributes of N faces.
 
@@ -52,20 +53,25 @@ def attributes_of(
         people: (N,) person of each face.
         bins: borders by attribute, see `bins.parse_bins`.
         asked: whether `chosen` was named by the user, so that what is unusable is an error.
+        ordered: attributes whose few whole numbers are in order, so that small neighbours may be merged.
+        min_people: of a group that is shown; numbers are cut into halves where thirds would be smaller.
 
     Raises:
-        UsageError: bins for what is no number.
+        UsageError: bins for what is no number, an order of words.
         IdferError: posteriors that are none, or no attribute with two levels.
     """
     if stranger := [name for name in bins if name not in {c.name for c in chosen}]:
         raise unknown("attribute in --bins", stranger[0], [c.name for c in chosen])
+    if stranger := [name for name in ordered if name not in {c.name for c in chosen}]:
+        raise unknown("attribute in --ordered", stranger[0], [c.name for c in chosen])
+    cutting = Cutting(bins, ordered, min_people)
     drawn = _drawn(table) if any(c.factor for c in chosen) else False
     found: list[Attribute] = []
     checks: list[Check] = []
     for column in chosen:
         try:
-            attribute = _attribute(table, column, rows, people, bins.get(column.name), drawn)
-        except _Unfit as reason:
+            attribute = _attribute(table, column, rows, people, cutting, drawn, checks)
+        except Unfit as reason:
             if asked:
                 raise IdferError(f"{table.name}: {reason}") from None
             checks.append(Check("IDF323", "info", f"{reason} It is left out.", column.name))
@@ -87,14 +93,11 @@ def attributes_of(
     return found, checks
 
 
-class _Unfit(Exception):
-    """Why a column is no attribute; told or raised by the caller."""
-
-
 def _attribute(
     table: Table, column: Column, rows: NDArray[np.intp], people: NDArray[np.intp],
-    borders: Sequence[float] | None, drawn: bool,
+    cutting: Cutting, drawn: bool, checks: list[Check],
 ) -> Attribute:  # fmt: skip
+    borders = cutting.bins.get(column.name)
     if column.levels:
         if borders is not None:
             raise UsageError(f"--bins: {column.name} is posteriors of {listed(column.levels)}, not a number.")
@@ -106,7 +109,13 @@ def _attribute(
     if borders is not None and numbers is None:
         raise UsageError(f"--bins: {column.name} is not a number (e.g. {values.dropna().iloc[0]!r}).")
     if numbers is None:
-        return _categories(column.name, values, source)
+        words = _categories(column.name, values, source)
+        if column.name in cutting.ordered and not words.ordered:
+            raise UsageError(
+                f"--ordered: the levels of {column.name} are words ({listed(words.levels, 4)}), whose order "
+                "is not known; number them, or give a pandas column of ordered categories."
+            )
+        return words
     if (
         borders is None
         and drawn
@@ -114,7 +123,9 @@ def _attribute(
         and (named := _drawn_levels(column.name, numbers)) is not None
     ):
         return _categories(column.name, named, source)
-    return _quantities(column.name, numbers, people, borders, source)
+    found, more = cut(column.name, numbers, people, cutting, source)
+    checks += more
+    return found
 
 
 def _posteriors(table: Table, column: Column, rows: NDArray[np.intp]) -> Attribute:
@@ -148,7 +159,7 @@ def _posteriors(table: Table, column: Column, rows: NDArray[np.intp]) -> Attribu
         else f"posteriors of {table.name}"
     )
     if not (~np.isnan(part)).any():
-        raise _Unfit(f"{column.name} is not known of any face.")
+        raise Unfit(f"{column.name} is not known of any face.")
     order = _ordered(column.levels)
     if order is not None:
         part = part[:, order]
@@ -167,9 +178,9 @@ def _categories(name: str, values: Any, source: str) -> Attribute:
     names = [str(u) for u in uniques]
     levels = [n for n in names if n]
     if len(levels) > MOST_LEVELS:
-        raise _Unfit(f"{name} has {len(levels):,} different values; an attribute has at most {MOST_LEVELS}.")
+        raise Unfit(f"{name} has {len(levels):,} different values; an attribute has at most {MOST_LEVELS}.")
     if len(levels) < 2:
-        raise _Unfit(
+        raise Unfit(
             f"{name} is {levels[0]!r} of every face; there is no other group to compare with." if levels
             else f"{name} is not known of any face."
         )  # fmt: skip
@@ -186,39 +197,6 @@ def _categories(name: str, values: Any, source: str) -> Attribute:
         answers = tuple(f"{name}: {'yes' if n.lower() in _YES else 'no'}" for n in levels)
         shown = answers if len(set(answers)) == 2 else shown
     return Attribute(name, shown, one_hot(place[codes], len(levels)), False, source, ordered)
-
-
-def _quantities(
-    name: str,
-    numbers: NDArray[np.float64],
-    people: NDArray[np.intp],
-    borders: Sequence[float] | None,
-    source: str,
-) -> Attribute:
-    """An attribute of numbers: categories where they are few and whole, else binned."""
-    known = numbers[~np.isnan(numbers)]
-    if not len(known):
-        raise _Unfit(f"{name} is not known of any face.")
-    different = np.unique(known)
-    if borders is None and len(different) <= FEW_VALUES and (different % 1 == 0).all():
-        levels = tuple(f"{name} {text}" for text in shown_numbers(different))
-        index = np.where(np.isnan(numbers), -1, np.searchsorted(different, numbers))
-    else:
-        told = borders is not None and len(borders) > 1
-        levels, index = binned(name, numbers, people, borders or (QUANTILES,))
-        how = "as told" if told else f"by quantiles of {name}"
-        source = f"{source}, binned {how}" if source != "given" else f"binned {how}"
-    if len(levels) < 2:
-        raise _Unfit(f"{name} is {levels[0]!r} of every face; there is no other group to compare with."
-                     if levels else f"{name} of no face lies within the borders.")  # fmt: skip
-    return Attribute(name, levels, one_hot(index, len(levels)), False, source, ordered=True)
-
-
-def one_hot(index: NDArray[np.intp], count: int) -> NDArray[np.float64]:
-    """(N,) indices, -1 unknown, as (N, count) certainties, NaN where unknown."""
-    hot = np.eye(count + 1)[index][:, :count]
-    hot[index < 0] = np.nan
-    return hot
 
 
 def _numbers(values: pd.Series) -> NDArray[np.float64] | None:

@@ -19,11 +19,13 @@ Row = dict[str, Any]
 def detectable(test: Tested, metrics: Sequence[str], power: float) -> Array:
     """Smallest true gap, (metrics, 3) in the metrics' units, found with this chance at the adjusted level.
 
-    (c + t_power) standard errors on the metric's scale, with c the value that the strongest of all tests must
-    exceed, placed half above and half below the mean of the two groups. The error is that of the test or of
-    the jackknife, whichever is larger, and so are the tails: a promise is better kept than close.
+    d standard errors on the metric's scale, placed half above and half below the mean of the two groups, so
+    that a noncentral t about d exceeds c, the value that the strongest of all tests must exceed, with this
+    chance. The estimated error varies too, so d = c + z_power sqrt(1 + c^2 / 2 df) (Johnson & Welch 1940,
+    Biometrika 31), not c + z_power. The error is that of the test or of the jackknife, whichever is larger,
+    and so are the tails: a promise is better kept than close.
     """
-    from scipy.special import stdtrit
+    from scipy.special import ndtri
 
     first, second = (estimate.jackknifed for estimate in test.estimates)
     r = correlation(first.pieces, second.pieces)
@@ -33,7 +35,8 @@ def detectable(test: Tested, metrics: Sequence[str], power: float) -> Array:
         df = (var_a + var_b) ** 2 / (var_a**2 / first.df + var_b**2 / second.df)
     df = np.minimum(np.where(np.isfinite(df), np.maximum(df, 1.0), test.df), test.df)
     error = np.fmax(test.error, left_out)
-    reach = student(test.critical, test.df) + stdtrit(df, power)
+    bar = student(test.critical, test.df)
+    reach = bar + ndtri(power) * np.sqrt(1 + bar**2 / (2 * df))
     half = 0.5 * reach * np.where(error > 0, error, np.nan)
     a, b = (moments.to_scale(estimate.value, metrics) for estimate in test.estimates)
     centre = (a + b) / 2

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.auditing.leak import widened
+from idfer.auditing.simultaneous import widened
+from idfer.auditing.wording import brief
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,22 +57,24 @@ def _gap(gaps: pd.DataFrame, name: str, error: float) -> str:
     found = gaps[gaps["significant"].astype(bool)]
     if not len(found):
         return (
-            f"No gap of {name} between groups stands out from chance: {len(gaps):,} tests, at "
-            f"most {error:.0%} "
-            "risk of any false alarm among them."
+            f"No gap of {name} between groups stands out from chance in {len(gaps):,} tests (at most "
+            f"{error:.0%} risk that any of them is a false alarm)."
         )
     plain = found[found["kind"] == "pair"]
     worst: Any = (plain if len(plain) else found).sort_values("strength", ascending=False).iloc[0]
     of = "both dimensions" if worst["dimension"] == "mean" else worst["dimension"]
-    more = len(found) - 1
-    rest = f"; {more:,} more of {len(gaps):,} tests are significant" if more else ""
+    gap = worst["gap"]
+    ends = sorted(end * np.sign(gap) for end in (worst["low"], worst["high"]))
     standardised = ""
     if np.isfinite(worst["standardised_gap"]):
-        standardised = f" ({worst['standardised_gap']:+.2g} at equal labels)"
+        standardised = f", {brief(worst['standardised_gap'], True)} at equal labels"
+    more = len(found) - 1
+    rest = f"; {more:,} more of {len(gaps):,} tests are significant" if more else ""
     return (
-        f"The clearest gap of {name} is in {worst['attribute']}: {_SAID[worst['metric']]} of {of} is "
-        f"{worst['gap']:+.2g} ({worst['low']:+.2g} to {worst['high']:+.2g}) for {worst['level_a']} against "
-        f"{worst['level_b']}{standardised}{rest}."
+        f"{name} does not read all groups of {worst['attribute']} alike: {_SAID[worst['metric']]} of {of} is "
+        f"{brief(abs(gap))} {'higher' if gap > 0 else 'lower'} for {worst['level_a']} than for "
+        f"{worst['level_b']} (interval {' to '.join(map(brief, ends))}{standardised})"
+        f"{rest}."
     )
 
 
@@ -89,21 +92,20 @@ def _leak(leakage: pd.DataFrame, name: str) -> str:
     same = (leakage["attribute"] == worst["attribute"]) & (leakage["feature"] == "labels")
     control = leakage[same & (leakage["probe"] == worst["probe"])]["score"]
     beside = (
-        f"; from the labels alone {max(0.0, float(control.iloc[0])):.0%}"
+        f"the labels alone give {max(0.0, float(control.iloc[0])):.0%}"
         if len(control) and np.isfinite(control.iloc[0])
-        else "; there are no labels to compare with"
+        else "there are no labels to compare with"
     )
     if not len(sure):
         return (
-            f"No attribute is surely read from {name} on unseen people, by any of {len(found)} scores of "
-            f"probes: the highest is {max(0.0, worst['score']):.0%} of the way from chance to certainty, of "
-            f"{worst['attribute']} from "
-            f"{worst['feature']}{beside}."
+            f"No attribute is surely read from {name} on unseen people: the best of {len(found)} probes gets "
+            f"{max(0.0, worst['score']):.0%} of the way from chance to certainty ({worst['attribute']} from "
+            f"{worst['feature']}); {beside}."
         )
     return (
-        f"The largest leak is of {worst['attribute']} in {worst['feature']}: on unseen people it is read "
-        f"{worst['score']:.0%} of the way from chance to certainty ({worst['low']:.0%} to "
-        f"{worst['high']:.0%}){beside}."
+        f"Of the attributes, {worst['attribute']} leaks most: from {worst['feature']}, a probe reads it of "
+        f"unseen people {worst['score']:.0%} of the way from chance to certainty "
+        f"({max(0.0, worst['low']):.0%} to {min(1.0, worst['high']):.0%}); {beside}."
     )
 
 
@@ -122,11 +124,10 @@ def _unseen(table: pd.DataFrame, power: float, people: int, units: str, withheld
     best, worst = ordered.iloc[0], ordered.iloc[-1]
     several = ""
     if len(ordered) > 1:
-        several = f" to {worst['detectable']:.2g} ({_sides(worst)})"
+        several = f", and one of {_sides(worst)} from {brief(worst['detectable'])}"
     return (
-        f"With {people:,} {units}, the smallest gap in {_SAID[metric]} found with {power:.0%} chance is "
-        f"{best['detectable']:.2g} ({_sides(best)}){several}; "
-        f"smaller ones may be there unseen{hidden}."
+        f"With {people:,} {units}, a gap in {_SAID[metric]} is found with {power:.0%} chance from "
+        f"{brief(best['detectable'])} on ({_sides(best)}){several}; smaller ones may be there unseen{hidden}."
     )
 
 

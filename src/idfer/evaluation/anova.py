@@ -262,7 +262,20 @@ def _slope(means: Array, columns: Array, replicates: int, seed: int) -> list[Est
     sums = x[:, :, None] * products[:, None, :]
     value = _solve(sums.sum(axis=0)[None])[0]
     low, high = interval(_solve(resample(sums, replicates, seed)))
+    wide = _few_people(*x.shape)
+    low, high = value - wide * (value - low), value + wide * (high - value)
     return [Estimate(*map(float, cell)) for cell in zip(value, low, high, strict=True)]
+
+
+def _few_people(people: int, slopes: int) -> float:
+    """How much wider an interval of a slope is than the bootstrap's, which overlooks what fitting uses up.
+
+    The residuals' variance by P / (P - K), and Student's t with P - K for the normal; 1.07 for 60 people.
+    """
+    from scipy.special import stdtrit
+
+    left = people - slopes
+    return float(np.sqrt(people / left) * stdtrit(left, 0.975) / stdtrit(1e9, 0.975))
 
 
 def _solve(products: Array) -> Array:

@@ -259,6 +259,18 @@ def _control(model: FaceModel, seed: int) -> Any:
     return features
 
 
+def _blame(model: FaceModel) -> str:
+    """Why a model may give NaN or infinity: our run's weights, or whatever a user's own model does."""
+    from idfer.training.checkpoint import Checkpoint
+
+    if isinstance(model, Checkpoint):
+        return ": the weights have diverged or are damaged; train again with a smaller learning rate."
+    return (
+        "; `predict` must give finite numbers of every crop that it is given. Look at what it does with this "
+        "one (a division by 0, a logarithm, a face that it does not find), and at its input's scale."
+    )
+
+
 def _check(model: FaceModel, outputs: Any, rows: NDArray[np.intp], faces: Manifest) -> None:
     """What a model says has the shapes of `Outputs` and is finite."""
     if not isinstance(outputs, Outputs):
@@ -291,6 +303,6 @@ def _check(model: FaceModel, outputs: Any, rows: NDArray[np.intp], faces: Manife
         if bad.size:
             row = int(rows[bad[0]])
             raise IdferError(
-                f"{model.name}: {name} of row {row} ({faces.frame['path'].iloc[row]}) is not finite: the "
-                "weights have diverged or are damaged; train again with a smaller learning rate."
+                f"{model.name}: {name} of row {row} ({faces.frame['path'].iloc[row]}) is not finite"
+                f"{_blame(model)}"
             )

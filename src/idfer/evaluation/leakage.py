@@ -37,8 +37,7 @@ for |x_k| at 128, on a component of its own); a small network .86, .84, -, .79, 
 and nothing for a small variance beyond 2; kernel ridge regression nothing at 128, at 32 .19 (Gaussian) to .57
 (quadratic) for |x_k|.
 
-Intervals are subject-level bootstraps of the held-out predictions: they hold the spread over people, not
-over refits of the probe.
+Intervals are over people, who are read and learned from (`probe_intervals`).
 
 References: Alain & Bengio, Understanding intermediate layers using linear classifier probes, 2016; Hewitt &
 Liang, Designing and interpreting probes with control tasks, EMNLP 2019 (the shuffled control); Hastie, Buja
@@ -58,7 +57,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from idfer.errors import IdferError, UsageError
-from idfer.evaluation.bootstrap import Array, by_subject, interval, resample
+from idfer.evaluation.bootstrap import Array, by_subject
+from idfer.evaluation.probe_intervals import scored
 from idfer.evaluation.probes import (
     Kind,
     check_features,
@@ -259,19 +259,18 @@ def _probe_group(
     leaks = []
     for i, (target, wanted) in enumerate(targets.items()):
         of_target = sums[:, i * per_target : (i + 1) * per_target]  # the target, then its shuffles
-        raw, chance, score = _score(of_target.sum(axis=0), wanted.continuous)
-        low, high = interval(_score(resample(of_target, seed=seed), wanted.continuous)[2])
+        found = scored(of_target, wanted.continuous, seed)
         leaks.append(
             Leak(
                 features=name,
                 target=target,
                 kind=kind,
                 measure="R2" if wanted.continuous else "balanced accuracy",
-                score=float(score),
-                low=float(low),
-                high=float(high),
-                raw=float(raw),
-                chance=float(chance),
+                score=found.score,
+                low=found.low,
+                high=found.high,
+                raw=found.raw,
+                chance=found.chance,
                 rows=len(x),
                 subjects=len(sums),
                 source=wanted.source,
@@ -303,17 +302,6 @@ def _classification(x: Array, y: People, people: People, fold: People, kind: Kin
             decided = discriminant(held_out[:, column], y[fit, column], guess[:, column]).argmax(axis=1)
             parts[test, column, :, 0] = seen[test, column] * (decided == y[test, column])[:, None]
     return by_subject(parts, people)
-
-
-def _score(sums: Array, continuous: bool) -> tuple[Array, Array, Array]:
-    """Measure, its chance and the score, each (...), of sums of the target and then its shuffles."""
-    if continuous:
-        values = 1 - sums[..., 0] / np.maximum(sums[..., 1], 1e-300)
-        return values[..., 0], values[..., 1:].mean(axis=-1), values[..., 0]
-    seen = sums[..., 1] > 0
-    values = (sums[..., 0] / np.maximum(sums[..., 1], 1)).sum(axis=-1) / seen.sum(axis=-1)
-    raw, chance = values[..., 0], values[..., 1:].mean(axis=-1)
-    return raw, chance, (raw - chance) / (1 - chance)
 
 
 def _identity(name: str, x: Array, people: People, seed: int) -> Leak:

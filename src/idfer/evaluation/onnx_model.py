@@ -18,7 +18,8 @@
     attributes: [age]             # what an input `strength` (A,) detaches, as `idfer export` writes it
 
 Without `mean` and `std` nothing is subtracted and nothing divides. A model with one output of two columns
-needs no `valence_arousal`.
+needs no `valence_arousal`. A file whose input is uint8 gets the pixels as they are, and `pixels`, `mean` or
+`std` beside it are an error.
 """
 
 from __future__ import annotations
@@ -140,6 +141,16 @@ class Description:
             self.contract  # noqa: B018
         except IdferError as error:
             raise IdferError(f"{path}: {error}") from error
+
+    @property
+    def scaling(self) -> list[str]:
+        """Which lines ask for other numbers than the pixels' 0 to 255; [0, 1] may be said by default."""
+        asked = {
+            "pixels": tuple(self.pixels) not in ((0, 1), (0, 255)),
+            "mean": any(value != 0 for value in self.mean),
+            "std": any(value != 1 for value in self.std),
+        }
+        return [name for name, there in asked.items() if there]
 
     @property
     def contract(self) -> Preprocess:
@@ -311,6 +322,12 @@ def _input(session: Any, described: Description, file: Path) -> Any:
     chosen, size = inputs[name], described.size
     if chosen.type not in _TYPES:
         raise IdferError(f"{file}: input {name!r} is {chosen.type}; known: {', '.join(_TYPES)}.")
+    if chosen.type == "tensor(uint8)" and (told := described.scaling):
+        raise IdferError(
+            f"{file}: its input {name!r} takes uint8 pixels as they are, so {' and '.join(told)} in "
+            f"{file.with_suffix('.yaml').name} cannot be applied; take them out (the file must scale by "
+            "itself), or export the model with a float input."
+        )
     wanted = (3, size, size) if described.layout == "NCHW" else (size, size, 3)
     given = tuple(chosen.shape)
     fits = len(given) == 4 and all(

@@ -31,6 +31,7 @@ def audit(
     columns: str | dict[str, str] = "",
     use: list[str] | str | None = None,
     bins: str | dict[str, Any] = "",
+    ordered: list[str] | str | None = None,
     range: str = "",
     predicted_range: str = "",
     splits: list[str] | str | None = None,
@@ -82,7 +83,10 @@ def audit(
         key: the column that names a face in every table; several with commas between, e.g. path,frame.
         columns: columns under other names, e.g. valence_pred=v,arousal_pred=a.
         use: which attributes, e.g. age,gender; all by default.
-        bins: borders of numbers, e.g. age=0,30,60,120, or how many quantiles, e.g. age=4; thirds by default.
+        bins: borders of numbers, e.g. age=0,30,60,120, or how many quantiles, e.g. age=4; thirds by default,
+            halves where thirds would have too few people.
+        ordered: attributes of a few whole numbers that are ranks (age groups 0 to 4), not codes (1 woman, 2
+            man): small ones are then merged with a neighbour; none by default.
         range: of the labels, e.g. 1,9; stretched to [-1, 1].
         predicted_range: of the predictions.
         splits: only these splits, e.g. test.
@@ -135,7 +139,8 @@ def audit(
         roles, person = roles | {"subject": subject}, None
     how = Reading(
         key, roles, parse_bins(bins), split_names(use), parse_range(range),
-        parse_range(predicted_range, "--predicted-range"), split_names(splits),
+        parse_range(predicted_range, "--predicted-range"), split_names(splits), split_names(ordered) or (),
+        min_people,
     )  # fmt: skip
     kept = None
     if way == "model":

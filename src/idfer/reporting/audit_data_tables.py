@@ -54,8 +54,8 @@ def stereotype(audit: Mapping[str, Any]) -> Table | None:
 
 
 def cells(audit: Mapping[str, Any]) -> list[HeatMap]:
-    """Label-attribute heat maps: one per attribute and dimension."""
-    found = []
+    """Label-attribute heat maps: one per attribute and dimension, those farthest from independence first."""
+    found, farthest = [], []
     for attribute, dimension in dict.fromkeys((row["attribute"], row["dimension"]) for row in audit["cells"]):
         part = [
             row for row in audit["cells"] if (row["attribute"], row["dimension"]) == (attribute, dimension)
@@ -68,7 +68,8 @@ def cells(audit: Mapping[str, Any]) -> list[HeatMap]:
         ]
         title = f"{measure(attribute)} by {dimension}"
         found.append(HeatMap(title, measure(attribute), [in_signs(b) for b in bins], rows))
-    return found
+        farthest.append(max(np.nan_to_num(abs(value_of(row, "z"))) for row in part))
+    return [found[i] for i in sorted(range(len(found)), key=lambda i: -farthest[i])]
 
 
 def _association(row: Row | None, alpha: float) -> Cell:

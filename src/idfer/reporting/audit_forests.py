@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from idfer.auditing.interventions import told
 from idfer.evaluation.anova import NAMED
 from idfer.reporting.audit_words import (
     METRICS,
@@ -24,7 +25,7 @@ from idfer.reporting.style import number
 from idfer.reporting.svg import Chart, key, legend
 
 DIMENSIONS = ("valence", "arousal", "mean")  # series, in this order of colours and markers
-SHOWN = 10  # rows of a panel; the others are in its table
+SHOWN = 6  # rows of a panel; the others are in its table
 _NAN = float("nan")
 _TOLD = [
     key("filled, with a number and *: told from 0 over all tests", "ink", "o"),
@@ -44,11 +45,11 @@ def gaps(audit: Mapping[str, Any]) -> Chart | None:
             for pair in _largest(part, unseen)
         ]
         panels.append(forest(f"Gap in {metric_of(part[0])}", rows, _direction(metric)))
-        told = [row for row in part if row["significant"]]
-        largest = max(told or part, key=lambda row: abs(row["gap"]))
+        sure = [row for row in part if row["significant"]]
+        largest = max(sure or part, key=lambda row: abs(row["gap"]))
         said.append(
-            f"{metric_of(largest)}: {len(told)} of {len(part)} told from 0; the largest "
-            f"{'of them ' if told else ''}is {compared(largest)}, {dimension_of(largest)}, "
+            f"{metric_of(largest)}: {len(sure)} of {len(part)} told from 0; the largest "
+            f"{'of them ' if sure else ''}is {compared(largest)}, {dimension_of(largest)}, "
             f"{interval_text(largest, 'gap', signed=True)}."
         )
     keys = [*_dimensions(found), *_TOLD, key("grey band: a gap in here would likely go unseen", "line", "_")]
@@ -62,15 +63,15 @@ def effects(audit: Mapping[str, Any]) -> Chart | None:
     rows, said = [], []
     for attribute in _first_effects(found):
         part = sorted((row for row in found if row["attribute"] == attribute), key=_series)
-        rows.append((in_words(attribute), [_effect_lane(row) for row in part]))
+        rows.append((in_words(attribute), [_effect_lane(row, len(found)) for row in part]))
         values = ", ".join(f"{row['dimension']} {interval_text(row, 'effect', signed=True)}" for row in part)
         said.append(f"{in_words(attribute)}: {values}")
     if not rows:
         return None
     keys = [
         *_dimensions(found),
-        key("filled, with a number and *: the interval leaves 0 out", "ink", "o"),
-        key("hollow: it holds 0", "ink", "o", hollow=True),
+        key("filled, with a number and *: told from 0 over all effects", "ink", "o"),
+        key("hollow: not told from 0", "ink", "o", hollow=True),
     ]
     panels = [forest("Effect at the same expression", rows, "change of the prediction")]
     return Chart(panels, f"Effects of what was drawn otherwise. {'; '.join(said[:6])}. See the table.", keys)
@@ -119,9 +120,9 @@ def _largest(part: Rows, unseen: Mapping[tuple[str, ...], float]) -> list[list[R
         pairs.setdefault(place(row)[:3], []).append(row)
 
     def rank(pair: list[Row]) -> tuple[bool, bool, float]:
-        told = any(row["significant"] for row in pair)
+        sure = any(row["significant"] for row in pair)
         size = max(abs(row["gap"]) / (unseen.get(place(row)) or 1.0) for row in pair)
-        return (not told, pair[0].get("kind") == "rest", -size)
+        return (not sure, pair[0].get("kind") == "rest", -size)
 
     return sorted(pairs.values(), key=rank)[:SHOWN]
 
@@ -133,9 +134,9 @@ def _gap_lane(row: Row, unseen: Mapping[tuple[str, ...], float]) -> Lane:
     )  # fmt: skip
 
 
-def _effect_lane(row: Row) -> Lane:
+def _effect_lane(row: Row, among: int) -> Lane:
     low, high = value_of(row, "low"), value_of(row, "high")
-    return Lane(row["effect"], low, high, _series(row), low > 0 or high < 0)
+    return Lane(row["effect"], low, high, _series(row), told(row, among))
 
 
 def _compared_lanes(row: Row, alpha: float) -> list[Lane]:

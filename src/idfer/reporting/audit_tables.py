@@ -25,6 +25,7 @@ from idfer.reporting.style import number
 from idfer.reporting.table import Cell, Table
 
 MOST = 120  # rows of a table; all are in audit.json
+LONG = 8  # rows from which on a table is folded: each is a card on a telephone
 
 
 def accuracy(audit: Mapping[str, Any]) -> Table | None:
@@ -55,7 +56,7 @@ def groups(audit: Mapping[str, Any]) -> list[Table]:
     )
     of = ", mean of valence and arousal" if means else ""
     found = [
-        _group_table(means or levels, f"Every group{of}. {said}"),
+        _group_table(means or levels, f"Every group{of}. {said}", long=f"Every group{of}, as a table"),
         _group_table(levels if means else [], f"Every group by dimension. {said}", "Groups by dimension"),
         _group_table(
             crossed, f"Groups of two attributes at once{of}. {said}", "Groups of two attributes at once"
@@ -79,7 +80,10 @@ def gaps(audit: Mapping[str, Any]) -> list[Table]:
         f"{share(settings['power'])} of such samples."
     )
     parts = [
-        (_sorted(told), f"The {len(told)} gaps told from 0, by metric, largest first. {said}", ""),
+        (
+            _sorted(told), f"The {len(told)} gaps told from 0, by metric, largest first. {said}",
+            f"The {len(told)} gaps told from 0 as a table" if len(told) > LONG else "",
+        ),
         (pairs, f"All gaps between levels of an attribute. {said}", f"All {len(pairs)} gaps between levels"),
         (
             _sorted(crossed), f"Groups of two attributes at once against everybody else. {said}",
@@ -147,7 +151,7 @@ def sensitivity(audit: Mapping[str, Any]) -> Table | None:
         "Corrected: the gap if its errors fell on all alike. To hide, to make: the share of wrong levels at "
         "which a gap like this would vanish, or could arise from errors alone.",
         ("Groups", "Dimension", "Metric", "Gap", "Error", "Corrected", "To hide", "To make"), rows, "gaps",
-        most=24,
+        most=24, long="What errors do to each gap, as a table",
     )  # fmt: skip
 
 
@@ -229,16 +233,21 @@ def cut(
     row_heads: int = 1,
     columns: int = 2,
     kind: str = "stacked cards tall",
+    long: str = "",
 ) -> Table | None:
-    """A table of at most so many rows, that says how many it leaves out; None without rows."""
+    """A table of at most so many rows, that says how many it leaves out; None without rows.
+
+    It stands behind the fold `folded`, or behind `long` where it has more than `LONG` rows.
+    """
     if not rows:
         return None
     if len(rows) > most:
         caption += f" Here are the first {most} of {len(rows)} {what}; all are in audit.json."
-    return Table(caption, heads, rows[:most], row_heads, kind, columns, folded)
+    fold = folded or (long if len(rows) > LONG else "")
+    return Table(caption, heads, rows[:most], row_heads, kind, columns, fold)
 
 
-def _group_table(rows: Rows, caption: str, folded: str = "") -> Table | None:
+def _group_table(rows: Rows, caption: str, folded: str = "", long: str = "") -> Table | None:
     metrics = in_order(rows, "metric", METRICS)
     single = len({row["dimension"] for row in rows}) == 1
     keys = ("attribute", "level") if single else ("attribute", "level", "dimension")
@@ -246,7 +255,7 @@ def _group_table(rows: Rows, caption: str, folded: str = "") -> Table | None:
     cells: list[list[Cell]] = [
         [f"{measure(key[0])}: {key[1]}", *key[2:], *values] for key, values in _spread(rows, keys, metrics)
     ]
-    return cut(caption, heads, cells, "groups", folded, row_heads=1 if single else 2)
+    return cut(caption, heads, cells, "groups", folded, row_heads=1 if single else 2, long=long)
 
 
 def _spread(

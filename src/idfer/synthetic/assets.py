@@ -78,7 +78,11 @@ def _target(out: str | Path) -> Path:
     target = Path(out)
     if target.suffix != ".npz":
         raise UsageError(f"{target} must end in .npz, as `idfer synth --assets` reads it.")
-    check_writable(target.absolute().parent)
+    try:
+        check_writable(target.absolute().parent)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{target}: cannot be written ({reason}); choose another -o.") from error
     return target
 
 

@@ -114,7 +114,7 @@ class Mesh:
         """Few faces at a time, from processes that render ahead by two turns."""
         heads = self._head_of(factors)
         parts = [slice(start, start + _CHUNK) for start in range(0, len(factors), _CHUNK)]
-        if self.workers == 1 or len(parts) == 1:
+        if self.workers == 1 or len(parts) < 2:
             for part in parts:
                 yield _render(self._files, factors.rows(part), heads[part], size, self.samples)
             return

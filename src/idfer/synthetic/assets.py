@@ -69,7 +69,8 @@ def assets_ict(checkout: str | Path, out: str | Path, progress: bool = True) -> 
     from idfer.synthetic.mesh import ict
 
     target = _target(out)
-    return _write(ict.arrays(checkout, progress), "ict", ict.LICENCE, ict.WHERE, target)
+    found = ict.arrays(checkout, progress)
+    return _write(found, "ict", ict.LICENCE, ict.WHERE, target, ict.notice(checkout))
 
 
 def _target(out: str | Path) -> Path:
@@ -86,7 +87,9 @@ def _target(out: str | Path) -> Path:
     return target
 
 
-def _write(arrays: dict[str, np.ndarray], kind: str, licence: str, source: str, target: Path) -> Made:
+def _write(
+    arrays: dict[str, np.ndarray], kind: str, licence: str, source: str, target: Path, notice: str = ""
+) -> Made:
     import numpy as np
 
     from idfer.files import atomic
@@ -98,6 +101,7 @@ def _write(arrays: dict[str, np.ndarray], kind: str, licence: str, source: str, 
         "kind": kind,
         "licence": licence,
         "source": source,
+        "notice": notice,
     }
     with atomic(target) as temporary, temporary.open("wb") as stream:
         contents: dict[str, Any] = arrays | {name: np.array(value) for name, value in about.items()}

@@ -41,7 +41,10 @@ def append(path: Path, section: str, line: Mapping[str, str]) -> bool:
         end += 3
     if any(_undated(row) == _undated(old) for old in lines[start:end]):
         return False
-    lines.insert(end, row)
+    last = lines.index(title[0], start)
+    while last < end and lines[last].startswith("|"):  # to the end of the table of these columns
+        last += 1
+    lines.insert(last, row)
     with atomic(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return True

@@ -123,7 +123,8 @@ def own(given: Path) -> Photographs:
     Args:
         given: a folder with folders `neutral` and `smile`, in which a person's files have one name (before
             the suffix); or a table, .csv or .parquet, with columns path (relative to it), subject, expression
-            (neutral, smile) and a column for each grouping, e.g. gender.
+            (neutral, smile) and a column for each grouping, e.g. gender; who has no subject is a person of
+            her own.
 
     Raises:
         UsageError: neither.
@@ -154,7 +155,9 @@ def own(given: Path) -> Photographs:
     for word in (NEUTRAL, SMILE):
         if not (frame["expression"] == word).any():
             raise IdferError(f"{given}: has no photograph of a {word} face; see --help for what is read.")
-    frame["subject"] = frame["subject"].astype(str)
+    frame["subject"] = (
+        frame["subject"].astype(object).where(frame["subject"].notna(), frame["path"]).astype(str)
+    )
     groupings = tuple(c for c in frame.columns if c not in ("path", "subject", "expression"))
     counts = {"other expressions": left_out, "people": frame["subject"].nunique()}
     return Photographs(given.stem, frame, root, groupings, counts)

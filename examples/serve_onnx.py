@@ -31,10 +31,14 @@ class Model:
         self, photo: str | Path, box: Sequence[float], detach: Mapping[str, float] | None = None
     ) -> np.ndarray:
         """Valence and arousal, (2,) in [-1, 1], of the face in a box; `detach` as strengths by attribute."""
-        image = cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB)
-        inputs = {"image": self.crop(image, box)[None]}
-        if detach is not None:
-            names = self.described["attributes"]
+        read = cv2.imread(str(photo))
+        if read is None:
+            raise ValueError(f"{photo} is no image that OpenCV can read.")
+        inputs = {"image": self.crop(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), box)[None]}
+        names = self.described["attributes"]
+        if detach is not None and (unknown := sorted(set(detach) - set(names))):
+            raise ValueError(f"no attribute {unknown[0]!r}; this model has {names}.")
+        if detach is not None and names:
             inputs["strength"] = np.array([detach.get(name, 0.0) for name in names], np.float32)
         return self.session.run(["valence_arousal"], inputs)[0][0]
 

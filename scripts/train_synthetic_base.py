@@ -14,17 +14,18 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from idfer.attributes.table import AttributeTable, retrieve
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, unknown
-from idfer.files import read_yaml
+from idfer.files import atomic, read_yaml
 from idfer.synthetic.dataset import synth
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 from idfer.training.fit import fit_settings
@@ -71,11 +72,19 @@ def settings_of(recipe: Mapping[str, Any], name: str) -> Settings:
 
 
 def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Manifest:
-    """All faces of a recipe as one manifest: train, and val of other people."""
-    parts = {"drawn": _drawn(recipe["drawn"], folder / "drawn", "train")}
+    """All faces of a recipe as one manifest: train, and val of other people.
+
+    Raises:
+        IdferError: the folder holds faces of another recipe, which would be taken for these.
+    """
+    wanted = {name: dict(recipe[name]) for name in ("drawn", "val")}
     if assets and "mesh" in recipe:
-        parts["mesh"] = _rendered(recipe["mesh"], folder / "mesh", assets)
-    parts["val"] = _drawn(recipe["val"], folder / "val", "val")
+        wanted["mesh"] = {**recipe["mesh"], "assets": [str(Path(file).absolute()) for file in assets]}
+    _check_same(wanted, folder)
+    parts = {"drawn": _made(recipe["drawn"], folder / "drawn", "train")}
+    if "mesh" in wanted:
+        parts["mesh"] = _made(recipe["mesh"], folder / "mesh", "train", assets)
+    parts["val"] = _made(recipe["val"], folder / "val", "val")
     tables = []
     for name, manifest in parts.items():
         table = manifest.frame.copy()
@@ -87,19 +96,25 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
     return joined
 
 
-def _drawn(faces: Mapping[str, int], out: Path, split: str) -> Manifest:
+def _check_same(wanted: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Note which faces a folder is for, where it does not say otherwise."""
+    note = folder / "faces.yaml"
+    known = read_yaml(note) if note.is_file() else {}
+    for name, faces in wanted.items():
+        if known.get(name, faces) != faces:
+            raise IdferError(
+                f"{folder}: its {name} faces are of {known[name]}, not {dict(faces)}; choose another -o, or "
+                "remove the folder."
+            )
+    with atomic(note) as temporary:
+        temporary.write_text(yaml.safe_dump({**known, **wanted}), encoding="utf-8")
+
+
+def _made(faces: Mapping[str, int], out: Path, split: str, assets: Sequence[str] = ()) -> Manifest:
+    """Faces of the drawn engine, or with assets of the mesh engine; those of an earlier call are kept."""
     if (out / "manifest.parquet").is_file():
         return Manifest.read(out)
-    return synth(out, **faces, split=split)
-
-
-def _rendered(faces: Mapping[str, int], out: Path, assets: list[str]) -> Manifest:
-    """Faces of the mesh engine, by its command, which goes on where it was interrupted."""
-    options = [f"--{key}={value}" for key, value in faces.items()]
-    command = [sys.executable, "-m", "idfer", "synth", "-o", str(out), "--engine=mesh", "--assets", *assets]
-    if subprocess.run([*command, *options, "--split=train"], check=False).returncode:
-        raise IdferError(f"{out}: the mesh faces could not be rendered; what is above says why.")
-    return Manifest.read(out)
+    return synth(out, **faces, split=split, engine="mesh" if assets else "drawn", assets=assets)
 
 
 def attributes_of(recipe: Mapping[str, Any], faces: Manifest, folder: Path) -> AttributeTable | None:

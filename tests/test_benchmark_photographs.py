@@ -131,6 +131,23 @@ def test_a_model_is_measured_and_the_ledger_has_one_line_more(
     assert "muxspace, differences" in (out / "photographs.md").read_text()
 
 
+def test_a_line_goes_into_the_table_of_its_columns(script: Any, tmp_path: Path) -> None:
+    append, file = script("photograph_ledger")["append"], tmp_path / "ledger.md"
+    for number, columns in enumerate(("ab", "abc", "ab")):
+        assert append(file, "set", {"date": "today", **dict.fromkeys(columns, str(number))})
+    assert file.read_text().partition("## set\n\n")[2] == (
+        "| date | a | b |\n| --- | --- | --- |\n| today | 0 | 0 |\n| today | 2 | 2 |\n\n"
+        "| date | a | b | c |\n| --- | --- | --- | --- |\n| today | 1 | 1 | 1 |\n"
+    )
+
+
+def test_photographs_without_a_subject_are_people_of_their_own(script: Any, tmp_path: Path) -> None:
+    rows = [("a.png", "ann", "smile"), ("b.png", None, "neutral"), ("c.png", None, "smile")]
+    table = tmp_path / "mine.csv"
+    pd.DataFrame(rows, columns=["path", "subject", "expression"]).to_csv(table, index=False)
+    assert script("photograph_sets")["own"](table).frame["subject"].tolist() == ["ann", "b.png", "c.png"]
+
+
 def test_photographs_of_one_s_own_as_folders_and_as_a_table(
     script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,15 @@ def test_what_cannot_be_exported_is_said_before_any_work(
     assert not list(tmp_path.glob("model*"))
 
 
+def test_what_is_missing_or_another_s_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "synthetic-tiny"]) == 2
+    assert "give -o OUT: the .onnx file" in capsys.readouterr().err
+    (tmp_path / "own.yaml").write_text("size: 64\n")
+    with pytest.raises(UsageError, match=r"own\.yaml: was not written by `idfer export`"):
+        idfer.export("synthetic-tiny", tmp_path / "own.onnx")
+    assert [file.name for file in tmp_path.iterdir()] == ["own.yaml"]
+
+
 def test_a_file_that_differs_from_the_network_is_not_kept(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

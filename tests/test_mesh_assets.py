@@ -53,7 +53,9 @@ def test_a_checkout_of_facekit_becomes_its_head(
     facekit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ict, "MODES", 2)
+    (facekit / "LICENSE").write_text("Some License\n\nthe above notice shall be included\n")
     made = assets_ict(facekit, tmp_path / "head.npz", progress=False)
+    assert str(np.load(made.path)["notice"]) == "Some License\n\nthe above notice shall be included"
     assert "MIT (c) 2020 USC" in str(made)
     read = asset.read(made.path)
     assert (read.kind, read.expression_names) == ("ict", ("jawOpen", "mouthSmile_L"))

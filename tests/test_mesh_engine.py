@@ -126,6 +126,16 @@ def test_what_memory_cannot_hold_is_refused_and_says_what_fits(
         mesh.check(8)
 
 
+def test_by_default_there_are_as_many_processes_as_memory_holds(
+    heads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub(monkeypatch)
+    monkeypatch.setattr(mesh_engine, "_cores", lambda: 64)
+    for free, wanted in ((2**32, 4), (2**20, 1), (None, 64)):
+        monkeypatch.setattr(mesh_engine, "available_memory", lambda free=free: free)
+        assert mesh_engine.Mesh(heads[:1]).workers == wanted
+
+
 def test_everybody_keeps_one_head(heads: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     stub(monkeypatch)
     mesh = mesh_engine.Mesh(heads)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from idfer.data.manifest import Manifest
+from idfer.errors import UsageError
 from idfer.training.checkpoint import MODEL, load_checkpoint
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -47,6 +48,22 @@ def test_a_recipe_becomes_models_for_photographs(script: dict[str, Any], tmp_pat
     kept = (out / "erm" / MODEL).stat().st_mtime_ns
     assert script["main"]([recipe, "-o", str(out), "--device", "cpu"]) == 0
     assert (out / "erm" / MODEL).stat().st_mtime_ns == kept, "what is finished is kept"
+
+
+def test_a_folder_of_another_recipe_is_refused_and_left_alone(
+    script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script["faces_of"](RECIPE, tmp_path / "out", [])
+    more = {**RECIPE, "drawn": {**RECIPE["drawn"], "identities": 9}}
+    assert script["main"]([write(tmp_path / "recipe.yaml", more), "-o", str(tmp_path / "out")]) == 1
+    assert "its drawn faces are of" in capsys.readouterr().err
+    assert len(Manifest.read(tmp_path / "out")) == 44
+
+
+def test_assets_ask_the_mesh_engine(script: dict[str, Any], tmp_path: Path) -> None:
+    with_mesh = {**RECIPE, "mesh": {**RECIPE["val"], "seed": 3}}
+    with pytest.raises(UsageError, match=r"none\.npz does not exist"):
+        script["faces_of"](with_mesh, tmp_path / "out", [str(tmp_path / "none.npz")])
 
 
 @pytest.mark.parametrize("name", ["synthetic_base.yaml", "synthetic_base_small.yaml"])

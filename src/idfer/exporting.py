@@ -18,7 +18,7 @@ import numpy as np
 
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.onnx_model import STRENGTH
-from idfer.files import atomic, check_writable
+from idfer.files import atomic, check_writable, taken
 from idfer.version import __version__
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def export(run: str | Path, out: str | Path, detach: list[str] | str | None = No
         The ONNX file.
 
     Raises:
-        UsageError: no such run or attribute, a name that does not end in .onnx, or packages are missing.
+        UsageError: no such run or attribute, a name that does not end in .onnx or cannot be written, a YAML
+            file of somebody else's beside it, or packages are missing.
         IdferError: the run reads CLIP's vectors at run time, cannot be traced, or the file says something
             else than the network.
     """
@@ -76,7 +77,7 @@ def export(run: str | Path, out: str | Path, detach: list[str] | str | None = No
             "face, which no ONNX file of idfer's holds; train with the form `distilled`."
         )
     strength = network.strength(strengths(detach))[0]
-    check_writable(file.parent)
+    _check_place(file)
     model = _traced(checkpoint, strength)
     with atomic(file) as temporary:
         temporary.write_bytes(model.SerializeToString())
@@ -84,6 +85,18 @@ def export(run: str | Path, out: str | Path, detach: list[str] | str | None = No
     with atomic(file.with_suffix(".yaml")) as temporary:
         temporary.write_text(_description(checkpoint, file.name), encoding="utf-8")
     return file
+
+
+def _check_place(file: Path) -> None:
+    """Raise `UsageError` where nothing can be written, or another's YAML file would be replaced."""
+    described, beginning = file.with_suffix(".yaml"), _TEXT.partition("{")[0]
+    try:
+        check_writable(file.parent)
+        if taken(described) and not described.read_bytes().startswith(beginning.encode()):
+            raise UsageError(f"{described}: was not written by `idfer export`; choose another -o.")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{file}: cannot be written ({reason}); choose another -o.") from error
 
 
 def _check_installed() -> None:

@@ -60,6 +60,10 @@ def parse(
         raise UsageError(f"{_one_line(error)} See `idfer {name} --help`.") from error
     values = parsed.as_dict()
     values.pop("config", None)
+    for argument in paths:
+        if values.get(argument) is None and parameters[argument].default is Parameter.empty:
+            flag = "-o" if argument == "out" else f"--{argument}"
+            raise UsageError(f"give {flag} {argument.upper()}: {notes[argument]} See `idfer {name} --help`.")
     return {k: v for k, v in values.items() if not (k in paths and v is None)}
 
 

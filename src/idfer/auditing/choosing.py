@@ -15,7 +15,7 @@ _NO_ATTRIBUTES = {
     *(name for names in NAMES.values() for name in names), "path", "input", "key", "file", "filename",
     "file_name", "image", "id", "frame", "face_id", "time", "face_score", "row", "box", "x", "y", "width",
     "height", "landmarks", "detector", "error", "split", "seen", "subject_kind", "label_source", "caption",
-    "expression", "embedding",
+    "expression", "embedding", "engine",
 }  # fmt: skip
 
 

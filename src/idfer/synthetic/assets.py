@@ -69,7 +69,8 @@ def assets_ict(checkout: str | Path, out: str | Path, progress: bool = True) -> 
     from idfer.synthetic.mesh import ict
 
     target = _target(out)
-    return _write(ict.arrays(checkout, progress), "ict", ict.LICENCE, ict.WHERE, target)
+    found = ict.arrays(checkout, progress)
+    return _write(found, "ict", ict.LICENCE, ict.WHERE, target, ict.notice(checkout))
 
 
 def _target(out: str | Path) -> Path:
@@ -78,11 +79,17 @@ def _target(out: str | Path) -> Path:
     target = Path(out)
     if target.suffix != ".npz":
         raise UsageError(f"{target} must end in .npz, as `idfer synth --assets` reads it.")
-    check_writable(target.absolute().parent)
+    try:
+        check_writable(target.absolute().parent)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{target}: cannot be written ({reason}); choose another -o.") from error
     return target
 
 
-def _write(arrays: dict[str, np.ndarray], kind: str, licence: str, source: str, target: Path) -> Made:
+def _write(
+    arrays: dict[str, np.ndarray], kind: str, licence: str, source: str, target: Path, notice: str = ""
+) -> Made:
     import numpy as np
 
     from idfer.files import atomic
@@ -94,6 +101,7 @@ def _write(arrays: dict[str, np.ndarray], kind: str, licence: str, source: str, 
         "kind": kind,
         "licence": licence,
         "source": source,
+        "notice": notice,
     }
     with atomic(target) as temporary, temporary.open("wb") as stream:
         contents: dict[str, Any] = arrays | {name: np.array(value) for name, value in about.items()}

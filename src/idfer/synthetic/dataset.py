@@ -67,7 +67,7 @@ def synth(
         engine: drawn (thousands of faces a second, no assets) or mesh (a few, nearer to photographs).
         assets: asset files of the mesh engine; with several, each person has the head of one of them.
         samples: paths of light per pixel, mesh engine only: more is slower and less grainy.
-        workers: processes that render, mesh engine only; one a core by default.
+        workers: processes that render, mesh engine only; one a core by default, as far as memory goes.
         progress: show a progress bar.
 
     Returns:

@@ -105,7 +105,7 @@ def engine_of(
         name: "drawn" or "mesh".
         assets: asset files of the mesh engine, as `idfer assets` makes them.
         samples: paths of light per pixel of the mesh engine.
-        workers: processes of the mesh engine; one a core by default.
+        workers: processes of the mesh engine; one a core by default, as far as memory goes.
 
     Raises:
         UsageError: an unknown name, assets for the drawn engine, none or no Mitsuba for the mesh engine.

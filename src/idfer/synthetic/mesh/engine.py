@@ -42,7 +42,7 @@ class Mesh:
     Args:
         files: asset files, as `idfer assets` makes them; each person has the head of one of them.
         samples: paths of light per pixel.
-        workers: processes; one a core by default.
+        workers: processes; one a core by default, as far as memory goes.
 
     Raises:
         UsageError: no asset file, a number out of range, Mitsuba is not installed.
@@ -70,7 +70,7 @@ class Mesh:
         self._digests = tuple(a.digest for a in read)
         mitsuba()
         self.samples = samples
-        self.workers = workers if workers is not None else _cores()
+        self.workers = workers if workers is not None else _fitting()
 
     def check(self, size: int) -> None:
         """Raises `UsageError` for a size that it does not draw or that this machine has no memory for."""
@@ -114,7 +114,7 @@ class Mesh:
         """Few faces at a time, from processes that render ahead by two turns."""
         heads = self._head_of(factors)
         parts = [slice(start, start + _CHUNK) for start in range(0, len(factors), _CHUNK)]
-        if self.workers == 1 or len(parts) == 1:
+        if self.workers == 1 or len(parts) < 2:
             for part in parts:
                 yield _render(self._files, factors.rows(part), heads[part], size, self.samples)
             return
@@ -150,6 +150,12 @@ class Mesh:
         unique, of = np.unique(people, axis=1, return_inverse=True)
         chosen = [int(stream(c, i, 0).integers(len(self._files))) for c, i in unique.T]
         return np.array(chosen, np.int64)[of.reshape(-1)]
+
+
+def _fitting() -> int:
+    """As many processes as there are cores, or as memory holds of faces of 256 pixels; at least one."""
+    free, each = available_memory(), _PROCESS_BYTES + _PIXEL_BYTES * 256**2
+    return _cores() if free is None else max(1, min(_cores(), free // each))
 
 
 def _cores() -> int:

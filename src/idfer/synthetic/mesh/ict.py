@@ -37,7 +37,7 @@ def arrays(checkout: str | Path, progress: bool = True) -> dict[str, np.ndarray]
         UsageError: no checkout of ICT FaceKit.
         IdferError: a file is missing, a Git LFS pointer, cut short or of another version.
     """
-    data = files.folder(checkout, ("FaceXModel", "../FaceXModel"), "ICT FaceKit", WHERE)
+    data = _data(checkout)
     neutral = data / "generic_neutral_mesh.obj"
     mesh = files.wavefront(neutral)
     if len(mesh.vertices) != _VERTICES:
@@ -73,6 +73,16 @@ def arrays(checkout: str | Path, progress: bool = True) -> dict[str, np.ndarray]
         "expr_names": np.array(names),
         "landmarks68": mesh.vertices[list(_POINTS)],
     }
+
+
+def notice(checkout: str | Path) -> str:
+    """The licence's text in a checkout, which goes with every copy of its head; else `LICENCE`."""
+    file = _data(checkout).resolve().parent / "LICENSE"
+    return "\n".join(files.lines(file)) if file.is_file() else LICENCE
+
+
+def _data(checkout: str | Path) -> Path:
+    return files.folder(checkout, ("FaceXModel", "../FaceXModel"), "ICT FaceKit", WHERE)
 
 
 def _thinned(mesh: files.Wavefront) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ def mitsuba() -> Any:
         import mitsuba as mi
     except ImportError as error:
         raise UsageError(
-            "the mesh engine renders with Mitsuba 3, which is not installed; "
+            f"the mesh engine renders with Mitsuba 3, which cannot be imported ({error}); "
             "`pip install 'idfer[mesh]'` brings it, or leave --engine at drawn."
         ) from error
     if mi.variant() != VARIANT:

@@ -329,6 +329,20 @@ def test_identification_finds_who_is_in_the_pictures_and_guesses_otherwise() -> 
         identification(told[person != 3], person[person != 3], told, person)
 
 
+def test_identification_with_few_or_uneven_faces_in_the_gallery() -> None:
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(20, 30))
+    for counts in ([1] * 20, [2] + [1] * 19):  # one face each: LDA needs more than there are people
+        known = np.repeat(np.arange(20), counts)
+        gallery = looks[known] + 0.3 * rng.normal(size=(len(known), 30))
+        assert identification(gallery, known, looks + 0.3 * rng.normal(size=(20, 30)), np.arange(20)) == 1.0
+    known, hits = np.repeat(np.arange(20), [6] * 4 + [2] * 16), []
+    for _ in range(40):  # nothing tells anybody: chance, though four people have three times as many faces
+        gallery, probes = rng.normal(size=(2, len(known), 10))
+        hits.append(identification(gallery, known, probes, known))
+    assert np.mean(hits) < 0.065
+
+
 def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:
     people, shown = 5, 4
     value = np.arange(people * shown, dtype=np.uint8)

@@ -123,6 +123,20 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_what_was_begun_with_another_seed_is_not_gone_on_with(tmp_path: Path) -> None:
+    crops, reading = painted(64, 0)
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, 1, len(crops))
+
+    def trained(folder: Path | None, seed: int) -> Decoder | Flow:
+        faces = Faces(crops, reading)
+        return train_decoder(drawn, faces, batch_size=32, seed=seed, folder=folder, progress=False)
+
+    trained(tmp_path, 0)
+    again, alone = (trained(folder, 1).state_dict() for folder in (tmp_path, None))
+    for a, b in zip(again.values(), alone.values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 def test_pictures_have_the_size_asked_for(size: int) -> None:
     for kind in (Decoder, Flow):

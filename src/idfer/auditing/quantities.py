@@ -78,8 +78,8 @@ def cut(
                 )
         if not told and len(levels) < 2 and len(different) > 1:
             raise Unfit(
-                f"{name} cannot be cut into parts with as many people each, for most share its lowest number; "
-                f"say borders with --bins {name}=..."
+                f"{name} cannot be cut into parts with as many people each, for most share its lowest "
+                f"number; say borders with --bins {name}=..."
             )
         if told:
             said += _empty(name, numbers, people, parts)

@@ -219,6 +219,10 @@ def test_codes_are_not_merged_unless_they_are_said_to_be_ranks() -> None:
     assert ranks.sample.attributes[0].ordered and not ranks.checks
     with pytest.raises(UsageError, match="words"):
         read_sample(predictions(), attributes(it=codes.astype(str) + "x"), how=Reading(ordered=("it",)))
+    half = np.arange(N) % 2.0
+    with pytest.raises(UsageError, match="order is not known"):  # posteriors have names, too
+        table = attributes(**{"it/cap": half, "it/none": 1 - half})
+        read_sample(predictions(), table, how=Reading(ordered=("it",)))
     with pytest.raises(UsageError, match="--ordered"):
         read_sample(predictions(), attributes(it=codes), how=Reading(ordered=("its",)))
 

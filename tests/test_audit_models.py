@@ -100,6 +100,22 @@ def test_faces_that_cannot_be_read_are_counted(drawn: Manifest, tmp_path: Path) 
     assert len(audit.effects) == 0
 
 
+def test_a_limit_on_effects_that_could_not_be_measured_does_not_pass(
+    drawn: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise IdferError("it needs vectors.")
+
+    def score(crops: np.ndarray) -> np.ndarray:
+        return crops.reshape(len(crops), -1)[:, :2] / 255.0
+
+    monkeypatch.setattr("idfer.auditing.interventions.interventions", lost)
+    given = {"model": score, "size": 32, "detector": "none", "out": tmp_path / "out", **FAST}
+    with pytest.raises(IdferError, match="it needs vectors; without effects"):
+        idfer.audit(drawn, fail_on="effect=0.05", **given)
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
 @pytest.mark.slow
 def test_the_example_of_a_model_outside_idfer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)

@@ -16,6 +16,7 @@ from idfer.auditing.compare import compare
 from idfer.auditing.engine import AuditSettings, run
 from idfer.auditing.gate import failures
 from idfer.auditing.inputs import Reading, read_sample
+from idfer.auditing.quantities import Cutting, Unfit, cut
 from idfer.auditing.simultaneous import widened
 from idfer.auditing.verdict import _gap, _leak
 from idfer.auditing.wording import brief
@@ -198,6 +199,16 @@ def test_numbers_of_few_people_are_cut_into_halves_rather_than_into_one_group() 
     assert len(told.sample.attributes[0].levels) == 3, "what was asked for stays"
 
 
+def test_a_number_that_most_people_share_is_not_cut_into_one_half() -> None:
+    def levels(zeros: int) -> tuple[str, ...]:
+        numbers = np.r_[np.zeros(zeros), np.linspace(1, 9, 50 - zeros)]
+        return cut("it", numbers, np.arange(50), Cutting({}), "given")[0].levels
+
+    assert levels(30) == ("it below 2.12", "it 2.12 and above")
+    with pytest.raises(Unfit, match="most share its lowest number"):
+        levels(40)
+
+
 def test_codes_are_not_merged_unless_they_are_said_to_be_ranks() -> None:
     """ "2 or 3" of 1 woman, 2 man, 3 other is nonsense."""
     codes = np.array([1, 2, 2, 2, 2, 3])[np.arange(N) // 2 % 6]
@@ -208,6 +219,10 @@ def test_codes_are_not_merged_unless_they_are_said_to_be_ranks() -> None:
     assert ranks.sample.attributes[0].ordered and not ranks.checks
     with pytest.raises(UsageError, match="words"):
         read_sample(predictions(), attributes(it=codes.astype(str) + "x"), how=Reading(ordered=("it",)))
+    half = np.arange(N) % 2.0
+    with pytest.raises(UsageError, match="order is not known"):  # posteriors have names, too
+        table = attributes(**{"it/cap": half, "it/none": 1 - half})
+        read_sample(predictions(), table, how=Reading(ordered=("it",)))
     with pytest.raises(UsageError, match="--ordered"):
         read_sample(predictions(), attributes(it=codes), how=Reading(ordered=("its",)))
 

@@ -123,6 +123,20 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_what_was_begun_with_another_seed_is_not_gone_on_with(tmp_path: Path) -> None:
+    crops, reading = painted(64, 0)
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, 1, len(crops))
+
+    def trained(folder: Path | None, seed: int) -> Decoder | Flow:
+        faces = Faces(crops, reading)
+        return train_decoder(drawn, faces, batch_size=32, seed=seed, folder=folder, progress=False)
+
+    trained(tmp_path, 0)
+    again, alone = (trained(folder, 1).state_dict() for folder in (tmp_path, None))
+    for a, b in zip(again.values(), alone.values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 def test_pictures_have_the_size_asked_for(size: int) -> None:
     for kind in (Decoder, Flow):
@@ -327,6 +341,20 @@ def test_identification_finds_who_is_in_the_pictures_and_guesses_otherwise() -> 
     assert named(np.full((200, 6, 6, 3), 90, np.uint8)) <= 0.1
     with pytest.raises(IdferError, match="none in the gallery"):
         identification(told[person != 3], person[person != 3], told, person)
+
+
+def test_identification_with_few_or_uneven_faces_in_the_gallery() -> None:
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(20, 30))
+    for counts in ([1] * 20, [2] + [1] * 19):  # one face each: LDA needs more than there are people
+        known = np.repeat(np.arange(20), counts)
+        gallery = looks[known] + 0.3 * rng.normal(size=(len(known), 30))
+        assert identification(gallery, known, looks + 0.3 * rng.normal(size=(20, 30)), np.arange(20)) == 1.0
+    known, hits = np.repeat(np.arange(20), [6] * 4 + [2] * 16), []
+    for _ in range(40):  # nothing tells anybody: chance, though four people have three times as many faces
+        gallery, probes = rng.normal(size=(2, len(known), 10))
+        hits.append(identification(gallery, known, probes, known))
+    assert np.mean(hits) < 0.065
 
 
 def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:

@@ -9,7 +9,8 @@ Probes are trained on some people and scored on others. Beside each feature stan
   gave and which are partly wrong (from its probabilities, taken as calibrated); 1 for given levels. A feature
   that shares the classifier's errors can exceed it.
 
-Intervals of probes are at 95 % over people (`evaluation.probe_intervals`), whatever the audit's level.
+Intervals of probes are at 95 % over people (`evaluation.probe_intervals`; those of identity only over the
+people who are told apart, `evaluation.verification`), whatever the audit's level.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def _attribute(
     if column.levels:
         if borders is not None:
             raise UsageError(f"--bins: {column.name} is posteriors of {listed(column.levels)}, not a number.")
-        return _posteriors(table, column, rows)
+        return _in_order(_posteriors(table, column, rows), cutting)
     values: pd.Series = table.columns(column.columns)[column.columns[0]].iloc[rows].reset_index(drop=True)
     values = values.where(rows >= 0)
     source = "ground truth" if column.factor else "given"
@@ -109,22 +109,26 @@ def _attribute(
     if borders is not None and numbers is None:
         raise UsageError(f"--bins: {column.name} is not a number (e.g. {values.dropna().iloc[0]!r}).")
     if numbers is None:
-        words = _categories(column.name, values, source)
-        if column.name in cutting.ordered and not words.ordered:
-            raise UsageError(
-                f"--ordered: the levels of {column.name} are words ({listed(words.levels, 4)}), whose order "
-                "is not known; number them, or give a pandas column of ordered categories."
-            )
-        return words
+        return _in_order(_categories(column.name, values, source), cutting)
     if (
         borders is None
         and drawn
         and column.factor
         and (named := _drawn_levels(column.name, numbers)) is not None
     ):
-        return _categories(column.name, named, source)
+        return _in_order(_categories(column.name, named, source), cutting)
     found, more = cut(column.name, numbers, people, cutting, source)
     checks += more
+    return found
+
+
+def _in_order(found: Attribute, cutting: Cutting) -> Attribute:
+    """An attribute of words; an error where they were said to be in order and nobody knows in which."""
+    if found.name in cutting.ordered and not found.ordered:
+        raise UsageError(
+            f"--ordered: the levels of {found.name} are words ({listed(found.levels, 4)}), whose order "
+            "is not known; number them, or give a pandas column of ordered categories."
+        )
     return found
 
 

@@ -5,8 +5,8 @@ Miller 2008, Review of Economics and Statistics 90(3)), and the difference over 
 The observed difference is the one draw with all signs as they are, by the same function: for sums with
 symmetric errors the test is exact, for CCC, RMSE and slopes approximate. The function weighs scores about the
 group's new value by the person's share u of the group's rows, over 1 - u, as the jackknife does. With uneven
-rows those who make a difference large make its error look small too; draws that overlook it found one in 9 %
-of comparisons of 45 to 70 people without any (now: `benchmarks/compare_calibration.py`).
+rows those who make a difference large make its error look small too, which draws must not overlook. How often
+something is found where nothing is stands in `benchmarks/compare_calibration.py`: of 70 people too often.
 """
 
 from __future__ import annotations

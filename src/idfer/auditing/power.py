@@ -67,11 +67,12 @@ def sensitivity_rows(tested: Sequence[Tested], metrics: Sequence[str]) -> list[R
     sum p_a p_k / sum p_a, and the sums seen at a are C times the true levels' sums as long as errors do not
     depend on labels and predictions otherwise. So
 
-        error_rate       1 - (C[a, a] + C[b, b]) / 2 corrected_gap    the metric of C^-1 times the sums (for
-        two levels and a mean: gap / (1 - 2 error_rate)) error_to_vanish  at what error rate, of such
-        errors, a gap significant now would no longer be error_to_make    smallest share of the two groups'
-        people whose level would have to be wrong, those with
-                         the most influence, for a gap of this size where none is (first order)
+        error_rate       1 - (C[a, a] + C[b, b]) / 2
+        corrected_gap    the metric of C^-1 times the sums (for two levels and a mean: gap / (1 - 2
+                         error_rate))
+        error_to_vanish  at what error rate, of such errors, a gap significant now would no longer be
+        error_to_make    smallest share of the two groups' people whose level would have to be wrong, those
+                         with the most influence, for a gap of this size where none is (first order)
 
     Errors of the first kind only shrink gaps; errors that go with labels or predictions can also make them.
     """

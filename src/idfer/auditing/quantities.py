@@ -68,12 +68,19 @@ def cut(
         levels, index = binned(name, numbers, people, parts)
         if borders is None and (_people(index, people, len(levels)) < how.min_people).any():
             halves = binned(name, numbers, people, (2,))
-            if (_people(halves[1], people, len(halves[0])) >= how.min_people).all():
+            # where half of all people share a number there are no halves, but one group
+            enough = _people(halves[1], people, len(halves[0])) >= how.min_people
+            if len(halves[0]) > 1 and enough.all():
                 levels, index = halves
                 said.append(
                     f"{name} is cut into halves, since of its {_PARTS[QUANTILES]} not all have "
                     f"{how.min_people} people; say other borders with --bins {name}=..."
                 )
+        if not told and len(levels) < 2 and len(different) > 1:
+            raise Unfit(
+                f"{name} cannot be cut into parts with as many people each, for most share its lowest "
+                f"number; say borders with --bins {name}=..."
+            )
         if told:
             said += _empty(name, numbers, people, parts)
         range_of = "as told" if told else f"by quantiles of {name}"

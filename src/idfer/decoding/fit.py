@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from idfer.errors import UsageError, unknown
-from idfer.ranges import check_at_least, check_seed
+from idfer.ranges import check_at_least, check_finite, check_seed
 
 if TYPE_CHECKING:
     from idfer.attributes.table import AttributeTable
@@ -82,6 +82,7 @@ def decode_fit(
     length = EPOCHS[kind] if epochs is None else epochs
     for name, value in (("--epochs", length), ("--batch_size", batch_size)):
         check_at_least(value, 1, name)
+    check_finite(lr, "--lr", above=0)
     trained = load_checkpoint(run, device)
     check_readable(trained, attributes=identity is None)
     beside = trained if identity is None else load_checkpoint(identity, device)

@@ -10,6 +10,7 @@ import torch
 
 from idfer.attributes.table import AttributeTable
 from idfer.decoding.concepts import Concepts
+from idfer.errors import IdferError
 
 if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
@@ -35,12 +36,17 @@ def concepts_of(
         None where the levels are not known: no table, and a run that reads none.
 
     Raises:
-        IdferError: a face is not in the table.
+        IdferError: a face is not in the table, or fewer than two were retrieved.
     """
     if attributes is not None:
         table = attributes if isinstance(attributes, AttributeTable) else AttributeTable.read(attributes)
         said = table.align(faces)
         seen = np.isfinite(said.posteriors).all(1)
+        if seen.sum() < 2:
+            raise IdferError(
+                f"the table has attributes of {seen.sum()} of these {len(faces)} faces, the others were not "
+                "retrieved; run `idfer retrieve` again on them, or leave --attributes out."
+            )
         levels = {name: said.posterior(name)[seen] for name in said.levels}
         return Concepts.fit(read.rows(torch.from_numpy(seen)), levels, faces.targets[seen])
     evidence = identity.network.evidence

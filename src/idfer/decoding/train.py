@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PIXELS, EDGES, REREAD = 10.0, 1.0, 0.02  # weights
 SHOWN = (0.4, 0.2)  # shares of training faces with every attribute attached, and with none
+_BATCH = 256  # faces made smaller at a time
 LENT = 0.5  # share whose identity features are of another photograph of the same person
 
 
@@ -93,7 +94,8 @@ def train_decoder(
         seed: of weights, order and what is left out.
         device: where.
         precision: of the networks; losses are in float32.
-        folder: where the state is kept after every epoch, to go on from; None keeps none.
+        folder: where the state is kept after every epoch, to go on from with the same settings; None keeps
+            none.
         progress: show a bar.
 
     Raises:
@@ -101,7 +103,11 @@ def train_decoder(
     """
     target = faces.crops
     if drawn.size != target.shape[-1]:
-        target = F.interpolate(target.float(), (drawn.size,) * 2, mode="area").round().byte()
+        small = [  # a batch at a time: all faces as floats are four times their bytes
+            F.interpolate(part.float(), (drawn.size,) * 2, mode="area").round().byte()
+            for part in target.split(_BATCH)
+        ]
+        target = torch.cat(small)
     torch.manual_seed(seed)
     decoder: Decoder | Flow = drawn.decoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoder.condition.calibrate(faces.straight.expression, faces.straight.identity)
@@ -111,7 +117,8 @@ def train_decoder(
     steps = max(1, len(target) // batch_size)
     rate = schedule(adam, steps * drawn.epochs)
     parts: dict[str, Any] = {"decoder": decoder, "adam": adam, "schedule": rate}
-    begun = _restore(folder, parts, drawn)
+    asked = repr((drawn, batch_size, lr, seed, precision))
+    begun = _restore(folder, parts, asked)
     with bar("decode fit", drawn.epochs * steps, progress) as advance:
         advance(begun * steps, "")
         for epoch in range(begun, drawn.epochs):
@@ -131,7 +138,7 @@ def train_decoder(
                 rate.step()
                 advance(1, f"loss {value:.4f}")
             if folder is not None:
-                state = {"epoch": epoch + 1, "drawn": repr(drawn)}
+                state = {"epoch": epoch + 1, "asked": asked}
                 save_state(folder, state | {name: part.state_dict() for name, part in parts.items()})
     if partners is None or not bool((partners.count > 1).any()):  # nobody lent anybody anything
         condition = decoder.condition
@@ -211,10 +218,10 @@ def _shown(shape: Any, generator: torch.Generator) -> Tensor:
     return torch.where(draw < SHOWN[0], 1.0, torch.where(draw > 1 - SHOWN[1], 0.0, coins))
 
 
-def _restore(folder: Path | None, parts: dict[str, Any], drawn: Drawn) -> int:
-    """The epoch to go on from; 0 where nothing was begun, or another decoder was."""
+def _restore(folder: Path | None, parts: dict[str, Any], asked: str) -> int:
+    """The epoch to go on from; 0 where nothing was begun, or another decoder was, or with other settings."""
     state = load_state(folder) if folder is not None else None
-    if state is None or state["drawn"] != repr(drawn):
+    if state is None or state.get("asked") != asked:
         return 0
     for name, part in parts.items():
         part.load_state_dict(state[name])

@@ -37,7 +37,8 @@ for |x_k| at 128, on a component of its own); a small network .86, .84, -, .79, 
 and nothing for a small variance beyond 2; kernel ridge regression nothing at 128, at 32 .19 (Gaussian) to .57
 (quadratic) for |x_k|.
 
-Intervals are over people, who are read and learned from (`probe_intervals`).
+Intervals are over people, who are read and learned from (`probe_intervals`); those of identity only over the
+people who are told apart (`verification`).
 
 References: Alain & Bengio, Understanding intermediate layers using linear classifier probes, 2016; Hewitt &
 Liang, Designing and interpreting probes with control tasks, EMNLP 2019 (the shuffled control); Hastie, Buja

@@ -13,6 +13,7 @@ from idfer.errors import unknown
 from idfer.experiments.decode_trial import CEILING, CONTROL, OURS, PHOTOGRAPHS, job
 from idfer.experiments.jobs import Workers, fail, failures, run_jobs
 from idfer.files import atomic
+from idfer.ranges import check_at_least
 
 if TYPE_CHECKING:
     from idfer.evaluation.bootstrap import Estimate
@@ -115,7 +116,8 @@ def benchmark_decode(
     if kind not in EPOCHS:
         raise unknown("kind", kind, list(EPOCHS))
     name = named(kind)
-    length = epochs or (1 if size == "tiny" else EPOCHS[kind])
+    length = (1 if size == "tiny" else EPOCHS[kind]) if epochs is None else epochs
+    check_at_least(length, 1, "--epochs")
     standing = kind_of(size, development)
     command = command_line(
         ("benchmark", "decode"), seeds=None if seeds == SEEDS else asked,

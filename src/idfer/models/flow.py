@@ -5,7 +5,7 @@
 
 Where `idfer.models.decoder` draws the mean of all faces that could have such features, this draws one of
 them, sharp: what features do not tell is made up, and differs with the noise. [ours: the network] A small
-U-Net on 2 x 2 patches, modulated by time and by what is asked; docs/adr/0009 says why it is no library's.
+U-Net on 2 x 2 patches, modulated by time and by what is asked; docs/adr/0010 says why it is no library's.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idfer.errors import UsageError
+from idfer.errors import IdferError, UsageError
 from idfer.names import split_names
 from idfer.reporting.folder import REPORT, check_out
 
@@ -110,7 +110,8 @@ def audit(
 
     Raises:
         UsageError: options that do not go together, names that are not there.
-        IdferError: unusable data; the message counts and names what.
+        IdferError: unusable data; the message counts and names what. Or `fail_on` limits the effect of a
+            model that could not be run on drawn faces: everything is written, and the gate does not pass.
     """
     from idfer.auditing import ways
     from idfer.auditing.bins import parse_bins
@@ -160,6 +161,9 @@ def audit(
     found = replace(found, failures=failures(found, limits))
     if out is not None:
         _write(found, Path(out), kept)
+    if "effect" in limits and not len(found.effects):
+        why = next((check.message for check in found.checks if check.code == "IDF326"), "no effect was found")
+        raise IdferError(f"--fail-on effect: {why.rstrip('.')}; without effects the limit would always pass.")
     return found
 
 

@@ -137,9 +137,9 @@ def _faces(
     crops: list[NDArray[np.uint8]] = []
     problems: list[str] = []
     listed = list_images([inputs] if isinstance(inputs, (str, Path)) else inputs).sources
-    for source in listed:
+    for looked_at, source in enumerate(listed):
         if len(crops) == _MOST:
-            problems.append(f"left out {len(listed) - _MOST} inputs: a sheet shows {_MOST} faces.")
+            problems.append(f"left out {len(listed) - looked_at} inputs: a sheet shows {_MOST} faces.")
             break
         try:
             crops.append(largest_face(source, chosen, trained.preprocess).crop)

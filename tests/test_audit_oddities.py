@@ -161,7 +161,10 @@ def test_a_comparison_knows_people_of_either_audit_and_says_what_it_could_not_co
 
 def test_an_attribute_merged_into_one_group_is_said_to_go_untested() -> None:
     found = idfer.audit(
-        predictions=predictions(), attributes=attributes(age=20.5 + np.arange(N) // 2), **QUICK
+        predictions=predictions(),
+        attributes=attributes(age=20.5 + np.arange(N) // 2),
+        bins="age=20,22,24,200",  # two people, two people, everybody else
+        **QUICK,
     )
     assert not len(found.gaps)
     assert any(c.code == "IDF302" and "everybody, so no gap" in c.message for c in found.checks)

@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--audits", type=int, default=600)
+    parser.add_argument("--audits", type=int, default=300)
     given = parser.parse_args()
     started = time.process_time()
     results: dict[str, Any] = {"cases": {}}

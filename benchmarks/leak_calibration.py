@@ -102,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--audits", type=int, default=200)
+    parser.add_argument("--audits", type=int, default=30)
     given = parser.parse_args()
     started = time.process_time()
     results: dict[str, Any] = {"worlds": {}, "pooled": {}}

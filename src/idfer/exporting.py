@@ -193,9 +193,13 @@ def _check_same(file: Path, checkpoint: Checkpoint, strength: np.ndarray) -> Non
     if checkpoint.attributes:
         tried += [({STRENGTH: s}, s) for s in (0.5 * strength + 0.25, np.zeros_like(strength))]
     for given, meant in tried:
-        said = session.run([ANSWER], {IMAGE: crops, **given})[0]
+        said, shown = session.run([ANSWER, FEATURE], {IMAGE: crops, **given})
         wanted = checkpoint.predict(crops, dict(zip(checkpoint.attributes, meant.tolist(), strict=True)))
-        apart = float(np.abs(said - wanted.valence_arousal).max())
+        feature = wanted.features[FEATURE]
+        apart = max(
+            float(np.abs(said - wanted.valence_arousal).max()),
+            float(np.abs(shown - feature).max() / (1 + np.abs(feature).max())),  # of any scale
+        )
         if not apart <= TOLERANCE:
             raise IdferError(
                 f"{checkpoint.path}: what was exported differs from the network by {apart:.2g}; it was not "

@@ -189,3 +189,20 @@ def test_one_person_can_take_many_expressions() -> None:
         counterfactual(faces, 9, 0)
     with pytest.raises(UsageError, match="2 identities for 3"):
         counterfactual(faces, [0, 1], [0, 1, 2])
+
+
+def test_the_paths_of_all_faces_are_made_a_few_times_and_not_for_each_face(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Done for each, thousands of faces took minutes, and hundreds no time that one would see."""
+    made: list[int] = []
+    get = Manifest.files.fget
+    assert get is not None
+
+    def counted(manifest: Manifest) -> list[Path]:
+        made.append(len(manifest))
+        return get(manifest)
+
+    monkeypatch.setattr(Manifest, "files", property(counted))
+    synth(tmp_path / "faces", identities=6, per_identity=5, size=16, progress=False)
+    assert len(made) < 10

@@ -147,7 +147,8 @@ def write_splits(
     table[COLUMN] = written(drawing.landmarks(everyone, size))
     manifest = Manifest.from_frame(table, root, name=str(root / MANIFEST))  # refuses before anything is drawn
     prepare(manifest, digest(manifest, everyone, drawing, size))
-    wanted = [k for k, file in enumerate(manifest.files) if not file.is_file()]
+    files = manifest.files
+    wanted = [k for k, file in enumerate(files) if not file.is_file()]
     with bar("drawing faces", len(everyone), progress) as advance, ThreadPoolExecutor(2) as pool:
         advance(len(everyone) - len(wanted))
         writing: list[Future[None]] = []
@@ -156,7 +157,7 @@ def write_splits(
             with closing(drawing.pictures(everyone.rows(wanted), size)) as batches:
                 for pixels in batches:
                     _finish(writing, advance)  # the batch before was written while this one was drawn
-                    chosen = [manifest.files[k] for k in wanted[done : done + len(pixels)]]
+                    chosen = [files[k] for k in wanted[done : done + len(pixels)]]
                     done += len(pixels)
                     writing = [pool.submit(write_png, *pair) for pair in zip(chosen, pixels, strict=True)]
         _finish(writing, advance)

@@ -130,7 +130,7 @@ def test_by_default_there_are_as_many_processes_as_memory_holds(
     heads: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub(monkeypatch)
-    monkeypatch.setattr(mesh_engine, "_cores", lambda: 64)
+    monkeypatch.setattr(mesh_engine, "cores", lambda: 64)
     for free, wanted in ((2**32, 4), (2**20, 1), (None, 64)):
         monkeypatch.setattr(mesh_engine, "available_memory", lambda free=free: free)
         assert mesh_engine.Mesh(heads[:1]).workers == wanted

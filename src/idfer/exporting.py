@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.errors import IdferError, UsageError
-from idfer.evaluation.onnx_model import STRENGTH
-from idfer.files import atomic, check_writable, taken
+from idfer.evaluation.onnx_model import STRENGTH, session_of
+from idfer.files import atomic, check_target, taken
 from idfer.version import __version__
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ def export(run: str | Path, out: str | Path, detach: list[str] | str | None = No
 def _check_place(file: Path) -> None:
     """Raise `UsageError` where nothing can be written, or another's YAML file would be replaced."""
     described, beginning = file.with_suffix(".yaml"), _TEXT.partition("{")[0]
+    check_target(file)
     try:
-        check_writable(file.parent)
-        if taken(described) and not described.read_bytes().startswith(beginning.encode()):
-            raise UsageError(f"{described}: was not written by `idfer export`; choose another -o.")
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{file}: cannot be written ({reason}); choose another -o.") from error
+        ours = not taken(described) or described.read_bytes().startswith(beginning.encode())
+    except OSError:  # not to be read: not ours
+        ours = False
+    if not ours:
+        raise UsageError(f"{described}: was not written by `idfer export`; choose another -o.")
 
 
 def _check_installed() -> None:
@@ -182,13 +182,9 @@ def _facts(checkpoint: Checkpoint) -> dict[str, str]:
 
 def _check_same(file: Path, checkpoint: Checkpoint, strength: np.ndarray) -> None:
     """Raise `IdferError` where the file and the network differ, with strengths given and left out."""
-    import onnxruntime as ort
-
     size = checkpoint.preprocess.size
     crops = np.random.default_rng(0).integers(0, 256, (CHECKED, size, size, 3), np.uint8)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # it warns of inputs that have a default
-    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = session_of(file)
     tried: list[tuple[dict[str, np.ndarray], np.ndarray]] = [({}, strength)]
     if checkpoint.attributes:
         tried += [({STRENGTH: s}, s) for s in (0.5 * strength + 0.25, np.zeros_like(strength))]

@@ -73,6 +73,19 @@ def check_writable(folder: Path) -> None:
         pass
 
 
+def check_target(file: Path) -> None:
+    """Refuse a file to be written where nothing can be.
+
+    Raises:
+        UsageError: why, and to choose another.
+    """
+    try:
+        check_writable(file.absolute().parent)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{file}: cannot be written ({reason}); choose another -o.") from error
+
+
 @contextmanager
 def hub_offline(value: bool) -> Iterator[None]:
     """Let the Hugging Face Hub answer from its cache alone, where it does not do so anyway.

@@ -50,8 +50,7 @@ def draw(
         IdferError: a strength is not finite.
     """
     given = torch.as_tensor(strength, dtype=torch.float32, device=identity.device)
-    if not bool(torch.isfinite(given).all()):
-        raise IdferError("a strength is not a finite number; give e.g. 0 (detached), 1 (attached) or 1.5.")
+    _check_finite(given)
     given = given.expand(identity.shape[:2])
     other = identity.new_full((len(identity),), float(lent))
     parts = []
@@ -76,8 +75,7 @@ def at_strength(
     Raises:
         IdferError: the strength is not finite.
     """
-    if not np.isfinite(strength):
-        raise IdferError("a strength is not a finite number; give e.g. 0 (detached), 1 (attached) or 1.5.")
+    _check_finite(strength)
     changed = concepts.at(reading, attribute, strength)
     return draw(decoder, changed.expression, changed.identity)
 
@@ -108,3 +106,8 @@ def crossed(decoder: Decoder | Flow, expressions: Reading, people: Reading) -> N
     what = torch.arange(shown).repeat(count)
     pictures = draw(decoder, expressions.expression[what], people.identity[who], lent=True)
     return pictures.reshape(count, shown, *pictures.shape[1:])
+
+
+def _check_finite(strength: Tensor | float) -> None:
+    if not bool(torch.isfinite(torch.as_tensor(strength)).all()):
+        raise IdferError("a strength is not a finite number; give e.g. 0 (detached), 1 (attached) or 1.5.")

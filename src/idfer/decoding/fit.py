@@ -72,9 +72,9 @@ def decode_fit(
     from idfer.decoding import checkpoint as kept
     from idfer.decoding.levels import concepts_of
     from idfer.decoding.reading import check_readable, read_crops
-    from idfer.decoding.train import faces_of, read_again, train_decoder
+    from idfer.decoding.train import faces_of, read_again, train_and_keep
     from idfer.files import sha256
-    from idfer.training.checkpoint import MODEL, STATE, load_checkpoint
+    from idfer.training.checkpoint import MODEL, load_checkpoint
 
     check_seed(seed)
     if kind not in EPOCHS:
@@ -102,14 +102,11 @@ def decode_fit(
         known.straight, size or _largest(trained), length, sha256(trained.path / MODEL),
         sha256(beside.path / MODEL), kind,
     )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    decoder = train_decoder(
-        drawn, known, reread=lambda faces: read_again(trained, faces),
-        batch_size=batch_size, lr=lr, seed=seed, device=trained.device, precision=precision, folder=folder,
+    train_and_keep(
+        folder, drawn, known, concepts, reread=lambda faces: read_again(trained, faces),
+        batch_size=batch_size, lr=lr, seed=seed, device=trained.device, precision=precision,
         progress=progress,
     )  # fmt: skip
-    kept.save(folder, decoder, drawn, concepts)
-    (folder / STATE).unlink(missing_ok=True)
     return folder
 
 

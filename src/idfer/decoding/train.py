@@ -14,16 +14,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from idfer.decoding import losses
-from idfer.decoding.checkpoint import Drawn
+from idfer.decoding.checkpoint import Drawn, save
 from idfer.decoding.reading import Reading, read_faces
 from idfer.errors import IdferError
 from idfer.methods.optimise import schedule
 from idfer.models.decoder import Decoder
 from idfer.models.flow import Flow
 from idfer.progress import bar
-from idfer.training.checkpoint import load_state, save_state
+from idfer.training.checkpoint import STATE, load_state, save_state
 
 if TYPE_CHECKING:
+    from idfer.decoding.concepts import Concepts
     from idfer.training.checkpoint import Checkpoint
 
 PIXELS, EDGES, REREAD = 10.0, 1.0, 0.02  # weights
@@ -144,6 +145,24 @@ def train_decoder(
         condition = decoder.condition
         condition.read_lent.data.copy_(condition.read_identity.data)
     return decoder.eval()
+
+
+def train_and_keep(
+    folder: Path, drawn: Drawn, faces: Faces, concepts: Concepts | None, **options: Any
+) -> None:
+    """Train a decoder and write it into a folder; what was interrupted there goes on.
+
+    Args:
+        folder: of the decoder.
+        drawn: as for `train_decoder`.
+        faces: to learn from.
+        concepts: what each attribute makes in their features, to be kept beside it.
+        options: of `train_decoder`, whose errors are raised.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    decoder = train_decoder(drawn, faces, folder=folder, **options)
+    save(folder, decoder, drawn, concepts)
+    (folder / STATE).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

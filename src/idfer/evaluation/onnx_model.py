@@ -282,6 +282,13 @@ def open_onnx(path: str | Path, device: str = "auto") -> OnnxModel:
     if not file.is_file():
         raise IdferError(f"{file}: no such ONNX file.")
     described = Description.read(file.with_suffix(".yaml"))
+    session = session_of(file, device)
+    chosen = _input(session, described, file)
+    return OnnxModel(file.stem, described, session, chosen, _outputs(session, described, file))
+
+
+def session_of(file: Path, device: str = "cpu") -> Any:
+    """A session of ONNX Runtime; arguments and errors as of `open_onnx`."""
     try:
         import onnxruntime as ort
     except ImportError as error:
@@ -291,15 +298,13 @@ def open_onnx(path: str | Path, device: str = "auto") -> OnnxModel:
         if "CUDAExecutionProvider" not in ort.get_available_providers():
             raise UsageError(f"--device {device}: this ONNX Runtime has no CUDA; install onnxruntime-gpu.")
         providers.insert(0, "CUDAExecutionProvider")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # it warns of inputs that have a default, as `strength` has
     try:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3  # it warns of inputs that have a default, as `strength` has
-        session = ort.InferenceSession(str(file), options, providers=providers)
+        return ort.InferenceSession(str(file), options, providers=providers)
     except Exception as error:  # ONNX Runtime raises many kinds
         reason = " ".join(str(error).split())[:300]
         raise IdferError(f"{file}: cannot be opened ({reason}).") from error
-    chosen = _input(session, described, file)
-    return OnnxModel(file.stem, described, session, chosen, _outputs(session, described, file))
 
 
 def _input(session: Any, described: Description, file: Path) -> Any:

@@ -176,19 +176,15 @@ def _decoder(
 ) -> Decoder | Flow:
     """A decoder, trained or read from the folder where it was kept."""
     from idfer.decoding import checkpoint as kept
-    from idfer.decoding.train import train_decoder
-    from idfer.training.checkpoint import STATE
+    from idfer.decoding.train import train_and_keep
 
     if (folder / kept.CONFIG).is_file():
         return kept.read(folder).decoder
     drawn = kept.Drawn.of(given.faces.straight, given.faces.crops.shape[-1], epochs, kind=kind)
-    folder.mkdir(parents=True, exist_ok=True)
-    decoder = train_decoder(
-        drawn, given.faces, reread=given.reread, seed=seed, precision="bf16-mixed", folder=folder,
+    train_and_keep(
+        folder, drawn, given.faces, concepts, reread=given.reread, seed=seed, precision="bf16-mixed",
         progress=False,
     )  # fmt: skip
-    kept.save(folder, decoder, drawn, concepts)
-    (folder / STATE).unlink(missing_ok=True)
     return kept.read(folder).decoder  # as later runs do: memory laid out otherwise rounds otherwise
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
     from idfer.evaluation.evaluation import Evaluation
 
-# One budget for both methods [ours]: that of `idfer benchmark shift` (shift.yaml)
 # Of its decoders: small pictures, few epochs, to stay within six minutes on 2 cores
 DECODER: dict[str, Any] = {"size": 32, "epochs": 10, "precision": "bf16-mixed"}
+# One budget for both methods [ours]: that of `idfer benchmark shift` (shift.yaml)
 BUDGET: dict[str, Any] = {"backbone": "conv4", "lr": 2.5e-3, "epochs": 8, "batch_size": 64}
 TINY = Protocol(train=(24, 16), val=(6, 4), test=(24, 4))
 SIZES = {"full": Protocol(), "tiny": TINY}

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
@@ -26,6 +23,7 @@ from typing import Any
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.progress import bar
+from idfer.workers import cores, processes
 
 FORMAT = 3  # raised whenever an older result would not be computed again as it was
 JOBS = "jobs"
@@ -103,11 +101,6 @@ class Workers:
         return cls(count or cores(), ray)
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def run_jobs(
     jobs: Sequence[Job], out: Path, workers: Workers, what: str = "jobs", progress: bool = True
 ) -> list[dict[str, Any] | str]:
@@ -164,11 +157,9 @@ def _here(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Jo
 
 
 def _in_pool(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Job, str]]:
-    """A process per worker, started afresh ("spawn": torch's threads do not survive a fork)."""
-    from multiprocessing import get_context
-
-    pool = ProcessPoolExecutor(min(workers.count, len(jobs)), get_context("spawn"), initializer=_start)
-    try:
+    """A process per worker."""
+    # an interrupted job is run again next time; the workers end after the jobs they are at
+    with processes(min(workers.count, len(jobs)), _prepare, "a worker process") as pool:
         waiting = list(jobs)
         running: dict[Future[str], Job] = {}
         while waiting or running:
@@ -177,34 +168,17 @@ def _in_pool(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple
                 running[pool.submit(execute, job, out)] = job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise IdferError(
-            "a worker process died; what was finished is kept. Often memory is short: run the same command "
-            "again with fewer --workers. In a script, call it under `if __name__ == '__main__':`."
-        ) from error
-    finally:  # an interrupted job is run again next time; the workers end after the jobs they are at
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 _held = ExitStack()  # of a worker, as long as its process lives
 
 
-def _start() -> None:
-    """Prepare a worker: one thread, and an end when its parent is killed."""
-    import multiprocessing
-
+def _prepare() -> None:
+    """A worker has one thread, and knows the source it runs."""
     from idfer.evaluation.probes import one_thread
 
     _held.enter_context(one_thread())
     source()  # of the code this process is about to import; files may change while it works
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _on_ray(jobs: Sequence[Job], out: Path, workers: Workers) -> Iterator[tuple[Job, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
+
+from idfer.workers import cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,13 +21,7 @@ _WORTH = 1 << 18  # pixels of a batch that are worth one more thread: 64 faces o
 
 def workers_for(images: int) -> int:
     """How many threads should read so many images and find faces in them: 1 for the caller's own."""
-    return min(_cores(), _MOST, max(1, images))
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(cores(), _MOST, max(1, images))
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

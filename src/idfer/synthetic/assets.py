@@ -74,16 +74,12 @@ def assets_ict(checkout: str | Path, out: str | Path, progress: bool = True) -> 
 
 
 def _target(out: str | Path) -> Path:
-    from idfer.files import check_writable
+    from idfer.files import check_target
 
     target = Path(out)
     if target.suffix != ".npz":
         raise UsageError(f"{target} must end in .npz, as `idfer synth --assets` reads it.")
-    try:
-        check_writable(target.absolute().parent)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{target}: cannot be written ({reason}); choose another -o.") from error
+    check_target(target)
     return target
 
 

@@ -7,12 +7,9 @@ instructions may round differently.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,11 +20,12 @@ from torch import Tensor
 
 from idfer.capacity import available_memory, gibibytes
 from idfer.data.manifest import RENDERED
-from idfer.errors import IdferError, UsageError
+from idfer.errors import UsageError
 from idfer.synthetic.factors import Factors
 from idfer.synthetic.mesh import asset as assets_
 from idfer.synthetic.mesh.person import stream
 from idfer.synthetic.render import check_size
+from idfer.workers import cores, processes
 
 VERSION = 1  # raised when the same factors give other pixels
 _CHUNK = 4  # faces a process renders before it hands them over
@@ -118,12 +116,9 @@ class Mesh:
             for part in parts:
                 yield _render(self._files, factors.rows(part), heads[part], size, self.samples)
             return
-        from multiprocessing import get_context
-
         waiting: deque[Future[np.ndarray]] = deque()
         count = min(self.workers, len(parts))
-        pool = ProcessPoolExecutor(count, get_context("spawn"), initializer=_start)
-        try:
+        with processes(count, _leave_interrupts, "a rendering process") as pool:
             for part in parts:
                 values = factors.rows(part).map(lambda stacked: stacked.clone())
                 numbers = {name: getattr(values, name).numpy() for name in values.names()}
@@ -134,13 +129,6 @@ class Mesh:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        except BrokenProcessPool as error:
-            raise IdferError(
-                "a rendering process died; what was finished is kept. Often memory is short: run the same "
-                "command again with fewer --workers. In a script, call it under `if __name__ == '__main__':`."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def _head_of(self, factors: Factors) -> np.ndarray:
         """(N,) which asset each face's person has."""
@@ -155,14 +143,7 @@ class Mesh:
 def _fitting() -> int:
     """As many processes as there are cores, or as memory holds of faces of 256 pixels; at least one."""
     free, each = available_memory(), _PROCESS_BYTES + _PIXEL_BYTES * 256**2
-    return _cores() if free is None else max(1, min(_cores(), free // each))
-
-
-def _cores() -> int:
-    """Processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores() if free is None else max(1, min(cores(), free // each))
 
 
 @lru_cache(maxsize=4)
@@ -184,20 +165,11 @@ def _render(files: Sequence[str], factors: Factors, heads: np.ndarray, size: int
     return pictures
 
 
-def _start() -> None:
-    """Prepare a worker: Ctrl-C is left to the process that started it, with which it ends."""
-    import multiprocessing
+def _leave_interrupts() -> None:
+    """Ctrl-C is left to the process that started this one, with which it ends."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _render_numbers(

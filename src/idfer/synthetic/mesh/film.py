@@ -11,7 +11,6 @@ import torch
 from idfer.synthetic.factors import Factors
 from idfer.synthetic.layers import camera
 from idfer.synthetic.mesh.colour import exposure, hsv, linear, srgb
-from idfer.synthetic.mesh.person import stream
 
 
 def background(who: Mapping[str, float], size: int) -> np.ndarray:
@@ -99,6 +98,3 @@ def lights(who: Mapping[str, float]) -> tuple[np.ndarray, float, np.ndarray, np.
     lamp = 0.95 * (0.38 + 0.80 * strength) * dark * np.pi * 36 / (4 * radius**2) * warm
     even = (0.62 - 0.38 * strength) * dark * (2 - warm) * np.array([1.04, 0.99, 0.97])
     return direction, radius, lamp, np.clip(even, 0.02, 2)
-
-
-__all__ = ["background", "develop", "lights", "stream"]

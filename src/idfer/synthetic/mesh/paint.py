@@ -134,10 +134,7 @@ def _brows(c: Canvas, f: Factors) -> None:
     """The drawn engine's eyebrows, with gaps between hairs and soft edges."""
     bare = c.rgb.clone()
     brows.draw(c, f)
-    side = c.x.shape[-1]
-    plane, _ = grain((f.cohort * 13 + f.identity + 3).reshape(-1), side // 2, side // 2, 7)
-    gaps = torch.nn.functional.interpolate(plane[:, None], size=(side, side), mode="bilinear")[:, 0]
-    soft = _blurred((c.rgb - bare).reshape(3, side, side), side, 0.016).reshape(c.rgb.shape)
+    soft, gaps = _hairs(c, bare, f.cohort * 13 + f.identity + 3, 7, 0.016)
     c.rgb.copy_((bare + soft * (1.25 + 0.25 * gaps).clamp(0.4, 1.5)).clamp(0, 1))
 
 
@@ -145,12 +142,17 @@ def _beard(c: Canvas, f: Factors) -> None:
     """The skin under a beard and its stubble; longer hairs are strands."""
     bare = c.rgb.clone()
     hair.beard(c, f)
-    side = c.x.shape[-1]
-    plane, _ = grain((f.cohort * 17 + f.identity + 9).reshape(-1), side // 2, side // 2, 8)
-    gaps = torch.nn.functional.interpolate(plane[:, None], size=(side, side), mode="bilinear")[:, 0]
-    soft = _blurred((c.rgb - bare).reshape(3, side, side), side, 0.05).reshape(c.rgb.shape)
+    soft, gaps = _hairs(c, bare, f.cohort * 17 + f.identity + 9, 8, 0.05)
     fade = ramp((1.0 - c.x.abs()) * 2.5)  # towards the ears
     c.rgb.copy_((bare + fade * soft * (0.80 + 0.25 * gaps).clamp(0.2, 1.1)).clamp(0, 1))
+
+
+def _hairs(c: Canvas, bare: Tensor, seed: Tensor, use: int, blur: float) -> tuple[Tensor, Tensor]:
+    """What was drawn over bare skin with soft edges, (3, 1, S, S), and a person's gaps, (1, S, S)."""
+    side = c.x.shape[-1]
+    plane, _ = grain(seed.reshape(-1), side // 2, side // 2, use)
+    gaps = torch.nn.functional.interpolate(plane[:, None], size=(side, side), mode="bilinear")[:, 0]
+    return _blurred((c.rgb - bare).reshape(3, side, side), side, blur).reshape(c.rgb.shape), gaps
 
 
 def _mask(c: Canvas, f: Factors) -> Tensor:

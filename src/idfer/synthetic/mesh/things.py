@@ -29,7 +29,7 @@ def glasses(head: Head, who: Mapping[str, float]) -> list[Surface]:
             [
                 x + wide * scale * cosine,
                 y + high * scale * sine,
-                front - 0.22 * (np.abs(x + wide * scale * cosine) - 0.3).clip(0) ** 1.0,
+                front - 0.22 * (np.abs(x + wide * scale * cosine) - 0.3).clip(0),
             ],
             -1,
         )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
+import platform
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -50,6 +54,33 @@ def test_what_the_work_raises_comes_after_the_results_before_it(error: type[Base
             seen.append(x)  # noqa: PERF402 - a list() would lose them
     assert seen == [0, 1, 2, 3, 4]
     assert cv2.getNumThreads() == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_items_raise_comes_after_the_results_before_it(workers: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise OSError("unplugged")
+
+    seen: list[int] = []
+    with pytest.raises(OSError, match="unplugged"):
+        seen.extend(ahead(lambda i: i, items(), workers))
+    assert seen == list(range(5))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is kept")
+def test_threads_reuse_the_memory_of_the_images_before() -> None:
+    """In a process of its own, for what one test sets of the memory lasts."""
+    code = """
+from idfer.inference.threads import ahead
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work(_): return len([b'x' * (1 << 20) for _ in range(30)])
+before = faults()
+assert list(ahead(work, range(40), 2)) == [30] * 40
+print((faults() - before) / 40)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 0.1 * 30 * (1 << 20) / mmap.PAGESIZE, "pages are taken anew each time"
 
 
 def test_opencv_has_one_thread_while_ours_work() -> None:

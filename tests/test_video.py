@@ -312,7 +312,7 @@ def test_a_kill_and_an_interrupt_keep_the_rows_made(untrained: Path, tmp_path: P
     code = (
         "import sys, time, idfer.inference.video as v\n"
         "look = v._Shot._look\n"
-        "v._Shot._look = lambda s, f: time.sleep(300) if f.number == 20 else look(s, f)\n"
+        "v._Shot._look = lambda s, f: time.sleep(300) if f.frame.number == 20 else look(s, f)\n"
         "import idfer\n"
         "idfer.predict([sys.argv[1]], sys.argv[2], detector='none', out=sys.argv[3], batch_size=4)"
     )

@@ -125,8 +125,9 @@ class Predictor:
         reads = clip_for(drawn=False, clip=clip) if attributes else None
         stream = self.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
         say_left_out(listing.videos)
-        tables = Footage(stream, options).run(listing.sources, progress)
-        predictions = Predictions(pd.concat(list(tables), ignore_index=True), listing.sources)
+        tables = list(Footage(stream, options).run(listing.sources, progress))
+        table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+        predictions = Predictions(table, listing.sources)
         say_how_sure(stream, reads)
         return predictions
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TypeVar
 
+from idfer.allocator import keep_freed
 from idfer.workers import cores
 
 T = TypeVar("T")
@@ -36,13 +37,25 @@ def ahead(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)
     _opencv.limit()
+    keep_freed()
+    failure: Exception | None = None
+    left = iter(items)
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(left)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
             waiting.append(pool.submit(work, item))
             if len(waiting) == 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        if failure is not None:
+            raise failure
     finally:
         pool.shutdown(cancel_futures=True)
         _opencv.release()

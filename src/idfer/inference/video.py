@@ -1,4 +1,4 @@
-"""Videos and cameras in, rows out: decoding, finding faces and predicting each in a thread of its own.
+"""Videos and cameras in, rows out: decoding, finding faces and predicting each in threads of their own.
 
 Memory does not grow with a video's length: what waits is a few frames and one batch of faces.
 """
@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ from idfer.inference.resume import Kept
 from idfer.inference.smoothing import COLUMNS as SMOOTH
 from idfer.inference.smoothing import Smoother
 from idfer.inference.stream import NO_FACE, Queued, Stream, noted, printable
+from idfer.inference.threads import ahead as ahead_in_threads
 from idfer.inference.threads import workers_for
 from idfer.inference.tracks import Tracker
 from idfer.progress import bar, track
@@ -111,6 +112,20 @@ def _is_film(source: Source) -> bool:
     return is_video(source.path) and not source.error and source.read is None
 
 
+class _Searched(NamedTuple):
+    """A frame that the detector has seen, or that is to be followed first.
+
+    Attributes:
+        frame: the frame.
+        faces: those in it; None where it was not searched.
+        failure: why it could not be searched, if so.
+    """
+
+    frame: Frame
+    faces: list[Face] | None = None
+    failure: IdferError | None = None
+
+
 class _Seen(NamedTuple):
     """A frame whose faces were found.
 
@@ -158,8 +173,9 @@ class Footage:
             some = list(group)
             if not film:
                 images = track(some, "predict", len(some), progress)
+                smoothed = self.extra[len(self.stream.extra) :]
                 for made in self.stream.run(images, workers_for(len(some))):
-                    yield made.reindex(columns=[*made.columns, *self.extra[len(self.stream.extra) :]])
+                    yield made.reindex(columns=[*made.columns, *smoothed]) if smoothed else made
                 continue
             for source in some:
                 try:
@@ -235,15 +251,33 @@ class _Shot:
                 written = next(self._kept, None) if self._kept is not None else None
                 if written is None:
                     self._kept = None
-                    yield self._look(frame)
-                else:
-                    self._recall(frame, written)
-                    yield _Seen(frame, written, [], written=True)
+                    rest = chain([frame], frames)
+                    # a camera's frames would wait for each other
+                    workers = 1 if self._frames.live else workers_for(_WAITING)
+                    for searched in ahead_in_threads(self._search, rest, workers):
+                        yield self._look(searched)
+                    return
+                self._recall(frame, written)
+                yield _Seen(frame, written, [], written=True)
             if self._kept is not None and next(self._kept, None) is not None:
                 raise IdferError(
                     f"{self._name}: is shorter than when its kept rows were made; delete the partial file to "
                     "begin anew."
                 )
+
+    def _search(self, frame: Frame) -> _Searched:
+        """Search a frame, where it is known beforehand that it will be; several threads may do so at once."""
+        if frame.image is None or frame.number % self._every:
+            return _Searched(frame)
+        try:
+            with naming(self._path(frame)):
+                return _Searched(frame, self._stream.detector(frame.image))
+        except IdferError as failure:
+            return _Searched(frame, failure=failure)
+
+    def _path(self, frame: Frame) -> Path:
+        """What messages call a frame."""
+        return Path(f"{self._name}: frame {frame.number}")
 
     def _recall(self, frame: Frame, rows: list[dict[str, Any]]) -> None:
         """Take a frame whose rows an earlier run wrote: everything after it must go on from them."""
@@ -260,16 +294,16 @@ class _Shot:
             boxes = [(row["x"], row["y"], row["width"], row["height"]) for row in faces]
             self._tracker.remember(boxes, [row["face_id"] for row in faces], frame.image, frame.time)
 
-    def _look(self, frame: Frame) -> _Seen:
-        """Find a frame's faces, number them, and cut them out."""
+    def _look(self, searched: _Searched) -> _Seen:
+        """Number a frame's faces, and cut them out."""
+        frame, name = searched.frame, self._path(searched.frame)
         row: dict[str, Any] = {"input": self._name, "frame": frame.number, "time": frame.time}
-        name = Path(f"{self._name}: frame {frame.number}")
         if frame.image is None:
             error = noted(self._footage.broken, IdferError(frame.error))
             return _Seen(frame, [row | {"error": error}], [])
         try:
             with naming(name):
-                numbered, detector = self._numbered(frame)
+                numbered, detector = self._numbered(searched)
         except IdferError as failure:
             return _Seen(frame, [row | {"error": noted(self._footage.broken, failure)}], [])
         row["detector"] = detector
@@ -285,17 +319,19 @@ class _Shot:
                 seen.rows[-1]["error"] = noted(self._stream.unpredicted, failure)
         return seen
 
-    def _numbered(self, frame: Frame) -> tuple[list[tuple[int, Face]], str]:
+    def _numbered(self, searched: _Searched) -> tuple[list[tuple[int, Face]], str]:
         """The faces of a frame with their numbers, ascending, and what found them."""
+        frame, faces, detector = searched.frame, searched.faces, self._stream.detector
         assert frame.image is not None
-        detector = self._stream.detector
+        if searched.failure is not None:
+            raise searched.failure
         if detector.name == "none":  # each frame is one face, the same throughout
             return list(enumerate(detector(frame.image))), detector.name
-        if frame.number % self._every:
+        if faces is None:
             followed = self._tracker.follow(frame.image, frame.time)
             if followed is not None:
                 return sorted(followed, key=lambda pair: pair[0]), f"{detector.name}/track"
-        faces = detector(frame.image)
+            faces = detector(frame.image)
         numbers = self._tracker.update(faces, frame.image, frame.time)
         return sorted(zip(numbers, faces, strict=True), key=lambda pair: pair[0]), detector.name
 

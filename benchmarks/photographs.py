@@ -122,7 +122,8 @@ def recipe(model: FaceModel) -> str:
         return type(model).__name__
     s, data = record.settings, record.data
     varied = {True: "mild", False: "none"}.get(s.augmentation, s.augmentation)
-    faces = f"{data.get('rows', '?')} {'drawn ' if data.get('drawn') else ''}faces"
+    made = "drawn " if data.get("drawn") else "drawn or rendered " if data.get("synthetic") else ""
+    faces = f"{data.get('rows', '?')} {made}faces"
     parts = [
         s.method, f"{s.backbone} {record.preprocess.size} px", faces, f"{s.epochs} epochs of lr {s.lr:g}",
         f"alignment {s.alignment}", f"augmentation {varied}", f"seed {s.seed}",

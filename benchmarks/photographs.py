@@ -190,8 +190,8 @@ def lines(record: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """The ledger's lines of a record: section, and cell by column."""
     total, seen = sum(record["photographs"].values()), sum(record["seen"].values())
     ends = {
-        "detector": record["detector"], "seen": f"{seen} of {total}", "seed": record["draw"].removeprefix("seed "),
-        "note": record["note"], "source": record["source"],
+        "detector": record["detector"], "seen": f"{seen} of {total}",
+        "seed": record["draw"].removeprefix("seed "), "note": record["note"], "source": record["source"],
     }  # fmt: skip
     made = []
     for name, model in record["models"].items():

@@ -115,7 +115,9 @@ def test_a_model_is_measured_and_the_ledger_has_one_line_more(
     out.mkdir()
     words = ["synthetic-tiny", "--muxspace", str(checkout), "--detector", "none", "--results", str(out)]
     assert main(words) == 0
-    record = json.loads((out / "photographs.json").read_text())["muxspace"]["none"]["synthetic-tiny"]["seed 0"]
+    record = json.loads((out / "photographs.json").read_text())["muxspace"]["none"]["synthetic-tiny"][
+        "seed 0"
+    ]
     measures = record["models"]["synthetic-tiny"]["measures"]
     assert len(measures) == 5 and all(0 <= m["value"] <= 1 for m in measures.values())
     assert sum(record["seen"].values()) == 24 and record["no face found"] == 0

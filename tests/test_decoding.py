@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from skimage.metrics import structural_similarity
 
 from idfer.cli import main
+from idfer.data import loader
 from idfer.data.manifest import Manifest
 from idfer.data.preprocess import Preprocess
 from idfer.decoding import checkpoint as kept
-from idfer.decoding import edits, fidelity
+from idfer.decoding import edits, fidelity, gather
 from idfer.decoding.fit import decode_fit
+from idfer.decoding.gather import room
 from idfer.decoding.identify import identification
 from idfer.decoding.train import Faces, train_decoder
 from idfer.errors import IdferError, UsageError
+from idfer.experiments import decode_trial
 from idfer.experiments.decode import SHOWN, TARGETS, benchmark_decode, summarised, target_table
 from idfer.experiments.decode_measures import Crossed
 from idfer.experiments.decode_trial import without_people
+from idfer.experiments.protocol import sized
 from idfer.models.decoder import Decoder
 from idfer.models.flow import Flow
 from idfer.models.network import Network
 from idfer.reporting.report import evaluate
 from idfer.training.checkpoint import load_checkpoint
+from idfer.training.settings import Settings
 
 from evaluated import SIZE, write_faces
 from painted import colour, painted
@@ -183,6 +191,43 @@ def test_a_decoder_is_trained_and_draws_three_sheets(
         assert name in said
         with Image.open(out.with_name(name)) as sheet:
             assert sheet.width > 200
+
+
+def test_pictures_larger_than_memory_lie_in_a_file_and_teach_the_same(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = next(trained.parent.glob("*.parquet"))
+    (trained.parent / "train-3-1.png").write_bytes(b"no picture")
+    made = []
+
+    def noted(*args: Any) -> np.ndarray:
+        made.append(room(*args))
+        return made[-1]
+
+    monkeypatch.setattr(gather, "room", noted)
+    weights = []
+    for limit in (loader.MEMORY_LIMIT, 0):
+        monkeypatch.setattr(loader, "MEMORY_LIMIT", limit)
+        out = tmp_path / f"below-{limit}"
+        decode_fit(trained, manifest, size=16, epochs=2, batch_size=16, out=out, progress=False)
+        assert {file.name for file in out.iterdir()} == {kept.CONFIG, kept.WEIGHTS}
+        weights.append(load_file(out / kept.WEIGHTS))
+    assert [isinstance(pictures, np.memmap) for pictures in made] == [False, True]
+    np.testing.assert_array_equal(made[0][:47], made[1][:47])  # of 48 faces one cannot be read
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_pictures_that_no_disk_has_room_for_are_refused(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loader, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(gather, "free_disk", lambda _: 1000)
+    manifest = str(next(trained.parent.glob("*.parquet")))
+    said = refused(
+        "decode", "fit", str(trained), manifest, "-o", str(tmp_path / "new" / "decoder"), capsys=capsys
+    )
+    assert "48 pictures of 32 pixels a side need" in said and "smaller --size" in said
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -400,6 +445,24 @@ def test_judges_learn_from_people_who_are_in_no_decoder_and_no_test() -> None:
     strangers = without_people(faces, crossed)
     assert strangers.frame["factor.identity"].tolist() == [1, 1, 3, 3]
     assert strangers.splits == ["train"]
+
+
+def test_what_other_code_trained_is_not_taken_for_this_code_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol, settings = sized("tiny")[0], Settings.of(method="erm")
+    changed = ""
+
+    def digest(parts: Sequence[str]) -> str:
+        return f"{changed in parts}"
+
+    monkeypatch.setattr(decode_trial, "digest_of_source", digest)
+    folders = {}
+    for changed in ("", "decoding", "training"):
+        folders[changed] = decode_trial.kept_in(tmp_path, protocol, 7, settings, settings, 1, "fast")
+    (runs, decoders), (same, other), (new, newer) = folders.values()
+    assert runs == same != new  # a run does not hang on how decoders learn
+    assert decoders not in (other, newer)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,12 @@ class Reading:
     def __len__(self) -> int:
         return len(self.expression)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Reading]) -> Reading:
+        """Of one face after another."""
+        fields = ("expression", "spread", "identity")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+
     def rows(self, chosen: Tensor) -> Reading:
         """The faces that an index or mask names."""
         return Reading(self.expression[chosen], self.spread[chosen], self.identity[chosen])
@@ -45,6 +52,20 @@ class Reading:
         """(N, D) one draw of the expression feature a face."""
         noise = torch.randn(self.expression.shape, generator=generator)
         return self.expression + self.spread * noise.to(self.expression.device)
+
+
+def check_enough(count: int, hint: str) -> None:
+    """Two faces at least.
+
+    Args:
+        count: how many could be read.
+        hint: what may help, of `idfer.data.locate`.
+
+    Raises:
+        IdferError: there are fewer.
+    """
+    if count < 2:
+        raise IdferError(f"fewer than two faces could be read. {hint}".rstrip() + ".")
 
 
 def check_readable(checkpoint: Checkpoint, attributes: bool = True) -> None:
@@ -81,8 +102,7 @@ def read_faces(
         identity: the run whose identity features are taken; None is the same.
     """
     parts = [_read(checkpoint, crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
-    fields = ("expression", "spread", "identity")
-    said = Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+    said = Reading.joined(parts)
     if identity is None or identity is checkpoint:
         return said
     return Reading(said.expression, said.spread, read_faces(identity, crops).identity.to(said.spread.device))
@@ -108,8 +128,7 @@ def read_crops(
     for read, pixels, _ in face_batches(placed.manifest, checkpoint.preprocess, errors=placed.errors):
         rows.extend(read.tolist())
         parts.append(pixels.permute(0, 2, 3, 1).numpy())
-    if len(rows) < 2:
-        raise IdferError(f"fewer than two faces could be read. {placed.hint}".rstrip() + ".")
+    check_enough(len(rows), placed.hint)
     return np.ascontiguousarray(np.concatenate(parts)), placed.manifest.rows(np.array(rows))
 
 

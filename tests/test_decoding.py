@@ -36,6 +36,9 @@ from idfer.models.decoder import Decoder
 from idfer.models.flow import Flow
 from idfer.models.network import Network
 from idfer.reporting.report import evaluate
+from idfer.reporting.strips import sheet, write
+from idfer.synthetic.factors import sample
+from idfer.synthetic.render import render
 from idfer.training.checkpoint import load_checkpoint
 from idfer.training.settings import Settings
 
@@ -414,6 +417,14 @@ def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:
     assert crossed.anybody[1, 0, 0, 0] == np.mean(value[1::shown]).round()
 
 
+def test_a_sheet_of_many_faces_is_small_enough_for_a_repository(tmp_path: Path) -> None:
+    faces = render(sample(8, 8), 64).permute(0, 2, 3, 1).numpy()
+    write(sheet(faces.reshape(4, 16, 64, 64, 3), [""] * 16, ["a"] * 4), file := tmp_path / "sheet.webp")
+    assert file.stat().st_size < 400_000
+    with Image.open(file) as picture:
+        assert picture.width / 16 > 64  # no face is smaller than it was drawn
+
+
 def test_targets_are_met_or_not_by_their_numbers() -> None:
     ours = {"swap_psnr": 15.0, "detach_psnr": 20.0, "swap_va_rmse": 0.1, "identify_mean": 0.05,
             "identify_sampled": 0.01, "neutral_spread": 0.05}  # fmt: skip
@@ -466,7 +477,9 @@ def test_what_other_code_trained_is_not_taken_for_this_code_s(
 
 
 @pytest.mark.slow
-def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = {"out": tmp_path / "results", "runs": tmp_path / "runs"}
     asked = {"seeds": [7], "size": "tiny", "development": True, "workers": 1, "progress": False}
     said = benchmark_decode(**where, **asked)
@@ -477,11 +490,29 @@ def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(tmp_p
     assert np.isfinite([value for of in ("idfer", "erm", "photographs") for value in row[of].values()]).all()
     assert row["true factors"]["feature_mean"] == pytest.approx(1 / 12)  # factors of expression tell nobody
     assert not (tmp_path / "results" / "history.md").exists()
+    assert content["means"]["idfer"] == pytest.approx({k: v for k, v in row["idfer"].items()})
     for name in ("strip", "swap", "neutral"):
-        assert str(tmp_path / "results" / f"decode-{name}.png") in said
-    for result in (tmp_path / "runs" / "jobs").iterdir():
-        result.unlink()  # as if it had been interrupted at the very end: decoders are read, not trained
-    trained = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")}
-    assert benchmark_decode(**where, **asked) == said
-    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")} == trained
-    assert json.loads((tmp_path / "results" / "decode.json").read_text())["rows"] == content["rows"]
+        picture = tmp_path / "results" / f"decode-{name}.webp"
+        assert str(picture) in said
+        assert 1000 < picture.stat().st_size < 400_000
+        with Image.open(picture) as sheet:
+            assert sheet.width > 200
+
+    def trained() -> dict[Path, int]:
+        return {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")}
+
+    def again() -> dict[str, Any]:
+        for result in (tmp_path / "runs" / "jobs").iterdir():
+            result.unlink()  # as if it had been interrupted at the very end: decoders are read, not trained
+        assert benchmark_decode(**where, **asked) == said
+        return json.loads((tmp_path / "results" / "decode.json").read_text())
+
+    before = trained()
+    assert again()["rows"] == content["rows"] and trained() == before
+    digest = decode_trial.digest_of_source
+    monkeypatch.setattr(
+        decode_trial, "digest_of_source", lambda parts: digest(parts)[:-1] + "_" * ("decoding" in parts)
+    )
+    assert again()["rows"] == content["rows"]
+    new = {f.parent.parent.parent.name for f in trained().keys() - before.keys()}
+    assert new == {"decoders"}, "runs are the same code's, decoders are not"

@@ -131,7 +131,7 @@ def decode_trial(
         drawers[name] = Drawer(decoder, given.asked, concepts)
         scores[name] = measured(*drawers[name], truth, seed)
     for name, figure in sheets(drawers, crossed).items():
-        write(figure, folder / f"{name}.png")
+        write(figure, folder / f"{name}.webp")
     return {"scores": scores, "source": source, "sheets": folder.relative_to(out).as_posix()}
 
 

@@ -58,23 +58,29 @@ def gather(
     placed = locate_for(faces, trained.preprocess, progress=progress)
     total = len(placed.manifest)
     pictures, rows = room((total, size, size, 3), folder), list[int]()
-    straight, mirrored = list[Reading](), list[Reading]()
+    straight = mirrored = None
     batches = loader.face_batches(placed.manifest, trained.preprocess, errors=placed.errors)
     with bar("reading faces", total, progress) as advance:
         for read, pixels, unread in batches:
             if len(read):
                 crops = pixels.permute(0, 2, 3, 1).numpy()
-                straight.append(read_faces(trained, crops, identity))
-                mirrored.append(read_faces(trained, np.ascontiguousarray(crops[:, :, ::-1]), identity))
+                said = read_faces(trained, crops, identity)
+                turned = read_faces(trained, np.ascontiguousarray(crops[:, :, ::-1]), identity)
+                if straight is None or mirrored is None:
+                    straight, mirrored = (Reading.room(total, part) for part in (said, turned))
+                straight.put(len(rows), said)
+                mirrored.put(len(rows), turned)
                 small = shrunk(pixels, size).permute(0, 2, 3, 1).numpy()
                 pictures[len(rows) : len(rows) + len(read)] = small
                 rows.extend(read.tolist())
             advance(len(read) + len(unread))
     check_enough(len(rows), placed.hint)
+    assert straight is not None and mirrored is not None  # there are faces
     kept = placed.manifest.rows(np.array(rows))
     person = torch.from_numpy(np.unique(kept.subjects, return_inverse=True)[1].ravel())
     target = torch.from_numpy(pictures[: len(rows)]).permute(0, 3, 1, 2)
-    return Faces(target, Reading.joined(straight), Reading.joined(mirrored), person), kept
+    known = slice(len(rows))
+    return Faces(target, straight.rows(known), mirrored.rows(known), person), kept
 
 
 def shrunk(pixels: Tensor, size: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,12 +38,18 @@ class Reading:
         return len(self.expression)
 
     @classmethod
-    def joined(cls, parts: Sequence[Reading]) -> Reading:
-        """Of one face after another."""
-        fields = ("expression", "spread", "identity")
-        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+    def room(cls, count: int, like: Reading) -> Reading:
+        """Of so many faces that are still to be read, by the first of them."""
+        fields = (like.expression, like.spread, like.identity)
+        return cls(*(part.new_empty((count, *part.shape[1:])) for part in fields))
 
-    def rows(self, chosen: Tensor) -> Reading:
+    def put(self, start: int, part: Reading) -> None:
+        """Write what was read of some faces into the rows from `start` on."""
+        rows = slice(start, start + len(part))
+        self.expression[rows], self.spread[rows] = part.expression, part.spread
+        self.identity[rows] = part.identity
+
+    def rows(self, chosen: Tensor | slice) -> Reading:
         """The faces that an index or mask names."""
         return Reading(self.expression[chosen], self.spread[chosen], self.identity[chosen])
 
@@ -102,7 +107,8 @@ def read_faces(
         identity: the run whose identity features are taken; None is the same.
     """
     parts = [_read(checkpoint, crops[start : start + _BATCH]) for start in range(0, len(crops), _BATCH)]
-    said = Reading.joined(parts)
+    fields = ("expression", "spread", "identity")
+    said = Reading(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
     if identity is None or identity is checkpoint:
         return said
     return Reading(said.expression, said.spread, read_faces(identity, crops).identity.to(said.spread.device))

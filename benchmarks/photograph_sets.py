@@ -20,6 +20,7 @@ NEUTRAL, SMILE = "neutral", "smile"
 CLASSES = ("happiness", "neutral", "sadness", "anger", "surprise")
 _WORDS = {"neutral": NEUTRAL, **dict.fromkeys(("smile", "smiling", "happy", "happiness"), SMILE)}
 _LEGEND = "data/legend.csv"
+COUNT = 200  # photographs a class, by default
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Photographs:
         root: folder.
         groupings: columns by which people are told apart, e.g. gender.
         counts: what was left out and why, and the like, for the record.
+        draw: which photographs of the set these are: `seed 0`, or `all`.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Photographs:
     root: Path
     groupings: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    draw: str = "all"
 
     def manifest(self) -> Manifest:
         """As a manifest without labels or boxes."""
@@ -46,7 +49,7 @@ class Photographs:
         return Manifest.from_frame(table, self.root, name=self.name)
 
 
-def muxspace(checkout: Path, count: int = 200, seed: int = 0) -> Photographs:
+def muxspace(checkout: Path, count: int = COUNT, seed: int = 0) -> Photographs:
     """Random photographs of each class of a checkout of `muxspace/facial_expressions`.
 
     Web photographs, most of them of LFW, with one student's word for the expression each. The legend writes
@@ -87,7 +90,8 @@ def muxspace(checkout: Path, count: int = 200, seed: int = 0) -> Photographs:
     if not rows:
         raise IdferError(f"{checkout}: none of the photographs that its legend names is there.")
     frame = pd.DataFrame(rows, columns=["path", "subject", "expression"])
-    return Photographs("muxspace", frame, checkout, counts=counts)
+    draw = f"seed {seed}" + ("" if count == COUNT else f", {count} a class")
+    return Photographs("muxspace", frame, checkout, counts=counts, draw=draw)
 
 
 def _legend(checkout: Path) -> tuple[dict[str, str], dict[str, int]]:

@@ -13,8 +13,8 @@ over neutral of the same person and across people, and how far neutral faces of 
 valence.
 
 Intervals come from resampled people; --against compares two models on the same faces and draws. Faces that
-the detector does not find are counted and left out. Writes results/photographs.json and a line in
-results/photographs.md.
+the detector does not find are counted and left out. Writes results/photographs.json, where each set, model
+and seed has its record, and a line in results/photographs.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from idfer.experiments.ledger import commit_of_code, today
 from idfer.results import write_json
 from idfer.types import FaceModel
 from photograph_ledger import append
-from photograph_sets import NEUTRAL, SMILE, Photographs, muxspace, own
+from photograph_sets import COUNT, NEUTRAL, SMILE, Photographs, muxspace, own
 from ranking import Measured, People
 
 PAIRS = {  # measure: dimension, upper, lower class
@@ -122,7 +122,8 @@ def recipe(model: FaceModel) -> str:
         return type(model).__name__
     s, data = record.settings, record.data
     varied = {True: "mild", False: "none"}.get(s.augmentation, s.augmentation)
-    faces = f"{data.get('rows', '?')} {'drawn ' if data.get('drawn') else ''}faces"
+    made = "drawn " if data.get("drawn") else "drawn or rendered " if data.get("synthetic") else ""
+    faces = f"{data.get('rows', '?')} {made}faces"
     parts = [
         s.method, f"{s.backbone} {record.preprocess.size} px", faces, f"{s.epochs} epochs of lr {s.lr:g}",
         f"alignment {s.alignment}", f"augmentation {varied}", f"seed {s.seed}",
@@ -153,7 +154,8 @@ def run(given: argparse.Namespace, photographs: Photographs) -> dict[str, Any]:
         made = given.recipe if model is models[0] and given.recipe else recipe(model)
         told[name] = {"recipe": made, "weights": weights(asked, model), "measures": _plain(found)}
     record: dict[str, Any] = {
-        "set": photographs.name, "detector": located.detector, "seed": given.seed,
+        "set": photographs.name, "detector": located.detector,
+        "seed": given.seed, "draw": photographs.draw,
         "counts": photographs.counts, "photographs": shown.value_counts().to_dict(),
         "seen": shown[seen].value_counts().to_dict(), "no face found": located.faceless,
         "cannot be used": int((~seen).sum()) - located.faceless, "models": told, "source": source(),
@@ -188,8 +190,8 @@ def lines(record: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     """The ledger's lines of a record: section, and cell by column."""
     total, seen = sum(record["photographs"].values()), sum(record["seen"].values())
     ends = {
-        "detector": record["detector"], "seen": f"{seen} of {total}", "seed": str(record["seed"]),
-        "note": record["note"], "source": record["source"],
+        "detector": record["detector"], "seen": f"{seen} of {total}",
+        "seed": record["draw"].removeprefix("seed "), "note": record["note"], "source": record["source"],
     }  # fmt: skip
     made = []
     for name, model in record["models"].items():
@@ -207,12 +209,27 @@ def lines(record: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
     return made
 
 
+def by_draw(kept: dict[str, Any]) -> dict[str, Any]:
+    """Records by set, detector, models and draw; earlier files had one of each models, whatever the draw."""
+    return {
+        name: {
+            detector: {
+                models: {f"seed {record['seed']}": record} if "models" in record else record
+                for models, record in records.items()
+            }
+            for detector, records in detectors.items()
+        }
+        for name, detectors in kept.items()
+    }
+
+
 def keep(record: Mapping[str, Any], results: Path) -> None:
-    """Write a record into the results and the ledger."""
+    """Write a record into the results, where it replaces that of the same models and draw, and the ledger."""
     file = results / "photographs.json"
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    kept = by_draw(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
     place = kept.setdefault(record["set"], {}).setdefault(record["detector"], {})
-    place[" - ".join(record["models"])] = {k: v for k, v in record.items() if k not in ("set", "detector")}
+    of = place.setdefault(" - ".join(record["models"]), {})
+    of[record["draw"]] = {k: v for k, v in record.items() if k not in ("set", "detector")}
     write_json(file, kept)
     for section, cells in lines(record):
         append(results / "photographs.md", section, cells)
@@ -229,7 +246,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--photographs", type=Path, help="your own: a folder or a table")
     parser.add_argument("--detector", help="auto, yunet or haar; the model's own by default")
     parser.add_argument("--detector-file", dest="detector", help="YuNet's .onnx file")
-    parser.add_argument("--count", type=int, default=200, help="photographs a class")
+    parser.add_argument("--count", type=int, default=COUNT, help="photographs a class")
     parser.add_argument("--seed", type=int, default=0, help="of which photographs are drawn")
     parser.add_argument("--name", default="", help="of the model in the results; its own by default")
     parser.add_argument("--recipe", default="", help="how it was made; what its record says by default")

@@ -13,6 +13,9 @@ table can be one mark. FILE lies in benchmarks/results. PATH goes through the JS
     max(rows[estimator=infonce].estimate) of all such rows: max, min, mean or count
     summary.idfer.drift / summary.erm.drift       also -, +, *
 
+A mark that begins with `quote?` may be written before there is anything to quote: as long as a FILE of it
+does not exist it says "not reported yet", and what it will say, pictures too, waits in the template.
+
 FORMAT is Python's, and `c` is `f` without the zero before the point, as correlations are written here; `%`
 has a space before it. A list of two numbers is an interval, [low, high].
 
@@ -74,7 +77,9 @@ def quoted(text: str, results: Path = RESULTS) -> tuple[str, list[tuple[int, str
     def renewed(mark: re.Match[str]) -> str:
         line = text.count("\n", 0, mark.start()) + 1
         try:
-            value = filled(mark["template"], results)
+            template = mark["template"].removeprefix("?")
+            waits = template != mark["template"] and not _reported(template, results)
+            value = _waiting(template) if waits else filled(template, results)
         except QuoteError as error:
             raise QuoteError(f"{line}: {error}") from error
         value = f"\n{value.strip()}\n\n" if "\n" in value else value.strip()
@@ -87,6 +92,25 @@ def quoted(text: str, results: Path = RESULTS) -> tuple[str, list[tuple[int, str
     if not opened == closed == len(whole):
         raise QuoteError(f"1: {opened} marks are opened and {closed} closed; each needs its <!-- /quote -->.")
     return _MARK.sub(renewed, text), changes
+
+
+def _reported(template: str, results: Path) -> bool:
+    """Whether there is every file that a template quotes; it must quote one, and each field be one."""
+    files: set[str] = set()
+
+    def name(field: re.Match[str]) -> str:
+        files.add(field["file"])
+        return ""
+
+    _each_field(template, name)
+    if not files:
+        raise QuoteError("a mark that waits for results must quote some.")
+    return all((results / file).is_file() for file in files)
+
+
+def _waiting(template: str) -> str:
+    """What stands where there is nothing to quote yet: words, or a paragraph."""
+    return "**Not reported yet.**\n" if "\n" in template.strip() else "not reported yet"
 
 
 def _each_field(template: str, value: Callable[[re.Match[str]], str]) -> str:

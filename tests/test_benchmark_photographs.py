@@ -115,7 +115,9 @@ def test_a_model_is_measured_and_the_ledger_has_one_line_more(
     out.mkdir()
     words = ["synthetic-tiny", "--muxspace", str(checkout), "--detector", "none", "--results", str(out)]
     assert main(words) == 0
-    record = json.loads((out / "photographs.json").read_text())["muxspace"]["none"]["synthetic-tiny"]
+    record = json.loads((out / "photographs.json").read_text())["muxspace"]["none"]["synthetic-tiny"][
+        "seed 0"
+    ]
     measures = record["models"]["synthetic-tiny"]["measures"]
     assert len(measures) == 5 and all(0 <= m["value"] <= 1 for m in measures.values())
     assert sum(record["seen"].values()) == 24 and record["no face found"] == 0
@@ -123,12 +125,31 @@ def test_a_model_is_measured_and_the_ledger_has_one_line_more(
     assert ledger.count("synthetic-tiny") == 1 and "6000 drawn faces" in ledger
     assert main(words) == 0 and main([*words, "--seed", "5", "--count", "3"]) == 0
     assert (out / "photographs.md").read_text().count("synthetic-tiny") == 2, "the same line is not repeated"
+    kept = json.loads((out / "photographs.json").read_text())["muxspace"]["none"]["synthetic-tiny"]
+    assert kept["seed 0"] == record and kept["seed 5, 3 a class"]["photographs"]["neutral"] == 3
+    assert "| 0 | development |" in (out / "photographs.md").read_text()
+    assert "| 5, 3 a class | development |" in (out / "photographs.md").read_text()
     assert main([*words, "--against", "synthetic-tiny"]) == 2
     assert "--name" in capsys.readouterr().err
     assert main([*words, "--against", "synthetic-tiny", "--name", "itself"]) == 0
     both = json.loads((out / "photographs.json").read_text())["muxspace"]["none"]["itself - synthetic-tiny"]
+    both = both["seed 0"]
     assert all(m["value"] == m["low"] == m["high"] == 0 for m in both["difference"].values())
     assert "muxspace, differences" in (out / "photographs.md").read_text()
+
+
+def test_a_file_of_one_record_per_model_is_kept_by_seed(script: Any, tmp_path: Path) -> None:
+    old = {"muxspace": {"yunet": {"a": {"seed": 7, "models": {"a": {}}, "note": "old"}}}}
+    (tmp_path / "photographs.json").write_text(json.dumps(old))
+    record = {
+        "set": "muxspace", "detector": "yunet", "seed": 0, "draw": "seed 0", "note": "new",
+        "models": {"a": {"recipe": "", "weights": "", "measures": {}}}, "photographs": {}, "seen": {},
+        "date": "", "source": "",
+    }  # fmt: skip
+    for _ in range(2):  # what was kept by seed stays so
+        script("photographs")["keep"](record, tmp_path)
+        kept = json.loads((tmp_path / "photographs.json").read_text())["muxspace"]["yunet"]["a"]
+        assert {draw: one["note"] for draw, one in kept.items()} == {"seed 7": "old", "seed 0": "new"}
 
 
 def test_a_line_goes_into_the_table_of_its_columns(script: Any, tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def test_a_sound_evaluation_has_nothing_to_say(sound):
     assert said == []
 
 
+def test_whole_images_are_told_of_where_somebody_may_have_taken_them(sound):
+    assert codes(sound, detector="none", drawn=False, synthetic=False) == {"IDF111": "note"}
+    assert codes(sound, detector="none", drawn=False, synthetic=True) == {}
+
+
 def test_one_answer_for_every_face_is_a_collapse(sound):
     said = run_checks(**sound | {"predicted": np.full((ROWS, 2), -0.25)})
     assert [check.code for check in said] == ["IDF101"] and said[0].level == "error"
@@ -171,6 +176,7 @@ def test_faces_found_otherwise_than_in_training(sound):
 
 def test_the_builtin_clip_is_for_drawn_faces(sound):
     assert codes(sound, clip="builtin", drawn=False) == {"IDF108": "warning"}
+    assert codes(sound, clip="builtin", drawn=False, synthetic=True) == {"IDF108": "warning"}
     assert codes(sound, clip="builtin", drawn=True) == {}
     assert codes(sound, clip="ViT-B-16/openai", drawn=False) == {}
 

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from skimage.metrics import structural_similarity
 
 from idfer.cli import main
+from idfer.data import loader
 from idfer.data.manifest import Manifest
 from idfer.data.preprocess import Preprocess
 from idfer.decoding import checkpoint as kept
-from idfer.decoding import edits, fidelity
+from idfer.decoding import edits, fidelity, gather
 from idfer.decoding.fit import decode_fit
+from idfer.decoding.gather import room
 from idfer.decoding.identify import identification
 from idfer.decoding.train import Faces, train_decoder
 from idfer.errors import IdferError, UsageError
+from idfer.experiments import decode_trial
 from idfer.experiments.decode import SHOWN, TARGETS, benchmark_decode, summarised, target_table
 from idfer.experiments.decode_measures import Crossed
 from idfer.experiments.decode_trial import without_people
+from idfer.experiments.protocol import sized
 from idfer.models.decoder import Decoder
 from idfer.models.flow import Flow
 from idfer.models.network import Network
 from idfer.reporting.report import evaluate
+from idfer.reporting.strips import sheet, write
+from idfer.synthetic.factors import sample
+from idfer.synthetic.render import render
 from idfer.training.checkpoint import load_checkpoint
+from idfer.training.settings import Settings
 
 from evaluated import SIZE, write_faces
 from painted import colour, painted
@@ -183,6 +194,43 @@ def test_a_decoder_is_trained_and_draws_three_sheets(
         assert name in said
         with Image.open(out.with_name(name)) as sheet:
             assert sheet.width > 200
+
+
+def test_pictures_larger_than_memory_lie_in_a_file_and_teach_the_same(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = next(trained.parent.glob("*.parquet"))
+    (trained.parent / "train-3-1.png").write_bytes(b"no picture")
+    made = []
+
+    def noted(*args: Any) -> np.ndarray:
+        made.append(room(*args))
+        return made[-1]
+
+    monkeypatch.setattr(gather, "room", noted)
+    weights = []
+    for limit in (loader.MEMORY_LIMIT, 0):
+        monkeypatch.setattr(loader, "MEMORY_LIMIT", limit)
+        out = tmp_path / f"below-{limit}"
+        decode_fit(trained, manifest, size=16, epochs=2, batch_size=16, out=out, progress=False)
+        assert {file.name for file in out.iterdir()} == {kept.CONFIG, kept.WEIGHTS}
+        weights.append(load_file(out / kept.WEIGHTS))
+    assert [isinstance(pictures, np.memmap) for pictures in made] == [False, True]
+    np.testing.assert_array_equal(made[0][:47], made[1][:47])  # of 48 faces one cannot be read
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_pictures_that_no_disk_has_room_for_are_refused(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loader, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(gather, "free_disk", lambda _: 1000)
+    manifest = str(next(trained.parent.glob("*.parquet")))
+    said = refused(
+        "decode", "fit", str(trained), manifest, "-o", str(tmp_path / "new" / "decoder"), capsys=capsys
+    )
+    assert "48 pictures of 32 pixels a side need" in said and "smaller --size" in said
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -369,6 +417,14 @@ def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:
     assert crossed.anybody[1, 0, 0, 0] == np.mean(value[1::shown]).round()
 
 
+def test_a_sheet_of_many_faces_is_small_enough_for_a_repository(tmp_path: Path) -> None:
+    faces = render(sample(8, 8), 64).permute(0, 2, 3, 1).numpy()
+    write(sheet(faces.reshape(4, 16, 64, 64, 3), [""] * 16, ["a"] * 4), file := tmp_path / "sheet.webp")
+    assert file.stat().st_size < 400_000
+    with Image.open(file) as picture:
+        assert picture.width / 16 > 64  # no face is smaller than it was drawn
+
+
 def test_targets_are_met_or_not_by_their_numbers() -> None:
     ours = {"swap_psnr": 15.0, "detach_psnr": 20.0, "swap_va_rmse": 0.1, "identify_mean": 0.05,
             "identify_sampled": 0.01, "neutral_spread": 0.05}  # fmt: skip
@@ -402,8 +458,28 @@ def test_judges_learn_from_people_who_are_in_no_decoder_and_no_test() -> None:
     assert strangers.splits == ["train"]
 
 
+def test_what_other_code_trained_is_not_taken_for_this_code_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol, settings = sized("tiny")[0], Settings.of(method="erm")
+    changed = ""
+
+    def digest(parts: Sequence[str]) -> str:
+        return f"{changed in parts}"
+
+    monkeypatch.setattr(decode_trial, "digest_of_source", digest)
+    folders = {}
+    for changed in ("", "decoding", "training"):
+        folders[changed] = decode_trial.kept_in(tmp_path, protocol, 7, settings, settings, 1, "fast")
+    (runs, decoders), (same, other), (new, newer) = folders.values()
+    assert runs == same != new  # a run does not hang on how decoders learn
+    assert decoders not in (other, newer)
+
+
 @pytest.mark.slow
-def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     where = {"out": tmp_path / "results", "runs": tmp_path / "runs"}
     asked = {"seeds": [7], "size": "tiny", "development": True, "workers": 1, "progress": False}
     said = benchmark_decode(**where, **asked)
@@ -414,11 +490,29 @@ def test_the_tiny_benchmark_measures_what_it_says_and_goes_on_where_it_was(tmp_p
     assert np.isfinite([value for of in ("idfer", "erm", "photographs") for value in row[of].values()]).all()
     assert row["true factors"]["feature_mean"] == pytest.approx(1 / 12)  # factors of expression tell nobody
     assert not (tmp_path / "results" / "history.md").exists()
+    assert content["means"]["idfer"] == pytest.approx({k: v for k, v in row["idfer"].items()})
     for name in ("strip", "swap", "neutral"):
-        assert str(tmp_path / "results" / f"decode-{name}.png") in said
-    for result in (tmp_path / "runs" / "jobs").iterdir():
-        result.unlink()  # as if it had been interrupted at the very end: decoders are read, not trained
-    trained = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")}
-    assert benchmark_decode(**where, **asked) == said
-    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")} == trained
-    assert json.loads((tmp_path / "results" / "decode.json").read_text())["rows"] == content["rows"]
+        picture = tmp_path / "results" / f"decode-{name}.webp"
+        assert str(picture) in said
+        assert 1000 < picture.stat().st_size < 400_000
+        with Image.open(picture) as sheet:
+            assert sheet.width > 200
+
+    def trained() -> dict[Path, int]:
+        return {f: f.stat().st_mtime_ns for f in (tmp_path / "runs").rglob("*.safetensors")}
+
+    def again() -> dict[str, Any]:
+        for result in (tmp_path / "runs" / "jobs").iterdir():
+            result.unlink()  # as if it had been interrupted at the very end: decoders are read, not trained
+        assert benchmark_decode(**where, **asked) == said
+        return json.loads((tmp_path / "results" / "decode.json").read_text())
+
+    before = trained()
+    assert again()["rows"] == content["rows"] and trained() == before
+    digest = decode_trial.digest_of_source
+    monkeypatch.setattr(
+        decode_trial, "digest_of_source", lambda parts: digest(parts) + "-new" * ("decoding" in parts)
+    )
+    assert again()["rows"] == content["rows"]
+    new = {f.parent.parent.parent.name for f in trained().keys() - before.keys()}
+    assert new == {"decoders"}, "runs are the same code's, decoders are not"

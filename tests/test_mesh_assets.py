@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,9 +143,20 @@ def test_what_is_no_checkout_says_how_to_get_one(kind: str, tmp_path: Path) -> N
         ({"kind": "basel"}, "no asset file"),
         ({"macro": None}, "lacks 'macro'"),
         ({"src_index": np.arange(14001, 14001 + 492)}, "src_index is"),
-        ({"tri": np.array([[0, 1, 60000]])}, "vertices that do not exist"),
+        ({"tri": np.array([[0, 1, 60000]])}, "tri names vertices that do not exist, 60000"),
         ({"detail": np.full((20, 1, 3), np.nan)}, "detail is"),
-        ({"expr_names": np.array(["a"])}, "does not fit"),
+        ({"expr_names": np.array(["a"])}, r"expr is .* not \(3, 1, "),
+        ({"tri": np.array([[0, 1, -2]])}, "tri names vertices that do not exist, -2 of"),
+        ({"tri": np.array([[0.0, 1.0, 2.5]])}, "tri holds float64, not whole numbers"),
+        ({"tri": np.arange(3)}, r"tri is \(3,\), not \(3, 3\)"),
+        ({"tri": np.zeros((0, 3), int)}, "tri is empty"),
+        ({"neutral": np.float32(1)}, r"neutral is \(\), not"),
+        ({"macro": np.zeros(3)}, r"macro is \(3,\), not"),
+        ({"macro_names": np.array([["a"]])}, r"macro_names is \(1, 1\), not"),
+        ({"expr_eth": np.array(["asian", "african", "caucasian"])}, "expr_eth is"),
+        ({"expr_names": np.arange(5)}, "expr_names holds int64, not texts"),
+        ({"version": "x"}, "of version x"),
+        ({"version": [1, 2]}, "of version"),
         ({"region_names": np.array(["skin", "horns", "teeth", "tongue"])}, "'horns' is unknown"),
     ],
 )
@@ -153,6 +165,34 @@ def test_files_that_cannot_be_used_say_why(changes: dict[str, object], said: str
     with pytest.raises(IdferError, match=said) as error:
         asset.read(file)
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "said"),
+    [
+        ("landmarks68", (3, 1), np.nan, "landmarks68 holds values that are not finite"),
+        ("identity", (0, 2, 1), np.inf, "identity holds values that are not finite"),
+        ("region", 7, 9, "region names regions that do not exist, 9 of 4"),
+        ("region", slice(None), 0, "no eye on each side"),
+        ("tri", (5, 0), 10**9, "tri names vertices that do not exist, 1000000000 of"),
+    ],
+)
+def test_broken_arrays_are_named(
+    name: str, place: Any, value: float, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = toy_heads.ict_arrays()[name]
+    array[place] = value
+    file = toy_heads.write(tmp_path / "head.npz", "ict", **{name: array})
+    assert cli.main(["synth", str(tmp_path / "out"), "--engine", "mesh", "--assets", str(file)]) == 1
+    printed = capsys.readouterr().err.strip()
+    assert said in printed and str(file) in printed and "\n" not in printed
+
+
+def test_shapes_that_nobody_has_draws_for_are_refused(tmp_path: Path) -> None:
+    arrays = toy_heads.ict_arrays()
+    many = {"expr": np.repeat(arrays["expr"][:1], 65, axis=0), "expr_names": np.array(["a"] * 65)}
+    with pytest.raises(IdferError, match="expr_names has 65 rows, at most 64"):
+        asset.read(toy_heads.write(tmp_path / "head.npz", "ict", **many))
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:

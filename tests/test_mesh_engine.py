@@ -45,7 +45,7 @@ class Counting:
     def columns(self, factors: Factors) -> dict[str, Any]:
         return {"engine": self.name, "head": "none"}
 
-    def landmarks(self, factors: Factors, size: int) -> np.ndarray:
+    def landmarks(self, factors: Factors, size: int, progress: bool = False) -> np.ndarray:
         return np.zeros((len(factors), 5, 2))
 
     def render(self, factors: Factors, size: int) -> torch.Tensor:
@@ -69,7 +69,8 @@ class Counting:
     [
         (["--engine", "mash"], "Did you mean 'mesh'"),
         (["--engine", "mesh"], "idfer assets makehuman"),
-        (["--assets", "HEAD"], "add --engine mesh"),
+        (["--assets", "HEAD"], "--assets: of the mesh engine; add --engine mesh"),
+        (["--samples", "12", "--workers", "2"], "--samples and --workers: of the mesh engine"),
         (["--engine", "mesh", "--assets", "none.npz"], "none.npz does not exist"),
         (["--engine", "mesh", "--assets", "HEAD", "--samples", "0"], "samples is 0"),
         (["--engine", "mesh", "--assets", "HEAD", "--workers", "0"], "workers is 0"),
@@ -181,6 +182,32 @@ def test_landmarks_are_those_of_the_surface(heads: list[Path], monkeypatch: pyte
     who = {name: float(getattr(faces, name)[0]) for name in faces.names()}
     np.testing.assert_allclose(model.sparse.head(who).marks, model.head(who).marks, atol=1e-4)
     np.testing.assert_allclose(model.sparse.head(who).eyes, model.head(who).eyes, atol=1e-4)
+
+
+def test_a_file_that_was_replaced_is_another_head(
+    heads: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub(monkeypatch)
+    file, faces = tmp_path / "head.npz", sample(2, 1)
+    file.write_bytes(heads[0].read_bytes())
+    before = mesh_engine.Mesh([file])
+    first = before.landmarks(faces, 96)
+    file.write_bytes(heads[1].read_bytes())
+    after = mesh_engine.Mesh([file]).landmarks(faces, 96)
+    np.testing.assert_array_equal(after, mesh_engine.Mesh(heads[1:]).landmarks(faces, 96))
+    assert np.abs(after - first).max() > 0.1
+    mesh_engine._model.cache_clear()  # as in a process that starts later
+    with pytest.raises(IdferError, match=r"head\.npz was replaced while"):
+        before.landmarks(faces, 96)
+
+
+def test_placing_thousands_of_faces_shows_that_it_goes_on(
+    heads: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub(monkeypatch)
+    mesh_engine.Mesh(heads[:1]).landmarks(sample(3, 1), 96, progress=True)
+    printed = capsys.readouterr()
+    assert "placing faces" in printed.err and "3/3" in printed.err and not printed.out
 
 
 # --- writing and resuming, with any engine

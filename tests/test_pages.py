@@ -14,16 +14,17 @@ from PIL import Image
 
 from browser import BROWSER, browsing, opened
 from idfer.evaluation.suite import measure
-from idfer.reporting import audit_page
+from idfer.reporting import audit_page, decoded
 from idfer.reporting.markdown_page import write_markdown_page
 from idfer.reporting.report import evaluate, write_report
+from idfer.reporting.strips import sheet
 from made_up_audits import audit, comparison
 
 from evaluated import run_folder, write_faces
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine to open the page with")
 
-EVALUATED = ("one", "two")
+EVALUATED = ("one", "two", "decoded")
 AUDITS = ("model", "predictions", "data", "comparison")
 PAGES = (*EVALUATED, *AUDITS, "text")
 
@@ -47,6 +48,22 @@ See [shift.md](shift.md). 95 % intervals.
 """
 
 
+COLUMNS = ("input", "all features", "gender\ndetached", "age", "skin", "neutral", "erm: neutral")
+
+
+def decoding():
+    """What `reporting.decoded` gives of two faces."""
+    grey = np.full((32, 32, 3), 128, np.uint8)
+    asked = ("identify_mean", "identify_sampled", "identify_averaged")
+    said = dict.fromkeys((*asked, "feature_mean", "feature_sampled", "feature_averaged"), 0.1)
+    return {
+        "name": "one", "split": "balanced", "people": 24, "faces": 48, "draws": 16, "kind": "fast",
+        "epochs": 1, "size": 32, "found": [{"name": "one", **said}, {"name": "erm", **said}],
+        "columns": len(COLUMNS),
+        "image": decoded._uri(sheet([[grey] * len(COLUMNS)] * 2, COLUMNS)), "alt": "2 faces",
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """Evaluations of 24 people in four splits, one without pictures, one of two runs; audits; a text."""
@@ -63,6 +80,7 @@ def pages(tmp_path_factory):
         "one": root / "report.html",
         "plain": write_report([one], root / "plain.html", show_faces=False),
         "two": write_report([two, one], root / "two.html"),
+        "decoded": write_report([one], root / "decoded.html", decodings=[decoding()]),
         "comparison": audit_page.write(comparison(), root / "comparison"),
         **{kind: audit_page.write(audit(kind), root / kind) for kind in ("model", "predictions", "data")},
         "text": write_markdown_page(TEXT, root / "text.html", figure),
@@ -91,6 +109,17 @@ def test_a_page_withholds_nothing_from_those_who_do_not_see_it(pages, browser, n
     with opened(browser, pages[name], width, dark) as page:
         page.unfold()
         assert page.findings() == []
+
+
+@pytest.mark.parametrize(("width", "scrolls"), [(1200, False), (390, True)])
+def test_drawn_faces_are_large_enough_to_see_on_a_telephone(pages, browser, width, scrolls):
+    with opened(browser, pages["decoded"], width) as page:
+        shown, box, inside = page.tab.evaluate(
+            "(() => { const box = document.querySelector('.strip');"
+            " return [box.querySelector('img').clientWidth, box.clientWidth, box.scrollWidth]; })()"
+        )
+        assert shown / len(COLUMNS) > 68  # a face is a little narrower than its column
+        assert (inside > box) == scrolls and page.far() == []
 
 
 def test_the_checks_find_a_page_that_is_broken(browser, tmp_path):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from idfer.experiments import decode
 
 QUOTE: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "quote.py"))
 CONTENT = {
@@ -71,6 +74,45 @@ def test_a_page_is_renewed_and_then_agrees(results: Path, capsys: pytest.Capture
     assert QUOTE["main"](["--check", *asked]) == 0
     page.write_text(page.read_text().replace("| x | 1.0 |\n\n", "| x | 1.1 |\n\n"))
     assert QUOTE["main"](["--check", *asked]) == 1
+
+
+def test_what_is_not_reported_yet_says_so_until_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, asked = tmp_path / "page.md", ["--results", str(tmp_path), str(tmp_path / "page.md")]
+    page.write_text(
+        "It is <!-- quote? {late.json x:.1f} --><!-- /quote -->.\n\n"
+        "<!-- quote?\n![strip](late.webp)\n\n| a |\n|---|\n| {late.json x:.2f} |\n--><!-- /quote -->\n"
+    )
+    assert QUOTE["main"](["--check", *asked]) == 1
+    assert QUOTE["main"](asked) == 0
+    waiting = page.read_text()
+    assert "-->not reported yet<!--" in waiting and "-->\n**Not reported yet.**\n\n<!--" in waiting
+    assert QUOTE["main"](["--check", *asked]) == 0
+    (tmp_path / "late.json").write_text('{"x": 1.25}')
+    assert QUOTE["main"](["--check", *asked]) == 1
+    assert QUOTE["main"](asked) == 0
+    assert "-->1.2<!--" in page.read_text() and "Not reported" not in page.read_text()
+    assert "-->\n![strip](late.webp)\n\n| a |\n|---|\n| 1.25 |\n\n<!--" in page.read_text()
+    page.write_text("<!-- quote? {later.json x} --><!-- /quote -->")
+    assert QUOTE["main"](["--check", *asked]) == 1
+    assert "is no field" in capsys.readouterr().err
+
+
+def test_image_space_quotes_what_its_benchmark_writes(tmp_path: Path) -> None:
+    means = dict.fromkeys(("idfer", "erm", "true factors"), dict.fromkeys(decode.SHOWN, 0.123))
+    content = {
+        "seeds": [31, 32, 33], "epochs": 16, "summary": dict.fromkeys(decode.TARGETS, 2.5), "means": means,
+        "intervals": {name: [2.25, 2.75] for name in decode.TARGETS},
+    }  # fmt: skip
+    (tmp_path / "decode.json").write_text(json.dumps(content))
+    text = (Path(__file__).parents[1] / "docs" / "decode.md").read_text()
+    said, changes = QUOTE["quoted"](text, tmp_path)
+    assert len(changes) == 1 and "Seeds 31 to 33" in changes[0][2]
+    assert changes[0][2].count("| 2.50 | [2.25, 2.75] |") == len(decode.TARGETS)
+    pictures = re.findall(r"results/(decode-\w+\.webp)", changes[0][2])
+    assert [name[7:-5] for name in pictures] == ["strip", "swap", "neutral"]
+    assert not QUOTE["quoted"](said, tmp_path)[1]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import torch
 
 from idfer import cli
 from idfer.attributes.table import AttributeTable
-from idfer.data.manifest import Manifest
+from idfer.data.manifest import RENDERED, Manifest
 from idfer.errors import IdferError, UsageError
 from idfer.evaluation.evaluation import Evaluation
 from idfer.evaluation.metrics import ccc
@@ -379,6 +379,16 @@ def test_one_photograph_among_drawn_faces_keeps_them_all_out(run, tmp_path):
     found = measure(run, manifest, suites=["accuracy"], device="cpu", progress=False)
     assert found.metrics["data"]["drawn"] is False
     assert "<img" not in write_report([found], tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_drawn_and_rendered_faces_together_are_shown_and_no_photographs(run, tmp_path):
+    manifest = Manifest.read(write_faces(tmp_path, ("matched",)))
+    manifest.frame.loc[::2, "source"] = RENDERED
+    found = measure(run, manifest, suites=["accuracy"], device="cpu", progress=False)
+    data = found.metrics["data"]
+    assert (data["drawn"], data["synthetic"]) == (False, True)
+    text = write_report([found], tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<img" in text and "drawn by a program" in text and "licences forbid" not in text
 
 
 def test_drawn_faces_can_be_left_out_too(written, tmp_path):

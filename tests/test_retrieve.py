@@ -21,7 +21,7 @@ from idfer.attributes import encode
 from idfer.attributes.clip import Clip, load_clip, posteriors
 from idfer.attributes.table import AttributeTable, retrieve
 from idfer.cli import main
-from idfer.data.manifest import DRAWN, Manifest
+from idfer.data.manifest import DRAWN, RENDERED, Manifest
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.synthetic.factors import level, sample
@@ -374,10 +374,13 @@ def test_the_builtin_clip_knows_unseen_embedded_faces(tmp_path):
     assert (said == level("gender", faces.gender)).mean() >= 0.92
 
 
-@pytest.mark.parametrize("sources", ["", [DRAWN, "phone"]])
+@pytest.mark.parametrize("sources", ["", [DRAWN, "phone"], [DRAWN, RENDERED]])
 def test_photographs_need_a_clip_by_name(tmp_path, capsys, sources):
     manifest = write_faces(tmp_path, 2, source=sources)
-    with pytest.raises(UsageError, match=r"photographs need a CLIP by name: --clip ViT-B-16/openai.*builtin"):
+    with pytest.raises(
+        UsageError,
+        match=r"photographs and rendered faces need a CLIP by name: --clip ViT-B-16/openai.*builtin",
+    ):
         retrieve(manifest, device="cpu", progress=False)
     assert main(["retrieve", str(tmp_path), "-o", str(tmp_path / "a.parquet"), "--device", "cpu"]) == 2
     assert "--clip builtin uses it all the same" in capsys.readouterr().err

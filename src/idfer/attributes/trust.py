@@ -10,8 +10,8 @@ from idfer.errors import UsageError
 
 BUILTIN = "builtin"
 BUILTIN_WARNING = (
-    "the builtin CLIP was trained on drawn faces only, and what it says of photographs is often wrong; give "
-    "one that knows them, e.g. --clip ViT-B-16/openai."
+    "the builtin CLIP was trained on drawn faces only, and what it says of others is often wrong; give one "
+    "that knows such faces, e.g. --clip ViT-B-16/openai."
 )
 
 
@@ -23,14 +23,14 @@ def clip_for(drawn: bool, clip: str | None = None) -> str:
         clip: as named by the user.
 
     Raises:
-        UsageError: none is named, and some of the faces may be photographs.
+        UsageError: none is named, and some of the faces are not drawn: rendered, or photographs.
     """
     if clip is not None:
         return clip
     if not drawn:
         raise UsageError(
-            "photographs need a CLIP by name: --clip ViT-B-16/openai (downloaded) or a local one; builtin "
-            "was trained on drawn faces only, --clip builtin uses it all the same."
+            "photographs and rendered faces need a CLIP by name: --clip ViT-B-16/openai (downloaded) or a "
+            "local one; builtin was trained on drawn faces only, --clip builtin uses it all the same."
         )
     return BUILTIN
 

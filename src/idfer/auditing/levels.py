@@ -232,9 +232,9 @@ def _ordered(levels: Sequence[str]) -> list[int] | None:
 
 def _drawn(table: Table) -> bool:
     """Whether idfer made all of a table's faces, so that their factors have levels of known names."""
-    from idfer.data.manifest import DRAWN, RENDERED
+    from idfer.data.manifest import OWN
 
-    return "source" in table and bool(table.columns(["source"])["source"].isin([DRAWN, RENDERED]).all())
+    return "source" in table and bool(table.columns(["source"])["source"].isin(OWN).all())
 
 
 def _drawn_levels(name: str, numbers: NDArray[np.float64]) -> pd.Series | None:

@@ -27,6 +27,7 @@ LABELS = ("valence", "arousal")
 _TEXTS = ("path", "subject", "source", "split", "label_source", "detector")
 DRAWN = "idfer-synthetic"  # `source` of faces that idfer drew
 RENDERED = "idfer-mesh"  # and of those that it rendered from a parametric head
+OWN = (DRAWN, RENDERED)
 FACTOR = "factor."  # prefix of ground-truth attribute columns, where a source knows them
 
 
@@ -180,8 +181,13 @@ class Manifest:
 
     @property
     def drawn(self) -> bool:
-        """Whether every face was drawn by `idfer synth`: no photograph, so no person behind it."""
+        """Whether the drawn engine made every face: what the builtin CLIP knows."""
         return bool((self.frame["source"] == DRAWN).all())
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether `idfer synth` made every face, with any engine: no photograph, so no person behind it."""
+        return bool(self.frame["source"].isin(OWN).all())
 
     @cached_property
     def boxes(self) -> np.ndarray:

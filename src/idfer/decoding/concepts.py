@@ -20,7 +20,7 @@ attribute without the constraints this is LEACE (Belrose et al. 2023).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from idfer.decoding.reading import Reading
 from idfer.errors import unknown
 
 _RIDGE = 1e-3  # of the mean variance, beside covariances
+_BLOCK = 4096  # faces at a time
 _PREFIX = "concepts."
 
 
@@ -59,17 +60,22 @@ class Concepts:
             levels: by attribute (N, K) posteriors of its levels.
             labels: (N, 2) valence and arousal.
         """
-        f = _flat(faces).double().cpu().numpy()
-        centre = f.mean(0)
-        scale = np.maximum(f.std(0), 1e-6)
-        f = (f - centre) / scale
+        count, width = len(faces), faces.expression.shape[1] + faces.identity[0].numel()
+        centre = sum((f.sum(0) for _, f in _blocks(faces)), np.zeros(width)) / count
+        spread = sum((np.square(f - centre).sum(0) for _, f in _blocks(faces)), np.zeros(width)) / count
+        scale = np.maximum(np.sqrt(spread), 1e-6)
         parts = {name: np.asarray(given, np.float64)[:, :-1] for name, given in levels.items()}
         known = np.concatenate([*parts.values(), np.asarray(labels, np.float64)], 1)
         known = (known - known.mean(0)) / np.maximum(known.std(0), 1e-6)
-        gram = known.T @ known / len(f)
-        effect = np.linalg.solve(gram + _RIDGE * np.eye(len(gram)), known.T @ f / len(f)).T  # (F, C)
-        rest = f - known @ effect.T
-        cover = rest.T @ rest / len(f)
+        gram = known.T @ known / count
+        both, square = np.zeros((known.shape[1], width)), np.zeros((width, width))
+        for rows, block in _blocks(faces):
+            f = (block - centre) / scale
+            both += known[rows].T @ f / count
+            square += f.T @ f / count
+        effect = np.linalg.solve(gram + _RIDGE * np.eye(len(gram)), both).T  # (F, C)
+        explained = effect @ both
+        cover = square - explained - explained.T + effect @ gram @ effect.T  # of what is not explained
         cover += (_RIDGE * np.trace(cover) / len(cover)) * np.eye(len(cover))
         weighted = np.linalg.solve(cover, effect)  # (F, C)
         # a level that all faces share makes nothing, so nothing is read of it
@@ -145,6 +151,13 @@ class Concepts:
             return {n.removeprefix(f"{kind}."): t for n, t in given.items() if n.startswith(f"{kind}.")}
 
         return cls(given["centre"], of("effect"), of("reading"))
+
+
+def _blocks(faces: Reading) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Features of some faces after others, (b, F): all of them in double precision are twice the memory."""
+    for start in range(0, len(faces), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        yield rows, _flat(faces.rows(rows)).double().cpu().numpy()
 
 
 def _flat(faces: Reading) -> Tensor:

@@ -39,7 +39,8 @@ def decode_fit(
     face. Some of the latter are left out at random, so that it can also draw what is left; some are of
     another photograph of the same person, so that it can lend an identity to somebody else's expression. And
     what each attribute makes in all features is measured, so that one can be changed and nothing else. The
-    run itself does not change. The same command goes on where it was interrupted.
+    run itself does not change. The same command goes on where it was interrupted. Pictures that do not fit
+    into memory (2 GiB: 170,000 of 64 pixels a side) lie in a file beside the decoder while it is trained.
 
     Args:
         run: folder of a run whose method splits, e.g. idfer.
@@ -65,15 +66,18 @@ def decode_fit(
         The decoder's folder.
 
     Raises:
-        UsageError: the run has no identity features, or a value is out of range.
+        UsageError: the run has no identity features, a value is out of range, or neither memory nor disk has
+            room for the pictures.
         IdferError: no face can be read, or the loss is not finite.
     """
     from idfer.data.manifest import Manifest
     from idfer.decoding import checkpoint as kept
+    from idfer.decoding.gather import gather
     from idfer.decoding.levels import concepts_of
-    from idfer.decoding.reading import check_readable, read_crops
-    from idfer.decoding.train import faces_of, read_again, train_and_keep
+    from idfer.decoding.reading import check_readable
+    from idfer.decoding.train import read_again, train_and_keep
     from idfer.files import sha256
+    from idfer.models.decoder import check_size
     from idfer.training.checkpoint import MODEL, load_checkpoint
 
     check_seed(seed)
@@ -95,11 +99,12 @@ def decode_fit(
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     folder = Path(out) if out is not None else trained.path / kept.FOLDER
     chosen = faces.select("train") if "train" in faces.splits else faces
-    crops, rows = read_crops(trained, chosen, progress)
-    known = faces_of(trained, crops, rows.subjects, beside)
+    side = _largest(trained) if size is None else size
+    check_size(side)
+    known, rows = gather(trained, chosen, side, folder, beside, progress)
     concepts = concepts_of(beside, known.straight, rows, attributes)
     drawn = kept.Drawn.of(
-        known.straight, size or _largest(trained), length, sha256(trained.path / MODEL),
+        known.straight, side, length, sha256(trained.path / MODEL),
         sha256(beside.path / MODEL), kind,
     )  # fmt: skip
     train_and_keep(

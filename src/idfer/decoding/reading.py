@@ -37,7 +37,19 @@ class Reading:
     def __len__(self) -> int:
         return len(self.expression)
 
-    def rows(self, chosen: Tensor) -> Reading:
+    @classmethod
+    def room(cls, count: int, like: Reading) -> Reading:
+        """Of so many faces that are still to be read, by the first of them."""
+        fields = (like.expression, like.spread, like.identity)
+        return cls(*(part.new_empty((count, *part.shape[1:])) for part in fields))
+
+    def put(self, start: int, part: Reading) -> None:
+        """Write what was read of some faces into the rows from `start` on."""
+        rows = slice(start, start + len(part))
+        self.expression[rows], self.spread[rows] = part.expression, part.spread
+        self.identity[rows] = part.identity
+
+    def rows(self, chosen: Tensor | slice) -> Reading:
         """The faces that an index or mask names."""
         return Reading(self.expression[chosen], self.spread[chosen], self.identity[chosen])
 
@@ -45,6 +57,20 @@ class Reading:
         """(N, D) one draw of the expression feature a face."""
         noise = torch.randn(self.expression.shape, generator=generator)
         return self.expression + self.spread * noise.to(self.expression.device)
+
+
+def check_enough(count: int, hint: str) -> None:
+    """Two faces at least.
+
+    Args:
+        count: how many could be read.
+        hint: what may help, of `idfer.data.locate`.
+
+    Raises:
+        IdferError: there are fewer.
+    """
+    if count < 2:
+        raise IdferError(f"fewer than two faces could be read. {hint}".rstrip() + ".")
 
 
 def check_readable(checkpoint: Checkpoint, attributes: bool = True) -> None:
@@ -108,8 +134,7 @@ def read_crops(
     for read, pixels, _ in face_batches(placed.manifest, checkpoint.preprocess, errors=placed.errors):
         rows.extend(read.tolist())
         parts.append(pixels.permute(0, 2, 3, 1).numpy())
-    if len(rows) < 2:
-        raise IdferError(f"fewer than two faces could be read. {placed.hint}".rstrip() + ".")
+    check_enough(len(rows), placed.hint)
     return np.ascontiguousarray(np.concatenate(parts)), placed.manifest.rows(np.array(rows))
 
 

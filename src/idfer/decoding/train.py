@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PIXELS, EDGES, REREAD = 10.0, 1.0, 0.02  # weights
 SHOWN = (0.4, 0.2)  # shares of training faces with every attribute attached, and with none
-_BATCH = 256  # faces made smaller at a time
 LENT = 0.5  # share whose identity features are of another photograph of the same person
 
 
@@ -38,7 +37,7 @@ class Faces:
     """N faces to learn from.
 
     Attributes:
-        crops: (N, 3, S, S) uint8.
+        crops: (N, 3, S, S) uint8, of the size that is to be drawn.
         straight: what is read from them.
         mirrored: what is read from their mirror images; None where those are not shown.
         person: (N,) whose face each is, from 0; None where nobody's identity is lent.
@@ -103,12 +102,6 @@ def train_decoder(
         IdferError: the loss is not finite.
     """
     target = faces.crops
-    if drawn.size != target.shape[-1]:
-        small = [  # a batch at a time: all faces as floats are four times their bytes
-            F.interpolate(part.float(), (drawn.size,) * 2, mode="area").round().byte()
-            for part in target.split(_BATCH)
-        ]
-        target = torch.cat(small)
     torch.manual_seed(seed)
     decoder: Decoder | Flow = drawn.decoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     decoder.condition.calibrate(faces.straight.expression, faces.straight.identity)

@@ -75,6 +75,7 @@ def run_checks(
     detector: str | None = None,
     clip: str = "",
     drawn: bool = True,
+    synthetic: bool = True,
     remembers: bool = True,
     videos: bool = False,
 ) -> list[Check]:
@@ -92,7 +93,8 @@ def run_checks(
         trained_detector: how faces were found for training, e.g. "yunet" or "none"; None where not known.
         detector: how they were found now; None where not known.
         clip: the CLIP that retrieved the attributes in use, "" where none are.
-        drawn: whether `idfer synth` drew every face.
+        drawn: whether every face was made by the drawn engine of `idfer synth`.
+        synthetic: whether every face was made by `idfer synth`, with any engine.
         remembers: whether a run of idfer's says what it was trained on, as it should.
         videos: whether `subjects` are videos, which stand in for people.
 
@@ -107,7 +109,7 @@ def run_checks(
         *_certificate(certificate),
         *_placing(trained_detector, detector),
         *_clip(clip, drawn),
-        *_whole(trained_detector, detector, drawn),
+        *_whole(trained_detector, detector, synthetic),
         *_forgetful(remembers),
         *_stand_ins(videos),
         *_unreadable(errors, read),
@@ -150,9 +152,9 @@ def _outputs(predicted: NDArray[np.float64], labels: NDArray[np.float64]) -> Ite
         )  # fmt: skip
 
 
-def _whole(trained: str | None, now: str | None, drawn: bool) -> Iterator[Check]:
+def _whole(trained: str | None, now: str | None, synthetic: bool) -> Iterator[Check]:
     """IDF111: a model that does not say how it wants faces found gets whole images."""
-    if trained is None and now == "none" and not drawn:
+    if trained is None and now == "none" and not synthetic:
         yield Check(
             "IDF111", "note",
             "Each image was taken for one whole face, since neither the model nor the manifest says where "
@@ -258,8 +260,8 @@ def _clip(clip: str, drawn: bool) -> Iterator[Check]:
     if clip == "builtin" and not drawn:
         yield Check(
             "IDF108", "warning",
-            "The attributes come from the builtin CLIP, which has learned drawn faces only: on photographs "
-            "they are often wrong. Retrieve them with a real CLIP (idfer retrieve --clip).",
+            "The attributes come from the builtin CLIP, which has learned drawn faces only: on others they "
+            "are often wrong. Retrieve them with a real CLIP (idfer retrieve --clip).",
         )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ class Evaluation:
         name: the model's short name.
         metrics: everything measured and its provenance, ready for JSON (undefined values are None). Keys:
             `schema`; `run` (name, path, method, attributes, config); `data` (manifest, label source, splits
-            with rows, failed rows, subjects and rows seen in training, and whether all faces are `drawn`);
+            with rows, failed rows, subjects and rows seen in training, and whether all faces are `drawn`, and
+            whether they are `synthetic`, that is drawn or rendered by idfer);
             `checks` (see `checks.Check`); `accuracy` {split: {valence | arousal | mean: {metric: {value, low,
             high}}}}; `author_protocol` (see `author_metrics.by_split`), or None where none was asked for;
             `leakage` {splits, rows, subjects, problems, probes: a record per probe, see `Leak`};

@@ -277,6 +277,7 @@ def _checks(
         detector=placed.detector,
         clip="" if table is None else str(table.source.get("clip", "")),
         drawn=part.drawn,
+        synthetic=part.synthetic,
         remembers=not forgets,
         videos="video" in part.subject_kinds,
     )
@@ -345,6 +346,7 @@ def _data(
         "label_sources": sorted(set(frame["label_source"]) - {""}),
         "subject_kinds": part.subject_kinds,
         "drawn": part.drawn,
+        "synthetic": part.synthetic,
         "faces_placed_by": placed.detector,
         "splits": splits.to_dict("index"),
     }

@@ -72,9 +72,9 @@ def benchmark_decode(
     On drawn faces the truth of every edit is known: on a full cross, the person who lends an identity shows
     every expression. A decoder of idfer's features is compared with one of ERM's feature (with the same
     identity features beside it) and with one of the true factors. Writes decode.md, decode.json and
-    decode.png (decode-flow of flows) and sheets of faces of the first seed, and enters a report in the ledger
-    history.md beside them. Finished seeds, runs and decoders are kept, and a decoder goes on from its last
-    epoch.
+    decode.png (decode-flow of flows) and sheets of faces of the first seed as decode-NAME.webp, and enters a
+    report in the ledger history.md beside them. Finished seeds are kept, and so are runs and decoders until
+    the code that trained them changes; a decoder goes on from its last epoch.
 
     Args:
         out: folder of the results and of their ledger.
@@ -148,22 +148,29 @@ def benchmark_decode(
         "settings": {name: settings.to_dict() for name, settings in of.items()},
         "summary": {name: of_it["value"] for name, of_it in summary.items()},
         "intervals": {name: [of_it["low"], of_it["high"]] for name, of_it in summary.items()},
-        "rows": [{"seed": seed, **row} for seed, row in zip(asked, rows, strict=True)],
+        "means": _means(rows), "rows": [{"seed": seed, **row} for seed, row in zip(asked, rows, strict=True)],
     }  # fmt: skip
     table = target_table(summary)
     pictures = _kept_sheets(where / finished[0]["sheets"], Path(out), name)
-    files = write_results(Path(out), name, content, markdown(content, table, rows, pictures), chart(rows))
+    files = write_results(Path(out), name, content, markdown(content, table, pictures), chart(rows))
     return f"{columns(table)}\n\n{files}\n" + "\n".join(f"sheet    {file}" for file in pictures)
 
 
 def _kept_sheets(folder: Path, out: Path, name: str) -> list[Path]:
     """The first seed's pictures, beside the results; none where only its numbers were kept."""
     files = []
-    for picture in sorted(folder.glob("*.png")):
+    for picture in sorted(folder.glob("*.webp")):
         with atomic(out / f"{name}-{picture.name}") as temporary:
             temporary.write_bytes(picture.read_bytes())
         files.append(out / f"{name}-{picture.name}")
     return files
+
+
+def _means(rows: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Every number, by decoder and name, over seeds."""
+    return {
+        of: {name: float(np.mean([row[of][name] for row in rows])) for name in rows[0][of]} for of in rows[0]
+    }
 
 
 def named(kind: str) -> str:
@@ -211,7 +218,6 @@ def target_table(summary: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
 def markdown(
     content: Mapping[str, Any],
     targets: list[list[str]],
-    rows: Sequence[Mapping[str, Mapping[str, float]]],
     pictures: Sequence[Path] = (),
 ) -> str:
     """The page; its figure lies beside it, and so do the sheets of faces."""
@@ -219,15 +225,18 @@ def markdown(
 
     names = [OURS, CONTROL, CEILING, PHOTOGRAPHS]
     table = [["", "idfer's features", "ERM's feature", "true factors", "photographs"]]
+    means = content["means"]
     for key, title in SHOWN.items():
-        values = [[row[of][key] for row in rows if key in row[of]] for of in names]
-        table.append([title, *(f"{np.mean(v):.3f}" if v else "-" for v in values)])
+        table.append([title, *(f"{means[of][key]:.3f}" if key in means[of] else "-" for of in names)])
     standing = (
         f"Report {content['ledger']} of [history.md](history.md)."
         if content["ledger"]
         else f"**{content['kind']}**."
     )
-    seeds = ", ".join(map(str, content["seeds"]))
+    seeds, source = ", ".join(map(str, content["seeds"])), ", ".join(content["source"])
+    mixed = (
+        " (seeds of different code: train all again to compare them)" if len(content["source"]) > 1 else ""
+    )
     lines = [
         "# Faces drawn back from features", "", f"`{content['command']}`", "", standing, "",
         f"Seeds {seeds}; {content['decoder']} decoders trained for {content['epochs']} epochs on the faces "
@@ -235,7 +244,7 @@ def markdown(
         "expression, so that the truth of each edit is a face of the cross. ERM's decoder is given idfer's "
         "identity features, too. Judges are networks trained on further people, whom no run and no decoder "
         "sees and who are not in the cross.", "",
-        *pipes(targets), "", "Intervals: 95 %, Student's t over seeds.", "",
+        *pipes(targets), "", f"Intervals: 95 %, Student's t over seeds. Source: {source}{mixed}.", "",
         f"![figure]({named(content['decoder'])}.png)", "", "## Every number", "", *pipes(table), "",
         "Swap: this face's expression feature with the identity features of another person's face of another "
         "expression, compared with that person showing this expression, where the two people differ; in the "

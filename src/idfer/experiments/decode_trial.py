@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 TRIAL = "idfer.experiments.decode_trial:decode_trial"
 OURS, CONTROL, CEILING, PHOTOGRAPHS = "idfer", "erm", "true factors", "photographs"
 _JUDGE = "judge"
-_SOURCE = (
-    "decoding", "models", "experiments/decode_trial.py", "experiments/decode_measures.py",
-    "experiments/judges.py",
-)  # fmt: skip
+# the code that runs hang on, decoders, and numbers
+_RUN = ("data", "methods", "models", "objectives", "statistics", "synthetic", "training", "types.py")
+_DECODER = (*_RUN, "decoding", "experiments/decode_trial.py")
+_SOURCE = (*_DECODER, "attributes", "evaluation", "experiments/decode_measures.py", "experiments/judges.py")
 Pictures = NDArray[np.uint8]
 
 
@@ -72,6 +72,8 @@ def decode_trial(
 ) -> dict[str, Any]:
     """Train and measure; finished runs and decoders are kept, a decoder goes on from its last epoch.
 
+    What another source trained is not taken for this one's, but trained anew.
+
     Args:
         out: folder of faces and runs.
         protocol: sizes of the splits.
@@ -98,12 +100,12 @@ def decode_trial(
     from idfer.training.fit import fit_settings
 
     source = digest_of_source(_SOURCE)
+    of_runs, folder = kept_in(out, protocol, seed, ours, control, epochs, kind)
     if not is_drawn(out, protocol, seed):
         draw(out, protocol, seed)
     faces, table = read_level(world(out, protocol, seed) / SHIFTED)
     train, part = faces.select("train"), faces.select(CROSS)
     strangers = without_people(faces.select(PROBED), part)
-    of_runs = out / "runs" / job(protocol, seed, ours, control, epochs=0).key  # whatever is decoded of them
     asked = {OURS: (train, ours), CONTROL: (train, control), _JUDGE: (strangers, control)}
     opened = {
         name: load_checkpoint(
@@ -121,7 +123,6 @@ def decode_trial(
     crossed = Crossed.of(pictures, *protocol.cross, seed)
     truth = Truth.of(crossed, opened[_JUDGE], judge, ClipReader.of_vocabulary("builtin", device="cpu"))
     scores = {PHOTOGRAPHS: truth.photographs()}
-    folder = out / "decoders" / job(protocol, seed, ours, control, epochs, kind).key
     drawers = {}
     for name, given in _given(opened, train, crops, part, pictures).items():
         concepts = concepts_of(opened[OURS], given.faces.straight, train, table)
@@ -130,8 +131,20 @@ def decode_trial(
         drawers[name] = Drawer(decoder, given.asked, concepts)
         scores[name] = measured(*drawers[name], truth, seed)
     for name, figure in sheets(drawers, crossed).items():
-        write(figure, folder / f"{name}.png")
+        write(figure, folder / f"{name}.webp")
     return {"scores": scores, "source": source, "sheets": folder.relative_to(out).as_posix()}
+
+
+def kept_in(
+    out: Path, protocol: Protocol, seed: int, ours: Settings, control: Settings, epochs: int, kind: Kind
+) -> tuple[Path, Path]:
+    """Folders of what these arguments and this source make, runs and decoders; as for `decode_trial`."""
+    of_runs = job(protocol, seed, ours, control, epochs=0).key  # whatever is decoded of them
+    of_decoders = job(protocol, seed, ours, control, epochs, kind).key
+    return (
+        out / "runs" / f"{of_runs}-{digest_of_source(_RUN)}",
+        out / "decoders" / f"{of_decoders}-{digest_of_source(_DECODER)}",
+    )
 
 
 def without_people(faces: Manifest, others: Manifest) -> Manifest:

@@ -22,11 +22,11 @@ def page_content(evaluations: Sequence[Evaluation], show_faces: bool | None = No
 
     Args:
         evaluations: one or several, of the same manifest; the first is the baseline of comparisons.
-        show_faces: whether pictures of faces may be shown; None: only faces that `idfer synth` drew.
+        show_faces: whether pictures of faces may be shown; None: only faces that `idfer synth` made.
     """
     names = distinct_names(evaluations)
-    drawn = all(e.metrics["data"]["drawn"] for e in evaluations)
-    shown = drawn if show_faces is None else show_faces
+    synthetic = all(e.metrics["data"]["synthetic"] for e in evaluations)
+    shown = synthetic if show_faces is None else show_faces
     scores = _stacked([e.accuracy for e in evaluations], names)
     leaks = _stacked([e.leakage for e in evaluations], names)
     predictions = _stacked([e.predictions for e in evaluations], names)
@@ -35,7 +35,7 @@ def page_content(evaluations: Sequence[Evaluation], show_faces: bool | None = No
     return {
         "names": names,
         "runs": [e.metrics for e in evaluations],
-        "drawn": drawn,
+        "synthetic": synthetic,
         "faces_shown": shown,
         "checks": _checks(evaluations, names),
         "splits": list(dict.fromkeys(scores["split"])),

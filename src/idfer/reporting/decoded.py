@@ -89,7 +89,7 @@ def decoded(
     return {
         "name": trained.name, "split": split, "people": len(np.unique(person)), "faces": int(probe.sum()),
         "draws": DRAWS, "kind": drawn.kind, "epochs": drawn.epochs, "size": drawn.size, "found": found,
-        "image": _uri(sheet(rows_of(shown), list(shown))) if show_faces else "",
+        "columns": len(shown), "image": _uri(sheet(rows_of(shown), list(shown))) if show_faces else "",
         "alt": f"{len(first)} faces, each as it is and then drawn: {', '.join(list(shown)[1:])}",
     }  # fmt: skip
 

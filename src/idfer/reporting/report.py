@@ -98,7 +98,7 @@ def evaluate(
         assert isinstance(run, (str, Path))
         faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
         looked_at = faces.select(evaluated) if (evaluated := _splits(evaluation)) else faces
-        shown = evaluation.metrics["data"]["drawn"] if show_faces is None else show_faces
+        shown = evaluation.metrics["data"]["synthetic"] if show_faces is None else show_faces
         try:
             pictures.append(decoded(run, looked_at, device=device, seed=seed, show_faces=shown))
         except IdferError as error:  # e.g. the run was trained again; its numbers are worth as much without

@@ -35,7 +35,7 @@ def synth(
     cross: bool = False,
     engine: str = "drawn",
     assets: Sequence[str] = (),
-    samples: int = 12,
+    samples: int | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Manifest:
@@ -66,7 +66,7 @@ def synth(
             `idfer.synthetic.cross`); takes no correlation.
         engine: drawn (thousands of faces a second, no assets) or mesh (a few, nearer to photographs).
         assets: asset files of the mesh engine; with several, each person has the head of one of them.
-        samples: paths of light per pixel, mesh engine only: more is slower and less grainy.
+        samples: paths of light per pixel, mesh engine only, 12 by default: more is slower and less grainy.
         workers: processes that render, mesh engine only; one a core by default, as far as memory goes.
         progress: show a progress bar.
 
@@ -76,7 +76,7 @@ def synth(
     Raises:
         UsageError: a size, count, seed, split or correlation that cannot be, more faces than memory or disk
             have room for, a correlation or fewer than 2 people and expressions for a cross, a folder holding
-            other files, or a mesh engine without assets or Mitsuba.
+            other files, options of the mesh engine without it, or a mesh engine without assets or Mitsuba.
         IdferError: a file cannot be written, or an asset file cannot be used.
     """
     from idfer.synthetic import cross as crosses
@@ -144,7 +144,7 @@ def write_splits(
     everyone = Factors.concat(list(parts.values()))
     table = pd.concat([_table(faces, name, drawing) for name, faces in parts.items()], ignore_index=True)
     table["caption"] = captions(everyone, seed)
-    table[COLUMN] = written(drawing.landmarks(everyone, size))
+    table[COLUMN] = written(drawing.landmarks(everyone, size, progress))
     manifest = Manifest.from_frame(table, root, name=str(root / MANIFEST))  # refuses before anything is drawn
     prepare(manifest, digest(manifest, everyone, drawing, size))
     files = manifest.files

@@ -45,8 +45,14 @@ class Engine(Protocol):
     def columns(self, factors: Factors) -> dict[str, Any]:
         """Columns of its own in a manifest of these faces."""
 
-    def landmarks(self, factors: Factors, size: int) -> np.ndarray:
-        """(N, 5, 2) x, y in pixels of eyes, nose and mouth, in the order of `idfer.data.landmarks`."""
+    def landmarks(self, factors: Factors, size: int, progress: bool = False) -> np.ndarray:
+        """(N, 5, 2) x, y in pixels of eyes, nose and mouth, in the order of `idfer.data.landmarks`.
+
+        Args:
+            factors: the faces.
+            size: image side in pixels.
+            progress: show a bar where it takes long.
+        """
 
     def render(self, factors: Factors, size: int) -> Tensor:
         """(N, 3, size, size) uint8 RGB; the same factors give the same pixels in any batch."""
@@ -74,7 +80,7 @@ class Drawn:
         """The engine's name."""
         return {"engine": self.name}
 
-    def landmarks(self, factors: Factors, size: int) -> np.ndarray:
+    def landmarks(self, factors: Factors, size: int, progress: bool = False) -> np.ndarray:
         """As `idfer.synthetic.landmarks.landmarks`."""
         from idfer.synthetic.landmarks import landmarks
 
@@ -96,7 +102,7 @@ class Drawn:
 def engine_of(
     name: str = "drawn",
     assets: str | Path | Sequence[str | Path] = (),
-    samples: int = 12,
+    samples: int | None = None,
     workers: int | None = None,
 ) -> Engine:
     """The engine of a name.
@@ -104,20 +110,24 @@ def engine_of(
     Args:
         name: "drawn" or "mesh".
         assets: asset files of the mesh engine, as `idfer assets` makes them.
-        samples: paths of light per pixel of the mesh engine.
+        samples: paths of light per pixel of the mesh engine; 12 by default.
         workers: processes of the mesh engine; one a core by default, as far as memory goes.
 
     Raises:
-        UsageError: an unknown name, assets for the drawn engine, none or no Mitsuba for the mesh engine.
+        UsageError: an unknown name, what is the mesh engine's for the drawn engine, no assets or no Mitsuba
+            for the mesh engine.
         IdferError: an asset file that cannot be used.
     """
     files = [assets] if isinstance(assets, str | Path) else list(assets)
     if name == "drawn":
-        if files:
-            raise UsageError("--assets are of the mesh engine; add --engine mesh, or leave them out.")
+        given = {"--assets": files or None, "--samples": samples, "--workers": workers}
+        if wrong := [option for option, value in given.items() if value is not None]:
+            raise UsageError(
+                f"{' and '.join(wrong)}: of the mesh engine; add --engine mesh, or leave out what is its own."
+            )
         return Drawn()
     if name != "mesh":
         raise unknown("engine", name, ["drawn", "mesh"])
-    from idfer.synthetic.mesh.engine import Mesh
+    from idfer.synthetic.mesh.engine import SAMPLES, Mesh
 
-    return Mesh(files, samples, workers)
+    return Mesh(files, SAMPLES if samples is None else samples, workers)

@@ -216,7 +216,8 @@ def _plan(
     """What the run is, with where its data came from by name and by content."""
     from idfer.data.content import content_digest
 
-    data: dict[str, Any] = {"manifest": manifest, "rows": len(train), "drawn": train.drawn}
+    data: dict[str, Any] = {"manifest": manifest, "rows": len(train)}
+    data |= {"drawn": train.drawn, "synthetic": train.synthetic}
     data["content"] = content_digest(train, keys)
     if retrieved is None:
         return Plan(settings, (), {}, 0, {}, data)

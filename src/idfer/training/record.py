@@ -36,7 +36,8 @@ class Plan:
         embedding: width of the retrieved ID vectors its network reads; 0 where it reads none.
         retrieved: which CLIP and vocabulary retrieved them, and warnings about that.
         data: where the faces came from: `manifest`, `rows`, `content` (a digest of them), `attributes`,
-            `retrieved` (a digest), `drawn` (whether all faces were drawn by idfer).
+            `retrieved` (a digest), `drawn` (whether all faces are of the drawn engine), `synthetic` (whether
+            all are idfer's, drawn or rendered).
     """
 
     settings: Settings

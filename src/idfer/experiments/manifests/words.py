@@ -33,6 +33,7 @@ def data_record(faces: Faces, places: Places, manifest: str, attributes: str) ->
         "people_named": bool((faces.manifest.frame["subject"] != "").all()),
         "subject_kinds": faces.manifest.subject_kinds,
         "drawn": faces.manifest.drawn,
+        "synthetic": faces.manifest.synthetic,
         "detectors": sorted(set(faces.manifest.frame["detector"])),
         "left_out": list(faces.left_out),
         "attributes": None if table is None else {
@@ -68,11 +69,11 @@ def _shared(faces: Faces, places: Places) -> int:
 
 def data_text(data: Mapping[str, Any]) -> list[str]:
     """The faces, what was left out, and who is learned from, as paragraphs."""
-    drawn = " drawn by idfer" if data["drawn"] else ""
+    made = " drawn by idfer" if data["drawn"] else " made by idfer" if data["synthetic"] else ""
     people = (
         f"{data['people']} people" if data["people_named"] else f"{data['people']} people or nameless rows"
     )
-    lines = [f"`{data['manifest']}`: {data['faces']} faces{drawn} of {people}.{_stand_in(data)}"]
+    lines = [f"`{data['manifest']}`: {data['faces']} faces{made} of {people}.{_stand_in(data)}"]
     for left in data["left_out"]:
         lines[0] += f" Left out, {left.reason}: {left.count}; the first: {left.first.rstrip('.')}."
     attributes = data["attributes"]

@@ -12,24 +12,11 @@ import numpy as np
 
 from idfer.errors import IdferError, UsageError
 from idfer.synthetic.mesh import landmarks
+from idfer.synthetic.mesh.arrays import MAKE, SETS, checked
 
 FORMAT = "idfer-face"
 VERSION = 1
 KINDS = ("makehuman", "ict")
-_MAKE = "make it anew with `idfer assets makehuman|ict CHECKOUT -o FILE.npz`"
-_COMMON = ("neutral", "tri", "region", "region_names", "src_index", "expr", "expr_names")
-_OWN = {
-    "makehuman": (
-        "macro",
-        "macro_names",
-        "universal",
-        "universal_names",
-        "detail",
-        "detail_names",
-        "expr_eth",
-    ),
-    "ict": ("identity", "landmarks68"),
-}
 
 
 @dataclass(frozen=True)
@@ -81,52 +68,36 @@ def read(path: str | Path) -> FaceAsset:
     """
     file = Path(path)
     if not file.is_file():
-        raise UsageError(f"{file} does not exist; {_MAKE}.")
+        raise UsageError(f"{file} does not exist; {MAKE}.")
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # zipfile, zlib, numpy: each has its own way to say "cut short"
-        raise IdferError(f"{file} cannot be read, perhaps it was cut short ({error}); {_MAKE}.") from error
+        raise IdferError(f"{file} cannot be read, perhaps it was cut short ({error}); {MAKE}.") from error
     return _asset(arrays, file)
 
 
 def _asset(arrays: Mapping[str, np.ndarray], file: Path) -> FaceAsset:
     kind = _kind(arrays, file)
-    names = (*_COMMON, *_OWN[kind])
-    if missing := [name for name in names if name not in arrays]:
-        raise IdferError(f"{file} lacks {missing[0]!r} ({len(missing)} missing); {_MAKE}.")
-    a: dict[str, Any] = {name: arrays[name] for name in names}
-    vertices = len(a["neutral"])
-    shaped: dict[str, tuple[int, ...]] = {
-        "neutral": (vertices, 3), "region": (vertices,), "src_index": (vertices,),
-    }  # fmt: skip
-    for name in {"expr", "macro", "universal", "detail", "identity"} & set(a):
-        shaped[name] = (*a[name].shape[:-2], vertices, 3)
-    for name, shape in shaped.items():
-        if a[name].shape != shape:
-            raise IdferError(f"{file}: {name} is {a[name].shape}, not {shape}; {_MAKE}.")
-    triangles = a["tri"].astype(np.int64)
-    if triangles.ndim != 2 or triangles.shape[1] != 3 or (triangles.size and triangles.max() >= vertices):
-        raise IdferError(f"{file}: its triangles name vertices that do not exist; {_MAKE}.")
+    a: dict[str, Any] = checked(arrays, kind, file)
     identity, identity_names = _identity(kind, a)
     expression = a["expr"].astype(np.float32)
-    sets = tuple(map(str, a["expr_eth"])) if kind == "makehuman" else ("all",)
+    sets = SETS if kind == "makehuman" else ("all",)
     if kind == "ict":
         expression = expression[None]
-    if expression.ndim != 4 or expression.shape[:2] != (len(sets), len(a["expr_names"])):
-        raise IdferError(f"{file}: expr does not fit its names; {_MAKE}.")
-    if not all(np.isfinite(array).all() for array in (a["neutral"], identity, expression)):
-        raise IdferError(f"{file} holds values that are not finite; {_MAKE}.")
     known = [str(name) for name in a["region_names"]]
     if unknown := [name for name in known if name not in _PART_OF]:
-        raise IdferError(f"{file}: region {unknown[0]!r} is unknown; {_MAKE}.")
+        raise IdferError(f"{file}: region {unknown[0]!r} is unknown; {MAKE}.")
     parts = np.array([_PART_OF[name] for name in known])[a["region"].astype(np.int64)]
+    sides = a["neutral"][parts == PARTS.index("eyes"), 0]
+    if not ((sides > 0).any() and (sides < 0).any()):
+        raise IdferError(f"{file}: region has no eye on each side; {MAKE}.")
     return FaceAsset(
         kind=kind,
         licence=str(arrays.get("licence", arrays.get("license", ""))),
         digest=_digest(a),
         neutral=a["neutral"].astype(np.float32),
-        triangles=triangles,
+        triangles=a["tri"].astype(np.int64),
         parts=parts,
         identity=identity,
         identity_names=identity_names,
@@ -142,13 +113,13 @@ def _kind(arrays: Mapping[str, np.ndarray], file: Path) -> str:
     """Which model; a file of the same keys that states no format is version 1 too."""
     if "format" in arrays:
         if str(arrays["format"]) != FORMAT:
-            raise IdferError(f"{file} is no asset file of faces; {_MAKE}.")
-        version = int(arrays["version"]) if "version" in arrays else 0
-        if version != VERSION:
-            raise IdferError(f"{file} is of version {version}, this idfer reads {VERSION}; {_MAKE}.")
+            raise IdferError(f"{file} is no asset file of faces; {MAKE}.")
+        version = str(arrays.get("version", 0))
+        if version != str(VERSION):
+            raise IdferError(f"{file} is of version {version}, this idfer reads {VERSION}; {MAKE}.")
     kind = str(arrays["kind"]) if "kind" in arrays else "makehuman" if "macro" in arrays else "ict"
     if kind not in KINDS or "neutral" not in arrays:
-        raise IdferError(f"{file} is no asset file of faces; {_MAKE}.")
+        raise IdferError(f"{file} is no asset file of faces; {MAKE}.")
     return kind
 
 
@@ -168,7 +139,7 @@ def _landmarks(kind: str, a: Mapping[str, np.ndarray], file: Path) -> np.ndarray
     place = {int(number): k for k, number in enumerate(a["src_index"])}
     if missing := [number for number in landmarks.MAKEHUMAN if number not in place]:
         raise IdferError(
-            f"{file} lacks vertex {missing[0]} of the base mesh, a landmark of the face; {_MAKE}."
+            f"{file} lacks vertex {missing[0]} of the base mesh, a landmark of the face; {MAKE}."
         )
     return np.array([place[number] for number in landmarks.MAKEHUMAN])
 

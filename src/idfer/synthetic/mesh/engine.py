@@ -20,7 +20,8 @@ from torch import Tensor
 
 from idfer.capacity import available_memory, gibibytes
 from idfer.data.manifest import RENDERED
-from idfer.errors import UsageError
+from idfer.errors import IdferError, UsageError
+from idfer.progress import track
 from idfer.synthetic.factors import Factors
 from idfer.synthetic.mesh import asset as assets_
 from idfer.synthetic.mesh.person import stream
@@ -31,7 +32,9 @@ VERSION = 1  # raised when the same factors give other pixels
 _CHUNK = 4  # faces a process renders before it hands them over
 _PROCESS_BYTES = 850 * 2**20  # measured: torch, Mitsuba and two heads
 _PIXEL_BYTES = 2000  # textures, film and hair, per pixel of a face
+SAMPLES = 12  # by default
 _SAMPLES = (1, 4096)
+Asset = tuple[str, str]  # file and digest
 
 
 class Mesh:
@@ -49,7 +52,9 @@ class Mesh:
 
     name, source, sheet_size, sheet_people = "mesh", RENDERED, 96, 4
 
-    def __init__(self, files: Sequence[str | Path], samples: int = 12, workers: int | None = None) -> None:
+    def __init__(
+        self, files: Sequence[str | Path], samples: int = SAMPLES, workers: int | None = None
+    ) -> None:
         if not files:
             raise UsageError(
                 "the mesh engine needs a head: --assets FILE.npz, made once by `idfer assets makehuman "
@@ -62,10 +67,11 @@ class Mesh:
                 raise UsageError(f"{name} is {value}; it must be {low} to {high}.")
         from idfer.synthetic.mesh.stage import mitsuba
 
-        self._files = tuple(str(Path(file).absolute()) for file in files)
         read = [assets_.read(file) for file in files]
         self._kinds = tuple(a.kind for a in read)
-        self._digests = tuple(a.digest for a in read)
+        self._heads = tuple(
+            (str(Path(file).absolute()), a.digest) for file, a in zip(files, read, strict=True)
+        )
         mitsuba()
         self.samples = samples
         self.workers = workers if workers is not None else _fitting()
@@ -84,28 +90,28 @@ class Mesh:
 
     def fingerprint(self) -> str:
         """Heads, samples and the version of the engine."""
-        return f"{self.name} {VERSION} {' '.join(self._digests)} {self.samples}"
+        return f"{self.name} {VERSION} {' '.join(digest for _, digest in self._heads)} {self.samples}"
 
     def columns(self, factors: Factors) -> dict[str, Any]:
         """The engine's name and the model of each head."""
         return {"engine": self.name, "head": np.array(self._kinds)[self._head_of(factors)]}
 
-    def landmarks(self, factors: Factors, size: int) -> np.ndarray:
+    def landmarks(self, factors: Factors, size: int, progress: bool = False) -> np.ndarray:
         """(N, 5, 2) x, y in pixels of eyes, nose and mouth, from the surface that is rendered."""
         from idfer.synthetic.mesh.draw import seen
 
         heads = self._head_of(factors)
         values = {name: getattr(factors, name).tolist() for name in factors.names()}
         found = np.empty((len(factors), 5, 2), np.float32)
-        for k in range(len(factors)):
+        for k in track(range(len(factors)), "placing faces", len(factors), progress):
             who = {name: column[k] for name, column in values.items()}
-            found[k] = seen(_model(self._files[heads[k]]).sparse, who, size)
+            found[k] = seen(_model(*self._heads[heads[k]]).sparse, who, size)
         return found
 
     def render(self, factors: Factors, size: int) -> Tensor:
         """(N, 3, size, size) uint8 RGB, in this process."""
         check_size(size)
-        pictures = _render(self._files, factors, self._head_of(factors), size, self.samples)
+        pictures = _render(self._heads, factors, self._head_of(factors), size, self.samples)
         return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
     def pictures(self, factors: Factors, size: int) -> Generator[np.ndarray, None, None]:
@@ -114,7 +120,7 @@ class Mesh:
         parts = [slice(start, start + _CHUNK) for start in range(0, len(factors), _CHUNK)]
         if self.workers == 1 or len(parts) < 2:
             for part in parts:
-                yield _render(self._files, factors.rows(part), heads[part], size, self.samples)
+                yield _render(self._heads, factors.rows(part), heads[part], size, self.samples)
             return
         waiting: deque[Future[np.ndarray]] = deque()
         count = min(self.workers, len(parts))
@@ -123,7 +129,7 @@ class Mesh:
                 values = factors.rows(part).map(lambda stacked: stacked.clone())
                 numbers = {name: getattr(values, name).numpy() for name in values.names()}
                 waiting.append(
-                    pool.submit(_render_numbers, self._files, numbers, heads[part], size, self.samples)
+                    pool.submit(_render_numbers, self._heads, numbers, heads[part], size, self.samples)
                 )
                 if len(waiting) > 2 * count:
                     yield waiting.popleft().result()
@@ -132,11 +138,11 @@ class Mesh:
 
     def _head_of(self, factors: Factors) -> np.ndarray:
         """(N,) which asset each face's person has."""
-        if len(self._files) == 1:
+        if len(self._heads) == 1:
             return np.zeros(len(factors), np.int64)
         people = np.stack([factors.cohort.numpy(), factors.identity.numpy()])
         unique, of = np.unique(people, axis=1, return_inverse=True)
-        chosen = [int(stream(c, i, 0).integers(len(self._files))) for c, i in unique.T]
+        chosen = [int(stream(c, i, 0).integers(len(self._heads))) for c, i in unique.T]
         return np.array(chosen, np.int64)[of.reshape(-1)]
 
 
@@ -147,13 +153,19 @@ def _fitting() -> int:
 
 
 @lru_cache(maxsize=4)
-def _model(file: str) -> Any:
+def _model(file: str, digest: str) -> Any:
+    """The head of a file with these contents: a file that was replaced is another head."""
     from idfer.synthetic.mesh.head import Model
 
-    return Model(assets_.read(file))
+    asset = assets_.read(file)
+    if asset.digest != digest:
+        raise IdferError(f"{file} was replaced while its faces were rendered; run the same command again.")
+    return Model(asset)
 
 
-def _render(files: Sequence[str], factors: Factors, heads: np.ndarray, size: int, samples: int) -> np.ndarray:
+def _render(
+    assets: Sequence[Asset], factors: Factors, heads: np.ndarray, size: int, samples: int
+) -> np.ndarray:
     """(N, size, size, 3) uint8."""
     from idfer.synthetic.mesh.draw import draw
     from idfer.synthetic.mesh.stage import single_thread
@@ -161,7 +173,7 @@ def _render(files: Sequence[str], factors: Factors, heads: np.ndarray, size: int
     pictures = np.empty((len(factors), size, size, 3), np.uint8)
     with single_thread():
         for k in range(len(factors)):
-            pictures[k] = draw(_model(files[heads[k]]), factors.rows([k]), size, samples)
+            pictures[k] = draw(_model(*assets[heads[k]]), factors.rows([k]), size, samples)
     return pictures
 
 
@@ -173,8 +185,8 @@ def _leave_interrupts() -> None:
 
 
 def _render_numbers(
-    files: Sequence[str], numbers: dict[str, np.ndarray], heads: np.ndarray, size: int, samples: int
+    assets: Sequence[Asset], numbers: dict[str, np.ndarray], heads: np.ndarray, size: int, samples: int
 ) -> np.ndarray:
     """`_render` of factors that travelled as arrays."""
     factors = Factors(**{name: torch.from_numpy(value) for name, value in numbers.items()})
-    return _render(files, factors, heads, size, samples)
+    return _render(assets, factors, heads, size, samples)

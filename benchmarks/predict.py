@@ -44,8 +44,8 @@ Box = tuple[float, float, float, float]
 class WholeSearch(yunet.YuNet):
     """YuNet that searches the whole of large images at both sizes."""
 
-    def _again(self, nets: list[Any], image: np.ndarray, hints: np.ndarray) -> np.ndarray:
-        rows = yunet._search(nets[0], image, self.score_threshold)
+    def _again(self, image: np.ndarray, hints: np.ndarray) -> np.ndarray:
+        rows = self._rows(image, self.score_threshold)
         return rows[rows[:, 2:4].max(axis=1) <= self._largest]
 
 

@@ -59,11 +59,11 @@ class Network:
         session = self._session(max(1, min(cv2.getNumThreads(), _MOST)))
         found = session.run(self._outputs, {self._input: given})
         high, wide = given.shape[2:]
-        levels = [
-            _decode(*found[4 * i : 4 * i + 4], threshold, stride, (high // stride, wide // stride))
-            for i, stride in enumerate(_STRIDES)
-        ]
-        rows, which = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        parts = []
+        for i, stride in enumerate(_STRIDES):
+            level = found[len(_KINDS) * i : len(_KINDS) * (i + 1)]
+            parts.append(_decode(*level, threshold, stride, (high // stride, wide // stride)))
+        rows, which = (np.concatenate(part) for part in zip(*parts, strict=True))
         kept = _surest(rows, which)
         return rows[kept], which[kept]
 
@@ -102,14 +102,18 @@ def _decode(
     Boxes are a centre, from the cell's corner, and the logarithms of width and height; landmarks are from the
     cell's corner too; all in cells.
     """
-    scores = np.sqrt(np.clip(cls, 0, 1) * np.clip(obj, 0, 1)).ravel()
-    (cells,) = np.nonzero(scores >= threshold)
-    image, row, column = np.unravel_index(cells, (scores.size // (grid[0] * grid[1]), *grid))
-    corner = np.stack([column, row], axis=1).astype(np.float32)
-    box, point = boxes.reshape(-1, 4)[cells], points.reshape(-1, 10)[cells]
-    size = np.exp(box[:, 2:])
-    parts = [corner + box[:, :2] - size / 2, size, point + np.tile(corner, 5)]
-    return np.column_stack([*(part * np.float32(stride) for part in parts), scores[cells]]), image
+    squares = (cls * obj).ravel()
+    (cells,) = np.nonzero(squares >= threshold**2)
+    image, row, column = np.unravel_index(cells, (len(squares) // (grid[0] * grid[1]), *grid))
+    rows = np.empty((len(cells), 15), np.float32)
+    rows[:, 0:14:2], rows[:, 1:14:2] = column[:, None], row[:, None]
+    box, size = boxes.reshape(-1, 4)[cells], rows[:, 2:4]
+    np.exp(box[:, 2:], out=size)
+    rows[:, :2] += box[:, :2] - size / 2
+    rows[:, 4:14] += points.reshape(-1, 10)[cells]
+    rows[:, :14] *= stride
+    rows[:, 14] = np.sqrt(np.minimum(squares[cells], 1))
+    return rows, image
 
 
 def _surest(rows: np.ndarray, which: np.ndarray) -> np.ndarray:

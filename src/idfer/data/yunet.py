@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ class YuNet:
     It finds faces of about 10 to 500 pixels, so a large image is searched at 640 pixels (longer side), and at
     1280 for the faces that are small there: only in windows round what looks like a face at 640, since the
     whole would take four times as long. A pattern of stone or leaves looks faintly like many small faces;
-    what is so faint is looked at in small cuts first, side by side in one image, the surest 48 of them
+    what is so faint is looked at in small cuts first, side by side in one image, the surest 24 of them
     [ours]. Where windows are many all the same, as in a crowd, the whole is searched. On 1350 x 1350 pixels
     with faces of 24 pixels and up it finds all but few that a search of the whole at both sizes finds
     (benchmarks/predict.py).
@@ -39,7 +40,7 @@ class YuNet:
     _hint = 0.015  # score at 640 from which a second look may be taken
     _likely = 0.1  # score at 640 from which one is: what looks like this mostly is a face
     # of those between the two, the surest: small cuts side by side in one image, looked at together first
-    _cut, _wide, _most_cuts = 48, 4, 48  # pixels, how many across, at most
+    _cut, _most_cuts = 40, 24  # pixels, how many at most
     _alone = 1  # as many as this are not worth it
     _seen = 0.3  # score in a cut from which a second look is taken
     _crowd = 8  # of so many faces in cuts, if a fourth of the cuts show one, all hints are looked at
@@ -122,7 +123,7 @@ class YuNet:
     def _confirmed(self, image: np.ndarray, hints: np.ndarray) -> np.ndarray:
         """Rows (N, 15) of what looks like a face after all, in cuts round hints (N, 15), the surest first.
 
-        A cut is a fourth of a window; it says that something is there, and the window then says what. Where
+        A cut is a sixth of a window; it says that something is there, and the window then says what. Where
         many cuts show a face, as in a crowd, all hints are taken as they are.
         """
         cut, height, width = self._cut, *image.shape[:2]
@@ -132,8 +133,7 @@ class YuNet:
         if len(near) <= self._alone:
             return hints
         corners = corners[np.sort(first)[: self._most_cuts]]
-        wide = min(self._wide, len(corners))
-        high = -(-len(corners) // wide)
+        wide, high = _grid(len(corners), cut)
         pieces = np.zeros((high * wide, cut, cut, 3), np.uint8)
         pieces[: len(corners)] = _pieces(image, corners, cut)
         side_by_side = (
@@ -145,6 +145,12 @@ class YuNet:
         rows, middle, place = (part[place < len(corners)] for part in (rows, middle, place))
         crowd = len(rows) > self._crowd and 4 * len(rows) > len(corners)
         return hints if crowd else _moved(rows, corners[place] - cut * middle)
+
+
+def _grid(count: int, side: int) -> tuple[int, int]:
+    """How many squares go side by side and below each other, so that the network sees the fewest pixels."""
+    grids = [(wide, -(-count // wide)) for wide in range(1, count + 1)]
+    return min(grids, key=lambda grid: math.prod(-(-n * side // STRIDE) for n in grid))
 
 
 def _pieces(image: np.ndarray, corners: np.ndarray, side: int) -> np.ndarray:

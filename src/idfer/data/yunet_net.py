@@ -104,6 +104,8 @@ def _decode(
     """
     squares = (cls * obj).ravel()
     (cells,) = np.nonzero(squares >= threshold**2)
+    if not len(cells):
+        return np.empty((0, 15), np.float32), cells
     image, row, column = np.unravel_index(cells, (len(squares) // (grid[0] * grid[1]), *grid))
     rows = np.empty((len(cells), 15), np.float32)
     rows[:, 0:14:2], rows[:, 1:14:2] = column[:, None], row[:, None]

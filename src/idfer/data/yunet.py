@@ -129,8 +129,9 @@ class YuNet:
         cut, height, width = self._cut, *image.shape[:2]
         corners = np.floor(hints[:, :2] + (hints[:, 2:4] - cut) / 2 + 0.5).astype(int)
         corners = np.clip(corners, 0, np.maximum([width - cut, height - cut], 0))
-        near, first = np.unique(corners // (cut // 4), axis=0, return_index=True)  # one cut shows them all
-        if len(near) <= self._alone:
+        near = corners // (cut // 4)  # one cut shows them all
+        _, first = np.unique(near @ [1, width], return_index=True)
+        if len(first) <= self._alone:
             return hints
         corners = corners[np.sort(first)[: self._most_cuts]]
         wide, high = _grid(len(corners), cut)
@@ -166,7 +167,7 @@ def _moved(rows: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Rows (N, 15) moved by x, y (N, 2)."""
     moved = rows.copy()
     moved[:, :2] += by
-    moved[:, 4:14] += np.tile(by, 5)
+    moved[:, 4:14].reshape(-1, 5, 2)[:] += by[:, None]
     return moved
 
 

@@ -73,6 +73,7 @@ def test_what_the_items_raise_comes_after_the_results_before_it(workers: int) ->
 def test_memory_of_the_images_before_is_used_again(workers: int) -> None:
     """In a process of its own, for what one test sets of the memory lasts."""
     code = """
+import resource
 from idfer.inference.threads import ahead
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def work(_): return len([b'x' * (1 << 20) for _ in range(30)])

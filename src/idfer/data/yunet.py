@@ -40,7 +40,7 @@ class YuNet:
     _hint = 0.015  # score at 640 from which a second look may be taken
     _likely = 0.1  # score at 640 from which one is: what looks like this mostly is a face
     # of those between the two, the surest: small cuts side by side in one image, looked at together first
-    _cut, _most_cuts = 40, 24  # pixels, how many at most
+    _cut, _most_cuts = 48, 24  # pixels, how many at most
     _alone = 1  # as many as this are not worth it
     _seen = 0.3  # score in a cut from which a second look is taken
     _crowd = 8  # of so many faces in cuts, if a fourth of the cuts show one, all hints are looked at
@@ -123,7 +123,7 @@ class YuNet:
     def _confirmed(self, image: np.ndarray, hints: np.ndarray) -> np.ndarray:
         """Rows (N, 15) of what looks like a face after all, in cuts round hints (N, 15), the surest first.
 
-        A cut is a sixth of a window; it says that something is there, and the window then says what. Where
+        A cut is a fourth of a window; it says that something is there, and the window then says what. Where
         many cuts show a face, as in a crowd, all hints are taken as they are.
         """
         cut, height, width = self._cut, *image.shape[:2]

@@ -62,7 +62,7 @@ class Network:
         parts = []
         for i, stride in enumerate(_STRIDES):
             level = found[len(_KINDS) * i : len(_KINDS) * (i + 1)]
-            parts.append(_decode(*level, threshold, stride, (high // stride, wide // stride)))
+            parts.append(_decode(level, threshold, stride, (high // stride, wide // stride)))
         rows, which = (np.concatenate(part) for part in zip(*parts, strict=True))
         kept = _surest(rows, which)
         return rows[kept], which[kept]
@@ -89,19 +89,15 @@ def _planes(images: np.ndarray) -> np.ndarray:
 
 
 def _decode(
-    cls: np.ndarray,
-    obj: np.ndarray,
-    boxes: np.ndarray,
-    points: np.ndarray,
-    threshold: float,
-    stride: int,
-    grid: tuple[int, int],
+    level: list[np.ndarray], threshold: float, stride: int, grid: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows (M, 15) and images (M,) of the cells of one grid (rows, columns) that reach the threshold.
 
-    Boxes are a centre, from the cell's corner, and the logarithms of width and height; landmarks are from the
-    cell's corner too; all in cells.
+    The network gives cls, obj, bbox and kps (1, cells, 1, 1, 4 and 10), image after image; the geometric mean
+    of the first two is the score. Boxes are a centre, from the cell's corner, and the logarithms of width and
+    height; landmarks are from the cell's corner too; all in cells.
     """
+    cls, obj, boxes, points = level
     squares = (cls * obj).ravel()
     (cells,) = np.nonzero(squares >= threshold**2)
     if not len(cells):

@@ -44,8 +44,8 @@ Box = tuple[float, float, float, float]
 class WholeSearch(yunet.YuNet):
     """YuNet that searches the whole of large images at both sizes."""
 
-    def _again(self, nets: list[Any], image: np.ndarray, hints: np.ndarray) -> np.ndarray:
-        rows = yunet._search(nets[0], image, self.score_threshold)
+    def _again(self, image: np.ndarray, hints: np.ndarray) -> np.ndarray:
+        rows = self._rows(image, self.score_threshold)
         return rows[rows[:, 2:4].max(axis=1) <= self._largest]
 
 
@@ -147,7 +147,7 @@ def photographs(model: idfer.inference.predictor.Predictor, given: argparse.Name
     crops = np.stack([contract.crop(i, face.box) for i in images for face in finder(i)])
     batches = [crops[start : start + 32] for start in range(0, len(crops), 32)]
     work: dict[str, Callable[[], object]] = {
-        "decode": lambda: alone(lambda: [read_image(f) for f in files]),
+        "decode": lambda: alone(lambda: sum(read_image(f).size for f in files)),  # one at a time in memory
         "yunet at 640": lambda: alone(lambda: [finder(image) for image in small]),
         "network": lambda: alone(lambda: [model.checkpoint.predict(batch) for batch in batches]),
         "predict, one core": lambda: alone(lambda: list(model.stream().run(sources(files), 1))),

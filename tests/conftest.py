@@ -27,14 +27,19 @@ from photographs import save
 
 from runs import record_of, write_run
 
+YUNET = Path(
+    os.environ.get("IDFER_YUNET") or Path(__file__).parents[2] / "shared" / "assets" / "yunet_2023mar.onnx"
+)
+needs_yunet = pytest.mark.skipif(not YUNET.is_file(), reason="YuNet's ONNX file is not in IDFER_YUNET")
 BACKBONE = "test_resnet"  # timm's own model for tests: small, with batch normalisation
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's cache, and none waits for a network."""
+    """No test reads or fills the user's cache, none waits for a network, and "auto" finds no YuNet."""
     monkeypatch.setenv("IDFER_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("IDFER_OFFLINE", "1")
+    monkeypatch.delenv("IDFER_YUNET", raising=False)
 
 
 @pytest.fixture

@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 import skimage.data
 
-from idfer.data import faces, yunet
+from idfer.data import faces
 from idfer.data.detection import Detector, Face, ordered
 from idfer.data.faces import detect, load_detector
 from idfer.data.haar import Haar
 from idfer.data.yunet import YUNET_SHA256, YUNET_URLS, YuNet
 from idfer.errors import IdferError, UsageError
 
-ASSET = Path(__file__).parents[2] / "shared" / "assets" / "yunet_2023mar.onnx"
-needs_yunet = pytest.mark.skipif(not ASSET.is_file(), reason="YuNet's ONNX file is not beside the repository")
+from conftest import YUNET, needs_yunet
 
 HEAD = (178, 63, 90, 113)  # the astronaut's face by hand-checked YuNet box
 
@@ -33,7 +32,7 @@ def astronaut() -> np.ndarray:
 
 @pytest.fixture(params=["haar", pytest.param("yunet", marks=needs_yunet)])
 def detector(request: pytest.FixtureRequest) -> Detector:
-    return Haar() if request.param == "haar" else YuNet(ASSET)
+    return Haar() if request.param == "haar" else YuNet(YUNET)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +62,7 @@ def test_one_face(detector: Detector, astronaut: np.ndarray) -> None:
 
 @needs_yunet
 def test_yunet_landmarks_lie_on_the_face(astronaut: np.ndarray) -> None:
-    (face,) = YuNet(ASSET)(np.ascontiguousarray(astronaut[:, ::-1]))  # mirrored, to tell left from right
+    (face,) = YuNet(YUNET)(np.ascontiguousarray(astronaut[:, ::-1]))  # mirrored, to tell left from right
     right_eye, left_eye, nose, right_mouth, left_mouth = face.landmarks
     assert right_eye[0] < left_eye[0]
     assert right_mouth[0] < left_mouth[0]
@@ -85,14 +84,14 @@ def test_boxes_are_in_pixels_of_the_image_given(
 @needs_yunet
 def test_yunet_finds_a_face_that_fills_a_large_image(astronaut: np.ndarray) -> None:
     """At full size its receptive field is too small and it finds nothing, or pieces."""
-    (face,) = YuNet(ASSET)(cv2.resize(astronaut[60:190, 160:290], (2400, 2400)))
+    (face,) = YuNet(YUNET)(cv2.resize(astronaut[60:190, 160:290], (2400, 2400)))
     assert min(face.width, face.height) > 1200
 
 
 @needs_yunet
 def test_yunet_finds_small_faces_in_a_large_image(astronaut: np.ndarray) -> None:
     small = cv2.resize(astronaut, (80, 80), interpolation=cv2.INTER_AREA)  # the face is 14 x 18 pixels
-    found = YuNet(ASSET)(np.tile(small, (12, 16, 1)))
+    found = YuNet(YUNET)(np.tile(small, (12, 16, 1)))
     assert len(found) == 12 * 16
 
 
@@ -101,27 +100,27 @@ def test_yunet_looks_again_only_where_a_small_face_may_be(
     astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A face of 28 pixels is seen at 1280 pixels only, and most of the image never is."""
-    searched: list[tuple[int, int]] = []
-    search = yunet._search
+    searched: list[tuple[int, ...]] = []
+    detector = YuNet(YUNET)
+    network = detector._network
 
-    def noting(net: object, image: np.ndarray, threshold: float) -> np.ndarray:
-        searched.append(image.shape[:2])
-        return search(net, image, threshold)
+    def noting(images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        searched.append(images.shape[:3])
+        return network(images, threshold)
 
-    monkeypatch.setattr(yunet, "_search", noting)
-    detector = YuNet(ASSET)
+    monkeypatch.setattr(detector, "_network", noting)
     image = cv2.resize(skimage.data.chelsea(), (1350, 1350), interpolation=cv2.INTER_CUBIC)
     assert detector(image) == []
-    assert searched[0] == (640, 640)
+    assert searched[0] == (1, 640, 640)
     assert len(searched) < 5
     small = cv2.GaussianBlur(cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA), (0, 0), 1.2)
     image[700:828, 1100:1228] = small
     searched.clear()
     (face,) = detector(image)
     assert overlap(face.box, (1100 + 44, 700 + 16, 22, 28)) > 0.5
-    assert searched[0] == (640, 640)
-    assert 0 < sum(height * width for height, width in searched[1:]) < 1280**2 / 4
-    assert set(searched[1:]) <= {(96, 96), (128, 128), (96, 192)}
+    assert searched[0] == (1, 640, 640)
+    assert len(searched) <= 4, "one call for the cuts, and one for the windows of a size"
+    assert 0 < sum(count * height * width for count, height, width in searched[1:]) < 1280**2 / 4
     small_only = cv2.resize(image, (640, 640), interpolation=cv2.INTER_AREA)
     assert detector(small_only) == [], "or the second look would not be needed"
 
@@ -129,9 +128,9 @@ def test_yunet_looks_again_only_where_a_small_face_may_be(
 @needs_yunet
 def test_yunet_is_given_its_own_colour_order(astronaut: np.ndarray) -> None:
     """Swapped channels still show a face, only less surely: the score is compared with OpenCV's own."""
-    net = cv2.FaceDetectorYN.create(str(ASSET), "", (512, 512), 0.6)
+    net = cv2.FaceDetectorYN.create(str(YUNET), "", (512, 512), 0.6)
     _, rows = net.detect(cv2.cvtColor(astronaut, cv2.COLOR_RGB2BGR))
-    (face,) = YuNet(ASSET)(astronaut)
+    (face,) = YuNet(YUNET)(astronaut)
     assert face.score == pytest.approx(float(rows[0, 14]), abs=1e-6)
 
 
@@ -154,7 +153,7 @@ def test_no_face(detector: Detector, name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2000), (2000, 3), (9, 9), (20, 640), (30, 30)])
 def test_odd_shapes_neither_crash_nor_invent_faces(detector: Detector, shape: tuple[int, int]) -> None:
-    """OpenCV's YuNet finds faces in memory it never wrote when a side is short, and not every time."""
+    """OpenCV's own decoder finds faces in memory it never wrote when a side is short, and not every time."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     for _ in range(10):
@@ -165,7 +164,7 @@ def test_odd_shapes_neither_crash_nor_invent_faces(detector: Detector, shape: tu
 @needs_yunet
 def test_both_detectors_mark_the_same_square(astronaut: np.ndarray) -> None:
     """A model must see the same crop whichever detector a machine has."""
-    (haar,), (yunet,) = Haar()(astronaut), YuNet(ASSET)(astronaut)
+    (haar,), (yunet,) = Haar()(astronaut), YuNet(YUNET)(astronaut)
     side = max(yunet.width, yunet.height)
     assert abs(max(haar.width, haar.height) - side) < 0.12 * side
     assert abs(haar.x + haar.width / 2 - yunet.x - yunet.width / 2) < 0.05 * side
@@ -186,7 +185,7 @@ def test_overlapping_boxes_keep_the_surest() -> None:
 
 def test_fingerprints_tell_detectors_apart(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for the same detector in another process, another where the faces may be others."""
-    same = type(detector)(*([ASSET] if detector.name == "yunet" else []))
+    same = type(detector)(*([YUNET] if detector.name == "yunet" else []))
     assert detector.name in detector.fingerprint
     assert detector.fingerprint == same.fingerprint
     before = detector.fingerprint
@@ -204,8 +203,8 @@ def test_unknown_detector_is_named() -> None:
 
 @needs_yunet
 def test_yunet_by_path_and_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_detector(str(ASSET)).name == "yunet"
-    monkeypatch.setenv("IDFER_YUNET", str(ASSET))
+    assert load_detector(str(YUNET)).name == "yunet"
+    monkeypatch.setenv("IDFER_YUNET", str(YUNET))
     assert load_detector("auto").name == "yunet"
     assert load_detector("yunet").name == "yunet"
 
@@ -276,7 +275,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 def test_download_once_then_from_the_cache(
     server: Server, monkeypatch: pytest.MonkeyPatch, astronaut: np.ndarray
 ) -> None:
-    server.body = ASSET.read_bytes()
+    server.body = YUNET.read_bytes()
     assert hashlib.sha256(server.body).hexdigest() == YUNET_SHA256
     assert load_detector("auto").name == "yunet"
     faces._yunet_file.cache_clear()  # as a new process
@@ -306,7 +305,7 @@ def test_a_bad_download_is_not_kept(
 def test_the_second_address_serves_when_the_first_fails(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.body = ASSET.read_bytes()
+    server.body = YUNET.read_bytes()
     monkeypatch.setattr(faces, "YUNET_URLS", ("http://127.0.0.1:9/closed", server.url))
     assert load_detector("yunet").name == "yunet"
 

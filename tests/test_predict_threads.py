@@ -69,16 +69,19 @@ def test_what_the_items_raise_comes_after_the_results_before_it(workers: int) ->
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is kept")
-def test_threads_reuse_the_memory_of_the_images_before() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_of_the_images_before_is_used_again(workers: int) -> None:
     """In a process of its own, for what one test sets of the memory lasts."""
     code = """
+import resource
 from idfer.inference.threads import ahead
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def work(_): return len([b'x' * (1 << 20) for _ in range(30)])
 before = faults()
-assert list(ahead(work, range(40), 2)) == [30] * 40
+assert list(ahead(work, range(40), WORKERS)) == [30] * 40
 print((faults() - before) / 40)
 """
+    code = code.replace("WORKERS", str(workers))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(run.stdout) < 0.1 * 30 * (1 << 20) / mmap.PAGESIZE, "pages are taken anew each time"
 

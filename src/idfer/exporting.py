@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.errors import IdferError, UsageError
-from idfer.evaluation.onnx_model import STRENGTH, session_of
+from idfer.evaluation.onnx_model import STRENGTH
 from idfer.files import atomic, check_target, taken
+from idfer.onnx_session import session_of
 from idfer.version import __version__
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _check_installed() -> None:
     """Raise `UsageError` where a package is missing."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise UsageError(f"export needs {', '.join(missing)}: pip install 'idfer[export]'.")
 

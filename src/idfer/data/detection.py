@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-SEARCH = 3  # version of how the detectors here search, for their fingerprints
+SEARCH = 4  # version of how the detectors here search, for their fingerprints
 SMALLEST = 10  # pixels; a smaller face shows no expression, and noise is taken for one
 
 

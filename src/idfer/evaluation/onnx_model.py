@@ -33,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.data.preprocess import Preprocess
-from idfer.errors import IdferError, UsageError, unknown
+from idfer.errors import IdferError, unknown
 from idfer.files import read_yaml
+from idfer.onnx_session import session_of
 from idfer.types import Outputs
 
 SUFFIX = ".onnx"
@@ -275,7 +276,7 @@ def open_onnx(path: str | Path, device: str = "auto") -> OnnxModel:
         device: cuda or cuda:N runs it on a GPU where ONNX Runtime can; anything else on the CPU.
 
     Raises:
-        UsageError: ONNX Runtime is not installed, or cannot use the device.
+        UsageError: ONNX Runtime cannot use the device.
         IdferError: a file is missing or broken, or they contradict each other.
     """
     file = Path(path)
@@ -285,26 +286,6 @@ def open_onnx(path: str | Path, device: str = "auto") -> OnnxModel:
     session = session_of(file, device)
     chosen = _input(session, described, file)
     return OnnxModel(file.stem, described, session, chosen, _outputs(session, described, file))
-
-
-def session_of(file: Path, device: str = "cpu") -> Any:
-    """A session of ONNX Runtime; arguments and errors as of `open_onnx`."""
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise UsageError("ONNX files need ONNX Runtime: pip install 'idfer[onnx]'.") from error
-    providers = ["CPUExecutionProvider"]
-    if device.startswith("cuda"):
-        if "CUDAExecutionProvider" not in ort.get_available_providers():
-            raise UsageError(f"--device {device}: this ONNX Runtime has no CUDA; install onnxruntime-gpu.")
-        providers.insert(0, "CUDAExecutionProvider")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # it warns of inputs that have a default, as `strength` has
-    try:
-        return ort.InferenceSession(str(file), options, providers=providers)
-    except Exception as error:  # ONNX Runtime raises many kinds
-        reason = " ".join(str(error).split())[:300]
-        raise IdferError(f"{file}: cannot be opened ({reason}).") from error
 
 
 def _input(session: Any, described: Description, file: Path) -> Any:

@@ -32,7 +32,10 @@ def ahead(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[
     What the work or `items` raises is raised in its turn, after the results before it.
     """
     if workers == 1:
-        yield from map(work, items)
+        for number, item in enumerate(items):
+            if number == 1:  # of one image nothing is wanted again
+                keep_freed()
+            yield work(item)
         return
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers)

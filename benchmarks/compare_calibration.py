@@ -41,6 +41,7 @@ CASES = {
     "one worse, 45 people": (45, 1.3, 0.0),
     "one worse, 70 people": (70, 1.3, 0.0),
     "planted bias of 0.12, 70 people": (70, 1.0, 0.12),
+    "alike, 100 people": (100, 1.0, 0.0),
 }  # people, error of the second model over the first's, bias of the second with the first gender
 
 
@@ -95,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--audits", type=int, default=300)
+    parser.add_argument("--audits", type=int, default=2000)
     given = parser.parse_args()
     started = time.process_time()
     results: dict[str, Any] = {"cases": {}}

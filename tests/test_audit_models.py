@@ -111,7 +111,7 @@ def test_a_limit_on_effects_that_could_not_be_measured_does_not_pass(
 
     monkeypatch.setattr("idfer.auditing.interventions.interventions", lost)
     given = {"model": score, "size": 32, "detector": "none", "out": tmp_path / "out", **FAST}
-    with pytest.raises(IdferError, match="it needs vectors; without effects"):
+    with pytest.raises(IdferError, match=r"it needs vectors\. Without it"):
         idfer.audit(drawn, fail_on="effect=0.05", **given)
     assert (tmp_path / "out" / "report.html").is_file()
 

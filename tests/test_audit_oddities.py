@@ -13,6 +13,7 @@ import pytest
 import idfer
 from idfer.auditing.bins import shown_numbers
 from idfer.auditing.compare import compare
+from idfer.auditing.comparison_verdict import comparison_verdict
 from idfer.auditing.engine import AuditSettings, run
 from idfer.auditing.gate import failures, unmeasured
 from idfer.auditing.inputs import Reading, read_sample
@@ -335,3 +336,32 @@ def test_the_verdict_says_small_numbers_plainly() -> None:
         "(interval 0.3 to 0.4, 0 at equal labels)."
     )
     assert [brief(v) for v in (1e-9, 0.0213, 1.27)] == ["0", "0.021", "1.3"] and brief(0.5, True) == "+0.5"
+
+
+def test_the_verdict_on_two_models_is_plain_and_has_no_minus_zero() -> None:
+    settings = AuditSettings()
+
+    def row(
+        name: str, metric: str, values: tuple[float, float, float], p: float, **more: Any
+    ) -> dict[str, Any]:
+        a, b, difference = values
+        ends = {"low": difference - 0.01, "high": difference + 0.00996, "p_adjusted": p}
+        of = {f"{name}_a": a, f"{name}_b": b, "difference": difference, **ends}
+        return {"metric": metric, "dimension": "mean", **of, **more}
+
+    overall = pd.DataFrame([row("value", "ccc", (0.6, 0.6, -0.00002), 0.9)])
+    pair = {"attribute": "age", "level_a": "young", "level_b": "older"}
+    gaps = pd.DataFrame([row("gap", "rmse", (0.1, -0.0001, -0.1), 0.01, **pair)])
+    said = comparison_verdict(gaps, overall, "erm", "ours", settings)
+    assert said == [
+        "Neither model surely agrees better with the labels: agreement (CCC) of valence and arousal (their "
+        "mean) is 0.600 in erm and 0.600 in ours (difference 0.000, interval -0.010 to +0.010).",
+        "1 of 1 gaps between groups differ between the two (at most 5% risk that any of them is a false "
+        "alarm): 1 is smaller in ours.",
+        "The clearest is that in error (RMSE) of valence and arousal (their mean): young minus older is "
+        "+0.100 in erm and 0.000 in ours.",
+    ]
+    sure = pd.DataFrame([row("value", "ccc", (0.6, 0.5, -0.1), 0.001)])
+    none = comparison_verdict(gaps.assign(p_adjusted=0.5), sure, "erm", "ours", settings)
+    assert none[0].startswith("erm agrees better with the labels than ours: ")
+    assert none[1] == "None of 1 gaps between groups surely differs between the two."

@@ -27,6 +27,7 @@ from idfer.auditing.paired_sums import added, left_out, unit_sums, units
 from idfer.auditing.paired_test import Sides, p_values, sides
 from idfer.auditing.sample import Sample
 from idfer.auditing.studentised import normal
+from idfer.auditing.wording import thousandths
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.results import environment, json_ready, write_json
@@ -78,7 +79,7 @@ class Comparison:
         lines = [*self.content["verdict"], ""]
         lines += [f"{c['level'].upper()} {c['code']}: {c['message']}" for c in self.content["checks"]]
         shown = self.gaps.sort_values("p_adjusted")[:8].drop(columns=["p", "people_a", "people_b"])
-        lines.append(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        lines.append(shown.to_string(index=False, float_format=thousandths))
         return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ Beside them, how often 95 % intervals hold the difference. Writes results/compar
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -97,14 +98,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--audits", type=int, default=2000)
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, default=list(CASES), help="others stay as they were"
+    )
     given = parser.parse_args()
+    path = RESULTS / "compare_calibration.json"
+    results: dict[str, Any] = {"cases": {}, "cpu_seconds": 0}
+    if given.cases != list(CASES):
+        results = json.loads(path.read_text(encoding="utf-8"))
     started = time.process_time()
-    results: dict[str, Any] = {"cases": {}}
     for i, (name, (people, worse, planted)) in enumerate(CASES.items()):
+        if name not in given.cases:
+            continue
         results["cases"][name] = simulate(people, worse, planted, given.audits, 6_000_000 + 10_000 * i)
         print(name, results["cases"][name], flush=True)
-    results["cpu_seconds"] = round(time.process_time() - started)
-    write_json(RESULTS / "compare_calibration.json", results)
+    results["cases"] = {name: results["cases"][name] for name in CASES if name in results["cases"]}
+    results["cpu_seconds"] += round(time.process_time() - started)
+    write_json(path, results)
     (RESULTS / "compare_calibration.md").write_text(table(results), encoding="utf-8")
     print(table(results))
 

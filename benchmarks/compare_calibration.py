@@ -13,6 +13,7 @@ Beside them, how often 95 % intervals hold the difference. Writes results/compar
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -41,6 +42,7 @@ CASES = {
     "one worse, 45 people": (45, 1.3, 0.0),
     "one worse, 70 people": (70, 1.3, 0.0),
     "planted bias of 0.12, 70 people": (70, 1.0, 0.12),
+    "alike, 100 people": (100, 1.0, 0.0),
 }  # people, error of the second model over the first's, bias of the second with the first gender
 
 
@@ -95,15 +97,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--audits", type=int, default=300)
+    parser.add_argument("--audits", type=int, default=2000)
+    parser.add_argument(
+        "--cases", nargs="+", choices=CASES, default=list(CASES), help="others stay as they were"
+    )
     given = parser.parse_args()
+    path = RESULTS / "compare_calibration.json"
+    results: dict[str, Any] = {"cases": {}, "cpu_seconds": 0}
+    if given.cases != list(CASES):
+        results = json.loads(path.read_text(encoding="utf-8"))
     started = time.process_time()
-    results: dict[str, Any] = {"cases": {}}
     for i, (name, (people, worse, planted)) in enumerate(CASES.items()):
+        if name not in given.cases:
+            continue
         results["cases"][name] = simulate(people, worse, planted, given.audits, 6_000_000 + 10_000 * i)
         print(name, results["cases"][name], flush=True)
-    results["cpu_seconds"] = round(time.process_time() - started)
-    write_json(RESULTS / "compare_calibration.json", results)
+    results["cases"] = {name: results["cases"][name] for name in CASES if name in results["cases"]}
+    results["cpu_seconds"] += round(time.process_time() - started)
+    write_json(path, results)
     (RESULTS / "compare_calibration.md").write_text(table(results), encoding="utf-8")
     print(table(results))
 

@@ -60,8 +60,9 @@ def content(folder: Path) -> dict[str, Any]:
 
 
 def test_the_shipped_schema_is_that_of_the_tables() -> None:
-    assert json.loads(schema.FILE.read_text()) == schema.schema()
-    jsonschema.Draft202012Validator.check_schema(schema.schema())
+    for file, made in ((schema.FILE, schema.schema()), (schema.COMPARISON_FILE, schema.comparison_schema())):
+        assert json.loads(file.read_text()) == made
+        jsonschema.Draft202012Validator.check_schema(made)
 
 
 def test_predictions_become_a_folder_that_says_whom_the_model_fails(audited: Path) -> None:
@@ -131,6 +132,7 @@ def test_two_audits_of_the_same_faces_are_compared_in_pairs(
     out = tmp_path / "both"
     assert run(audited / "out" / "audit.json", tmp_path / "fair", "-o", out) == 0
     found = json.loads((out / "comparison.json").read_text())
+    jsonschema.validate(found, json.loads(schema.COMPARISON_FILE.read_text()))
     rows = {(r["attribute"], r["dimension"], r["metric"]): r for r in found["comparison"]}
     biased = rows["age", "valence", "bias"]
     assert biased["gap_a"] == pytest.approx(0.6, abs=0.1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from idfer.auditing.compare import differences
 from idfer.auditing.engine import AuditSettings
 from idfer.auditing.levels import one_hot
 from idfer.auditing.moments import DIMENSIONS, METRICS
+from idfer.auditing.paired_sums import added, unit_sums, units
 from idfer.auditing.paired_test import sides
+from idfer.auditing.pools import MOST_UNITS, POOLS
 from idfer.auditing.sample import Attribute, Sample
 from idfer.evaluation import metrics
 
@@ -75,13 +79,35 @@ def test_a_draw_is_what_the_models_swapped_for_some_people_would_be_tested_by() 
     def left_out(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return part.sum(axis=0) / total, (part.sum(axis=0) - part) / (total - rows)[:, None]
 
-    value, without = left_out(summed)
-    found = sides([value], [without], [rows])
+    found = sides([summed / total], [rows])
     for signs in (np.ones(len(rows)), rng.choice([-1.0, 1.0], len(rows))):
         moved, spread = found.drawn(signs[None])
         swapped, without = left_out(summed * signs[:, None])
         np.testing.assert_allclose(moved[0], swapped)
         np.testing.assert_allclose(spread[0], ((swapped - without) ** 2).sum(axis=0))
+
+
+def test_models_swapped_for_some_people_are_told_apart_by_the_same_draws() -> None:
+    """What makes the test exact of models that differ by chance: p does not know which was which for whom."""
+    first, second = two_models(4)
+    assert first.predicted is not None and second.predicted is not None
+    turned = np.random.default_rng(0).random(60) < 0.5
+    swap = turned[first.people][:, None]
+    swapped = (
+        replace(first, predicted=np.where(swap, second.predicted, first.predicted)),
+        replace(second, predicted=np.where(swap, first.predicted, second.predicted)),
+    )
+    everybody = np.ones((len(first.key), 1))
+
+    def adds(*models: Sample) -> np.ndarray:
+        return added([unit_sums(model, everybody, first.people, 60) for model in models], METRICS, 0)
+
+    one, other = adds(first, second), adds(*swapped)
+    np.testing.assert_allclose(other, np.where(turned, -1, 1)[:, None] * one, atol=1e-12)
+    assert np.abs(one).max(axis=0).min() > 1e-3
+    found = differences(first, second, SETTINGS)[1]["difference"].to_numpy()
+    np.testing.assert_allclose(one.sum(axis=0)[6:9], found[6:9], atol=1e-12)  # of bias, to rounding
+    np.testing.assert_allclose(one.sum(axis=0), found, rtol=0.02)  # of the others, to first order
 
 
 def test_chance_is_dealt_about_no_difference_not_about_the_one_found() -> None:
@@ -90,10 +116,15 @@ def test_chance_is_dealt_about_no_difference_not_about_the_one_found() -> None:
     there = np.repeat(np.eye(2, dtype=bool), 20, axis=1)  # twenty people in each group
     each = rng.normal([0] * 20 + [2] * 20)[:, None] * [1.0]
     values = [each[of].mean(axis=0) for of in there]
-    without = [(of @ each - of[:, None] * each) / 19 for of in there]
-    found = sides(values, without, there * 4.0)
+    found = sides([of[:, None] * each / 20 for of in there], there * 4.0)
     precise = [1 / each[of].var() for of in there]
     shared = np.average(np.array(values)[:, 0], weights=precise)
     for scores, of in zip(found.scores, there, strict=True):
         np.testing.assert_allclose(scores, (each - shared) / 20 * of[:, None], atol=1e-12)
     np.testing.assert_allclose(found.drawn(np.ones((1, 40)))[0][0], values[0] - values[1])
+
+
+def test_as_many_people_are_pooled_as_in_an_audit() -> None:
+    few, many = np.arange(MOST_UNITS), np.arange(MOST_UNITS + 1)
+    assert units(few, 0) is few
+    assert len(np.unique(units(many, 0))) <= POOLS

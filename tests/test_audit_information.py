@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from idfer.auditing import information
 from idfer.auditing.information import logistic, measure
 from idfer.auditing.leak import ceiling
 
@@ -86,3 +87,16 @@ def test_ceilings() -> None:
     both = np.concatenate([flat, flat[:, ::-1], np.full((1, 2), np.nan)])
     assert ceiling(both) == pytest.approx(0.5)  # right three times in four
     assert np.isnan(ceiling(flat))  # one level seen
+
+
+def test_levels_as_they_are_are_measured_as_dealt_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What makes p exact: dealt to whom they belong to, levels give the very number that was observed."""
+    rng = np.random.default_rng(2)
+    people = np.repeat(np.arange(20), rng.integers(1, 6, 20))
+    x, label = rng.normal(size=(2, len(people), 2))
+    target = np.eye(2)[(np.arange(20) % 2)[people]]
+    monkeypatch.setattr(information, "shuffle", lambda of, _: np.arange(len(of)))
+    alone = measure(x, None, people, target, 0.95, 0)
+    assert alone["null_high"] == alone["nats"] and alone["p"] == 1.0
+    given = measure(x, label, people, target, 0.95, 0)
+    assert given["null_high"] == pytest.approx(given["nats"], abs=1e-9)

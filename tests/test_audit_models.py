@@ -15,9 +15,13 @@ from onnx import TensorProto, helper
 import idfer
 from idfer import Manifest, cli
 from idfer.auditing.interventions import interventions
+from idfer.data.loader import FaceDataset
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
-from idfer.evaluation.foreign import callable_model
+from idfer.evaluation.foreign import CallableModel, callable_model
 from idfer.evaluation.onnx_model import open_onnx
+from idfer.synthetic.cross import cross
+from idfer.synthetic.dataset import write_splits
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FAST = {"permutations": 200, "progress": False, "min_people": 5, "intersections": 1}
@@ -84,6 +88,26 @@ def test_a_model_blind_to_people_has_no_effects() -> None:
     assert found["components"]["both"]["person"]["value"] == pytest.approx(0)
 
 
+def test_drawn_faces_are_aligned_for_a_model_that_aligns_and_as_in_its_training(tmp_path: Path) -> None:
+    """Its crops are those that training cuts from the same faces, drawn into files with their landmarks."""
+    seen: dict[str, list[np.ndarray]] = {"none": [], "landmarks": []}
+    for alignment, kept in seen.items():
+
+        def score(crops: np.ndarray, into: list[np.ndarray] = kept) -> np.ndarray:
+            into.append(crops.copy())
+            return np.tile([0.1, 0.2], (len(crops), 1))
+
+        model = CallableModel("m", score, Preprocess(32, margin=0.1, alignment=alignment))
+        interventions(model, people=3, expressions=2, seed=7)
+    written = write_splits({"cross": cross(3, 2, 9_000_007)}, tmp_path, size=32, progress=False)
+    for alignment, kept in seen.items():
+        files = FaceDataset(written, Preprocess(32, margin=0.1, alignment=alignment))
+        wanted = np.stack([files.read(row).permute(1, 2, 0).numpy() for row in range(6)])
+        off = np.abs(np.concatenate(kept).astype(int) - wanted)
+        assert off.mean() < 0.2 and off.max() < 10  # landmarks in files have two digits
+    assert np.abs(seen["none"][0].astype(int) - seen["landmarks"][0]).mean() > 5
+
+
 def test_faces_that_cannot_be_read_are_counted(drawn: Manifest, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     table = drawn.frame.assign(path=[str(file) for file in drawn.files])
@@ -111,7 +135,7 @@ def test_a_limit_on_effects_that_could_not_be_measured_does_not_pass(
 
     monkeypatch.setattr("idfer.auditing.interventions.interventions", lost)
     given = {"model": score, "size": 32, "detector": "none", "out": tmp_path / "out", **FAST}
-    with pytest.raises(IdferError, match="it needs vectors; without effects"):
+    with pytest.raises(IdferError, match=r"it needs vectors\. Without it"):
         idfer.audit(drawn, fail_on="effect=0.05", **given)
     assert (tmp_path / "out" / "report.html").is_file()
 

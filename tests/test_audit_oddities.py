@@ -13,14 +13,16 @@ import pytest
 import idfer
 from idfer.auditing.bins import shown_numbers
 from idfer.auditing.compare import compare
+from idfer.auditing.comparison_verdict import comparison_verdict
 from idfer.auditing.engine import AuditSettings, run
-from idfer.auditing.gate import failures
+from idfer.auditing.gate import failures, unmeasured
 from idfer.auditing.inputs import Reading, read_sample
 from idfer.auditing.quantities import Cutting, Unfit, cut
 from idfer.auditing.simultaneous import widened
 from idfer.auditing.verdict import _gap, _leak
 from idfer.auditing.wording import brief
 from idfer.errors import IdferError, UsageError
+from idfer.reporting import audit_page
 
 PEOPLE, N = 50, 100
 QUICK: dict[str, Any] = {"permutations": 100, "progress": False, "intersections": 1}
@@ -139,6 +141,42 @@ def test_the_gate_asks_for_more_than_the_labels_own_uncertainty() -> None:
     assert len(failures(Found, {"leak": 0.1})) == 1  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "limit, few, without, reason",
+    [
+        ("gap", True, (), "no attribute has two groups of 20 people"),
+        ("leak", True, (), "it (linear probe of labels|prediction)"),
+        ("label", False, ("valence", "arousal"), "there are no labels"),
+    ],
+)
+def test_a_limit_on_what_could_not_be_measured_does_not_pass(
+    limit: str, few: bool, without: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    """Everything is written, and the gate says why it says nothing."""
+    people = np.where(np.arange(N) < 90, np.arange(N) // 12, 8)  # nine people: no probe, no test
+    table = predictions().drop(columns=list(without))
+    if few:
+        table = table.assign(subject=people)
+    groups = attributes(it=(people if few else np.arange(N) // 2) % 2)
+    given: Any = {"predictions": table, "attributes": groups, "out": tmp_path / "out", **QUICK}
+    with pytest.raises(IdferError, match=f"--fail-on {limit}: .*would always pass") as found:
+        idfer.audit(fail_on={limit: 0.1}, **given)
+    assert reason.split(" (")[0] in str(found.value)
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_identity_alone_is_no_measured_leak_of_attributes() -> None:
+    """The attribute could not be probed; that people are told apart does not stand for it."""
+    quick = AuditSettings(permutations=100, probes=("linear",), information=False)
+    sample = read_sample(predictions(), attributes(it=np.arange(N) // 2 % 2)).sample
+    blank = replace(sample.attributes[0], posterior=np.where(np.arange(N)[:, None] < 4, [1.0, 0.0], np.nan))
+    found = run(replace(sample, attributes=(blank,)), quick)
+    identity = found.leakage[found.leakage["attribute"] == "identity"]
+    assert np.isfinite(identity["score"]).all()
+    assert unmeasured(found, {"leak": 0.3})[0].startswith("leak: no probe of it could be fitted")
+    assert unmeasured(run(sample, quick), {"leak": 0.3, "gap": 0.1}) == ()
+
+
 @pytest.mark.parametrize("way, limit", [("predictions", "effect"), ("data", "gap"), ("data", "leak")])
 def test_a_gate_that_would_always_pass_is_wrong_use(way: str, limit: str) -> None:
     given: Any = {way: predictions()}
@@ -153,10 +191,29 @@ def test_a_comparison_knows_people_of_either_audit_and_says_what_it_could_not_co
     few = compare(rows, known, settings=AuditSettings(permutations=100, min_people=40))
     assert few.content["about"]["people"] == PEOPLE
     assert few.content["verdict"][1].startswith("No gap was compared")
+    assert [(c["code"], c["level"]) for c in few.content["checks"]] == [("IDF330", "warning")]
     careful = replace(known, settings=replace(known.settings, min_people=40))
     assert len(compare(careful, known, settings=AuditSettings(permutations=100)).gaps) == 0
     unknown = compare(rows, rows, settings=AuditSettings(permutations=100))
     assert [check["code"] for check in unknown.content["checks"]] == ["IDF301"]
+
+
+def test_a_comparison_says_which_pairs_of_levels_are_too_small_for_it(tmp_path: Path) -> None:
+    """Three of sixteen people each and one of two: its three pairs vanished without a word."""
+    kind = np.array(["a", "b", "c", "rare"])[np.minimum(np.arange(N) // 32, 3)]
+    audit = idfer.audit(predictions=predictions(), attributes=attributes(kind=kind), min_people=10, **QUICK)
+    both = compare(audit, audit, settings=AuditSettings(permutations=100, min_people=10))
+    assert set(zip(both.gaps["level_a"], both.gaps["level_b"], strict=True)) == {
+        ("a", "b"), ("a", "c"), ("b", "c"),
+    }  # fmt: skip
+    (check,) = both.content["checks"]
+    assert (check["code"], check["level"], check["attribute"]) == ("IDF330", "info", "kind")
+    assert check["message"] == (
+        "kind: 3 of 6 pairs of levels are not compared (a - rare; b - rare; c - rare): rare has fewer than "
+        "10 people among the faces that both audits have."
+    )
+    page = audit_page.write(both.to_dict(), tmp_path).read_text()
+    assert "IDF330" in page and "rare has fewer than 10 people" in page
 
 
 def test_an_attribute_merged_into_one_group_is_said_to_go_untested() -> None:
@@ -279,3 +336,32 @@ def test_the_verdict_says_small_numbers_plainly() -> None:
         "(interval 0.3 to 0.4, 0 at equal labels)."
     )
     assert [brief(v) for v in (1e-9, 0.0213, 1.27)] == ["0", "0.021", "1.3"] and brief(0.5, True) == "+0.5"
+
+
+def test_the_verdict_on_two_models_is_plain_and_has_no_minus_zero() -> None:
+    settings = AuditSettings()
+
+    def row(
+        name: str, metric: str, values: tuple[float, float, float], p: float, **more: Any
+    ) -> dict[str, Any]:
+        a, b, difference = values
+        ends = {"low": difference - 0.01, "high": difference + 0.00996, "p_adjusted": p}
+        of = {f"{name}_a": a, f"{name}_b": b, "difference": difference, **ends}
+        return {"metric": metric, "dimension": "mean", **of, **more}
+
+    overall = pd.DataFrame([row("value", "ccc", (0.6, 0.6, -0.00002), 0.9)])
+    pair = {"attribute": "age", "level_a": "young", "level_b": "older"}
+    gaps = pd.DataFrame([row("gap", "rmse", (0.1, -0.0001, -0.1), 0.01, **pair)])
+    said = comparison_verdict(gaps, overall, "erm", "ours", settings)
+    assert said == [
+        "Neither model surely agrees better with the labels: agreement (CCC) of valence and arousal (their "
+        "mean) is 0.600 in erm and 0.600 in ours (difference 0.000, interval -0.010 to +0.010).",
+        "1 of 1 gaps between groups differ between the two (at most 5% risk that any of them is a false "
+        "alarm): 1 is smaller in ours.",
+        "The clearest is that in error (RMSE) of valence and arousal (their mean): young minus older is "
+        "+0.100 in erm and 0.000 in ours.",
+    ]
+    sure = pd.DataFrame([row("value", "ccc", (0.6, 0.5, -0.1), 0.001)])
+    none = comparison_verdict(gaps.assign(p_adjusted=0.5), sure, "erm", "ours", settings)
+    assert none[0].startswith("erm agrees better with the labels than ours: ")
+    assert none[1] == "None of 1 gaps between groups surely differs between the two."

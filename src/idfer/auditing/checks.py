@@ -33,7 +33,7 @@ class Check:
     """One thing to know before reading the numbers.
 
     Attributes:
-        code: IDF301 to IDF329, see docs/audit.md.
+        code: IDF301 to IDF330, see docs/audit.md.
         level: "error", "warning" or "info".
         message: what was seen and what to do, as a sentence or two.
         attribute: which attribute it is about, or None.

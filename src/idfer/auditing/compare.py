@@ -9,7 +9,6 @@ over all tests). `benchmarks/compare_calibration.py` measures how often both are
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.auditing.checks import Check
+from idfer.auditing.compared_pairs import compared, left_out_checks, people_at
 from idfer.auditing.comparison_verdict import comparison_verdict
 from idfer.auditing.engine import Audit, AuditSettings
 from idfer.auditing.folder import AUDIT, FACES, TABLES, read_audit, read_faces
 from idfer.auditing.intervals import jackknife
 from idfer.auditing.joining import places
-from idfer.auditing.moments import DIMENSIONS, METRICS, UNLABELLED, row_sums, values
+from idfer.auditing.moments import DIMENSIONS, METRICS, UNLABELLED
+from idfer.auditing.paired_sums import added, left_out, unit_sums, units
 from idfer.auditing.paired_test import Sides, p_values, sides
 from idfer.auditing.sample import Sample
 from idfer.auditing.studentised import normal
+from idfer.auditing.wording import thousandths
 from idfer.errors import IdferError, UsageError
 from idfer.files import atomic
 from idfer.results import environment, json_ready, write_json
@@ -37,10 +39,9 @@ Array = NDArray[np.float64]
 
 SCHEMA = "idfer.comparison/1"
 COMPARISON = "comparison.json"
-_POOLS = 2000  # more people than twice this are dealt into pools, as the audit does
-_COLUMNS = ("attribute", "level_a", "level_b", "dimension", "metric", "gap_a", "gap_b", "difference", "low",
-            "high", "p", "p_adjusted", "people_a", "people_b")  # fmt: skip
-_OVERALL = ("dimension", "metric", "value_a", "value_b", "difference", "low", "high", "p", "p_adjusted")
+COLUMNS = ("attribute", "level_a", "level_b", "dimension", "metric", "gap_a", "gap_b", "difference", "low",
+           "high", "p", "p_adjusted", "people_a", "people_b")  # fmt: skip
+OVERALL = ("dimension", "metric", "value_a", "value_b", "difference", "low", "high", "p", "p_adjusted")
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Comparison:
         lines = [*self.content["verdict"], ""]
         lines += [f"{c['level'].upper()} {c['code']}: {c['message']}" for c in self.content["checks"]]
         shown = self.gaps.sort_values("p_adjusted")[:8].drop(columns=["p", "people_a", "people_b"])
-        lines.append(shown.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+        lines.append(shown.to_string(index=False, float_format=thousandths))
         return "\n".join(lines)
 
 
@@ -99,6 +100,7 @@ def compare(first: Any, second: Any, *, settings: AuditSettings | None = None) -
     settings = replace(settings, min_people=max(settings.min_people, least_a, least_b))
     name_a, name_b = (f"{name_a} (A)", f"{name_b} (B)") if name_a == name_b else (name_a, name_b)
     a, b, checks = _paired(a, b, name_a, name_b)
+    checks += left_out_checks(a, settings.min_people)
     gaps, overall = differences(a, b, settings)
     content = {
         "schema": SCHEMA,
@@ -190,34 +192,29 @@ def differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.DataF
     import pandas as pd
 
     metrics = METRICS if a.label is not None else UNLABELLED
-    unit = _units(a.people, settings.seed)
+    unit = units(a.people, settings.seed)
     count = int(unit.max()) + 1
     tests: list[dict[str, Any]] = []
     found: list[list[Array]] = []  # gap of A, of B, and both without each person
     by_side: list[Sides] = []
 
     whole = np.ones((len(a.key), 1))
-    sums = [_sums(sample, whole, unit, count) for sample in (a, b)]
-    *numbers, pieces = _left_out(sums, metrics, (0,))
-    found.append(numbers)
-    by_side.append(pieces)
+    sums = [unit_sums(sample, whole, unit, count) for sample in (a, b)]
+    found.append(list(left_out(sums, metrics, (0,))))
+    by_side.append(_sides(sums, metrics, (0,)))
     tests.append({})
-    for attribute in a.attributes:
+    for attribute, people in zip(a.attributes, people_at(a), strict=True):
         weight = np.nan_to_num(attribute.posterior, nan=0.0)
-        sums = [_sums(sample, weight, unit, count) for sample in (a, b)]
-        people = [len(np.unique(a.people[attribute.top == k])) for k in range(len(attribute.levels))]
-        for i, j in combinations(range(len(attribute.levels)), 2):
-            if min(people[i], people[j]) < settings.min_people:
-                continue
+        sums = [unit_sums(sample, weight, unit, count) for sample in (a, b)]
+        for i, j in compared(people, settings.min_people):
             tests.append(
                 {
                     "attribute": attribute.name, "level_a": attribute.levels[i],
                     "level_b": attribute.levels[j], "people_a": people[i], "people_b": people[j],
                 }
             )  # fmt: skip
-            *numbers, pieces = _left_out(sums, metrics, (i, j))
-            found.append(numbers)
-            by_side.append(pieces)
+            found.append(list(left_out(sums, metrics, (i, j))))
+            by_side.append(_sides(sums, metrics, (i, j)))
     gap_a, gap_b, without_a, without_b = (np.stack(parts, axis=-2) for parts in zip(*found, strict=True))
     present = np.stack([(test.share > 0).any(axis=0) for test in by_side], axis=1)[:, :, None]
     known = jackknife(gap_b - gap_a, without_b - without_a, present)
@@ -236,50 +233,8 @@ def differences(a: Sample, b: Sample, settings: AuditSettings) -> tuple[pd.DataF
                 of = {f"{kind}_a": gap_a[t, c], f"{kind}_b": gap_b[t, c]}
                 rows.append({**test, "dimension": dimension, "metric": metric, **of, **shown})
     size = len(metrics) * len(DIMENSIONS)
-    return pd.DataFrame(rows[size:], columns=list(_COLUMNS)), pd.DataFrame(
-        rows[:size], columns=list(_OVERALL)
-    )
+    return pd.DataFrame(rows[size:], columns=list(COLUMNS)), pd.DataFrame(rows[:size], columns=list(OVERALL))
 
 
-def _units(people: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
-    """(N,) unit of each row: its person, or a pool of people where they are many."""
-    count = int(people.max()) + 1
-    if count <= 2 * _POOLS:
-        return people
-    pool: NDArray[np.intp] = np.random.default_rng([seed, 41]).integers(_POOLS, size=count)[people]
-    return pool
-
-
-def _sums(sample: Sample, weight: Array, unit: NDArray[np.intp], count: int) -> Array:
-    """(U, L, 11) sums of each unit's rows, weighted by level."""
-    assert sample.predicted is not None
-    anchor = sample.label if sample.label is not None else sample.predicted
-    rows = row_sums(
-        sample.label, sample.predicted, anchor.mean(axis=0) if sample.label is not None else np.zeros(2)
-    )
-    parts = [
-        np.stack([np.bincount(unit, rows[:, c] * w, count) for c in range(rows.shape[1])], axis=1)
-        for w in weight.T
-    ]
-    return np.stack(parts, axis=1)
-
-
-def _left_out(
-    sums: list[Array], metrics: tuple[str, ...], levels: tuple[int, ...]
-) -> tuple[Array, Array, Array, Array, Sides]:
-    """Values or gaps (K) of both models, those without each unit (U, K), and who adds what to either side."""
-    whole: list[list[Array]] = []  # of each model, per level
-    without: list[list[Array]] = []
-    for part in sums:
-        total = part.sum(axis=0)
-        whole.append([values(total[level], metrics).ravel() for level in levels])
-        without.append(
-            [values(total[level] - part[:, level], metrics).reshape(len(part), -1) for level in levels]
-        )
-    pieces = sides(
-        [second - first for first, second in zip(*whole, strict=True)],
-        [second - first for first, second in zip(*without, strict=True)],
-        [sums[0][:, level, 0] for level in levels],
-    )
-    gaps = [of[0] - of[1] if len(of) > 1 else of[0] for of in (*whole, *without)]
-    return gaps[0], gaps[1], gaps[2], gaps[3], pieces
+def _sides(sums: list[Array], metrics: tuple[str, ...], levels: tuple[int, ...]) -> Sides:
+    return sides([added(sums, metrics, k) for k in levels], [sums[0][:, k, 0] for k in levels])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from idfer.auditing.engine import AuditSettings
 from idfer.auditing.tables import records
+from idfer.auditing.wording import METRICS, thousandths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,17 +16,8 @@ if TYPE_CHECKING:
 def comparison_verdict(
     gaps: pd.DataFrame, overall: pd.DataFrame, first: str, second: str, settings: AuditSettings
 ) -> list[str]:
-    """Three sentences: accuracy, the gaps that differ, and those that are smaller or larger."""
-    of = {(row["metric"], row["dimension"]): row for row in records(overall)}
-    row = of.get(("ccc", "mean")) or next(iter(of.values()))
-    sure = row["p_adjusted"] <= 1 - settings.level
-    metric = row["metric"].upper() if row["metric"] in ("ccc", "rmse") else row["metric"]
-    what = "mean of valence and arousal" if row["dimension"] == "mean" else row["dimension"]
-    said = [
-        f"{metric} ({what}) is {row['value_a']:.3f} of {first} and {row['value_b']:.3f} of {second}: "
-        f"{'they differ' if sure else 'no difference is told from chance'} "
-        f"({row['difference']:+.3f}, interval {row['low']:+.3f} to {row['high']:+.3f})."
-    ]
+    """Two or three sentences: accuracy, how many gaps differ and which way, and the clearest of them."""
+    said = [_overall(records(overall), first, second, 1 - settings.level)]
     if not len(gaps):
         return [
             *said,
@@ -33,15 +26,43 @@ def comparison_verdict(
         ]
     told = [r for r in records(gaps) if r["p_adjusted"] <= 1 - settings.level]
     if not told:
-        return [*said, f"Of {len(gaps)} gaps none differs between the two by more than chance makes of it."]
+        return [*said, f"None of {len(gaps)} gaps between groups surely differs between the two."]
     largest = max(told, key=lambda r: abs(r["difference"]) / abs(r["high"] - r["low"]))
     smaller = sum(abs(r["gap_b"]) < abs(r["gap_a"]) for r in told)
+    counted = [f"{n} {'is' if n == 1 else 'are'} {how}" for n, how in (
+        (smaller, f"smaller in {second}"), (len(told) - smaller, f"larger in {second}"),
+    ) if n]  # fmt: skip
     said.append(
-        f"{len(told)} of {len(gaps)} gaps differ, corrected over all of them: {smaller} are smaller in "
-        f"{second}, {len(told) - smaller} larger."
+        f"{len(told)} of {len(gaps)} gaps between groups differ between the two (at most "
+        f"{1 - settings.level:.0%} risk that any of them is a false alarm): {', '.join(counted)}."
     )
     said.append(
-        f"The surest is {largest['metric']} of {largest['dimension']} between {largest['level_a']} and "
-        f"{largest['level_b']}: {largest['gap_a']:+.3f} in {first}, {largest['gap_b']:+.3f} in {second}."
+        f"The clearest is that in {METRICS[largest['metric']]} of {_of(largest)}: {largest['level_a']} minus "
+        f"{largest['level_b']} is {thousandths(largest['gap_a'], True)} in {first} and "
+        f"{thousandths(largest['gap_b'], True)} in {second}."
     )
     return said
+
+
+def _overall(rows: Sequence[Mapping[str, Any]], first: str, second: str, error: float) -> str:
+    """How the two compare over everybody."""
+    of = {(row["metric"], row["dimension"]): row for row in rows}
+    row = of.get(("ccc", "mean")) or of.get(("mean", "mean")) or rows[0]
+    sure, higher = row["p_adjusted"] <= error, row["difference"] > 0
+    better, worse = (second, first) if higher else (first, second)
+    if row["metric"] == "ccc":
+        said = f"{better} agrees better with the labels than {worse}"
+        said = said if sure else "Neither model surely agrees better with the labels"
+    else:
+        said = f"On the whole {better} predicts higher values than {worse}"
+        said = said if sure else "Neither model surely predicts higher values on the whole"
+    low, high = (thousandths(row[end], True) for end in ("low", "high"))
+    return (
+        f"{said}: {METRICS[row['metric']]} of {_of(row)} is {thousandths(row['value_a'])} in {first} and "
+        f"{thousandths(row['value_b'])} in {second} (difference {thousandths(row['difference'], True)}, "
+        f"interval {low} to {high})."
+    )
+
+
+def _of(row: Mapping[str, Any]) -> str:
+    return "valence and arousal (their mean)" if row["dimension"] == "mean" else str(row["dimension"])

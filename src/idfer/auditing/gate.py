@@ -6,7 +6,9 @@ leak    the largest share that a probe reads of an attribute beyond what the lab
 effect  the largest effect of an attribute on drawn faces whose interval leaves out 0, widened for how many
         effects there are (Bonferroni)
 label   the largest normalised mutual information of labels and an attribute, where its adjusted p <= 1 -
-        level (data sets)
+        level
+
+A limit on what this audit could not measure would always pass: `unmeasured` says which limits those are.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from idfer.errors import UsageError, unknown
 if TYPE_CHECKING:
     from idfer.auditing.engine import Audit
 
+_CONTROLS = ("labels", "prediction + labels")  # the latter tells the bias
 GAP_METRICS = ("ccc", "rmse", "bias", "mean")  # in units of the labels' range; a slope is not
 
 
@@ -63,6 +66,48 @@ def failures(audit: Audit, limits: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def unmeasured(audit: Audit, limits: Mapping[str, float]) -> tuple[str, ...]:
+    """Limits on what was not measured at all, each with the reason."""
+    return tuple(f"{name}: {why}" for name in limits if (why := _MISSING[name](audit)))
+
+
+def _no_gap(audit: Audit) -> str:
+    """Why no gap was tested, or ""."""
+    if any(r["metric"] in GAP_METRICS and np.isfinite(r["p_adjusted"]) for r in records(audit.gaps)):
+        return ""
+    return _said(audit, "IDF307", "no gap was tested")
+
+
+def _no_leak(audit: Audit) -> str:
+    """Why no attribute was probed, or ""; identity alone stands for none, where there are attributes."""
+    read = [row for row in records(audit.leakage) if row["feature"] not in _CONTROLS]
+    of_attributes = [row for row in read if row["attribute"] != "identity"] or read
+    if any(np.isfinite([row["score"], row["low"]]).all() for row in of_attributes):
+        return ""
+    notes = dict.fromkeys(f"{row['attribute']}: {row['note']}" for row in of_attributes if row["note"])
+    names = ", ".join(dict.fromkeys(row["attribute"] for row in of_attributes)) or "anything"
+    return f"no probe of {names} could be fitted" + (f" ({'; '.join(notes)})" if notes else "")
+
+
+def _no_effect(audit: Audit) -> str:
+    """Why there are no effects on drawn faces, or ""."""
+    if any(np.isfinite(row["effect"]) for row in records(audit.effects)):
+        return ""
+    return _said(audit, "IDF326", "no effect was found")
+
+
+def _no_label(audit: Audit) -> str:
+    """Why labels were not held against attributes, or ""."""
+    if any(np.isfinite(row["normalised"]) for row in records(audit.stereotype)):
+        return ""
+    return "labels and attributes tell nothing apart" if len(audit.stereotype) else "there are no labels"
+
+
+def _said(audit: Audit, code: str, otherwise: str) -> str:
+    """What the check of this code says."""
+    return next((check.message for check in audit.checks if check.code == code), otherwise).rstrip(".")
+
+
 def _gap(audit: Audit) -> tuple[float, str]:
     sure = [row for row in records(audit.gaps) if row["significant"] and row["metric"] in GAP_METRICS]
     row = _largest(sure, "gap")
@@ -75,8 +120,7 @@ def _gap(audit: Audit) -> tuple[float, str]:
 def _leak(audit: Audit) -> tuple[float, str]:
     scored = [row for row in records(audit.leakage) if np.isfinite(row["score"])]
     labels = {(r["attribute"], r["probe"]): r for r in scored if r["feature"] == "labels"}
-    # "prediction + labels" tells the bias
-    read = [row for row in scored if row["feature"] not in ("labels", "prediction + labels")]
+    read = [row for row in scored if row["feature"] not in _CONTROLS]
     wide = widened(len(read))
     sure = []
     for row in read:
@@ -115,4 +159,7 @@ def _size(row: Any, column: str) -> float:
 
 _LARGEST: Mapping[str, Callable[[Audit], tuple[float, str]]] = {
     "gap": _gap, "leak": _leak, "effect": _effect, "label": _label,
+}  # fmt: skip
+_MISSING: Mapping[str, Callable[[Audit], str]] = {
+    "gap": _no_gap, "leak": _no_leak, "effect": _no_effect, "label": _no_label,
 }  # fmt: skip

@@ -3,14 +3,15 @@
 `PEOPLE` drawn people each show the same `EXPRESSIONS` expressions in the same photographs
 (`idfer.synthetic.cross`); the analysis of variance of `idfer.evaluation.anova` tells what is read from the
 expression, from the person, and from both together, and the effect of each attribute at fixed expression.
-Drawn faces are not photographs: a model of photographs may read them poorly, and an effect here is a hint
-where to look, no measurement of photographs (IDF308).
+A model that aligns faces by landmarks gets the drawn ones aligned, by those that are known of them; others
+get the whole picture. Drawn faces are not photographs: a model of photographs may read them poorly, and an
+effect here is a hint where to look, no measurement of photographs (IDF308).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from idfer.auditing.simultaneous import leaves_out_0
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:
-    from idfer.types import FaceModel
+    from idfer.data.preprocess import Preprocess
+    from idfer.synthetic.factors import Factors
+    from idfer.types import FaceModel, Preprocessing
 
 PEOPLE, EXPRESSIONS = 60, 8
 """Enough for 95 % intervals that hold (see `idfer.evaluation.anova`), few enough to be drawn in seconds."""
@@ -69,8 +72,9 @@ def interventions(
     said = []
     with bar("drawing counterfactual faces", len(faces), progress) as advance:
         for start in range(0, len(faces), _BATCH):
-            pixels = render(faces.rows(slice(start, start + _BATCH)), size).permute(0, 2, 3, 1).numpy()
-            said.append(_answers(model, _scaled(pixels, model.preprocess.size)))
+            part = faces.rows(slice(start, start + _BATCH))
+            pixels = render(part, size).permute(0, 2, 3, 1).numpy()
+            said.append(_answers(model, _placed(pixels, part, model.preprocess)))
             advance(len(pixels))
     predicted = np.concatenate(said)
     label = np.stack([faces.valence.numpy(), faces.arousal.numpy()], axis=1)
@@ -94,6 +98,17 @@ def _answers(model: FaceModel, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
             f"{model.name}: gave {values.shape} for {len(crops)} drawn faces, or no finite numbers."
         )
     return values
+
+
+def _placed(pixels: NDArray[np.uint8], faces: Factors, preprocess: Preprocessing) -> NDArray[np.uint8]:
+    """(B, S, S, 3) drawn faces as the model wants them: brought into place by their landmarks, or whole."""
+    if getattr(preprocess, "alignment", "none") == "none":  # somebody else's knows no alignment
+        return _scaled(pixels, preprocess.size)
+    from idfer.synthetic.landmarks import landmarks
+
+    crop = cast("Preprocess", preprocess).crop
+    points = landmarks(faces, pixels.shape[1])
+    return np.stack([crop(face, None, at) for face, at in zip(pixels, points, strict=True)])
 
 
 def _scaled(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

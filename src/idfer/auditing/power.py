@@ -12,6 +12,7 @@ from idfer.auditing.gaps import Tested
 from idfer.auditing.intervals import correlation
 from idfer.auditing.moments import DIMENSIONS, Array
 from idfer.auditing.studentised import gradients, student
+from idfer.auditing.wording import brief
 
 Row = dict[str, Any]
 
@@ -96,7 +97,7 @@ def sensitivity_rows(tested: Sequence[Tested], metrics: Sequence[str]) -> list[R
                 note = "" if np.isfinite(fixed[k, d]) else "retrieval too noisy to correct this gap; "
                 if not np.isfinite(vanish[k, d]) and shrink > 0.05:
                     most = max(abs(low[k, d]), abs(high[k, d])) / shrink
-                    note += f"not significant; a true gap of up to about {most:.2g} could look like this; "
+                    note += f"not significant; a true gap of up to about {brief(most)} could look like this; "
                 rows.append(
                     {
                         "attribute": structure.name, "level_a": test.grouped.side(test.a),

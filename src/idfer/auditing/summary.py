@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from idfer.auditing.tables import COLUMNS
+from idfer.auditing.wording import thousandths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,6 +98,6 @@ def summary(audit: Audit) -> str:
 
 
 def _text(table: pd.DataFrame) -> str:
-    text = table[:_SHOWN].to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="")
+    text = table[:_SHOWN].to_string(index=False, float_format=thousandths, na_rep="")
     more = len(table) - _SHOWN
     return text + (f"\n... {more} more in the CSV" if more > 0 else "")

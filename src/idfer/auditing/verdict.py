@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.auditing.simultaneous import widened
-from idfer.auditing.wording import brief
+from idfer.auditing.wording import METRICS, brief
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_SAID = {
-    "ccc": "agreement (CCC)", "rmse": "error (RMSE)", "bias": "bias", "slope": "calibration slope",
-    "mean": "mean prediction",
-}  # fmt: skip
 
 
 def verdict(
@@ -71,8 +66,8 @@ def _gap(gaps: pd.DataFrame, name: str, error: float) -> str:
     more = len(found) - 1
     rest = f"; {more:,} more of {len(gaps):,} tests are significant" if more else ""
     return (
-        f"{name} does not read all groups of {worst['attribute']} alike: {_SAID[worst['metric']]} of {of} is "
-        f"{brief(abs(gap))} {'higher' if gap > 0 else 'lower'} for {worst['level_a']} than for "
+        f"{name} does not read all groups of {worst['attribute']} alike: {METRICS[worst['metric']]} of {of} "
+        f"is {brief(abs(gap))} {'higher' if gap > 0 else 'lower'} for {worst['level_a']} than for "
         f"{worst['level_b']} (interval {' to '.join(map(brief, ends))}{standardised})"
         f"{rest}."
     )
@@ -126,7 +121,7 @@ def _unseen(table: pd.DataFrame, power: float, people: int, units: str, withheld
     if len(ordered) > 1:
         several = f", and one of {_sides(worst)} from {brief(worst['detectable'])}"
     return (
-        f"With {people:,} {units}, a gap in {_SAID[metric]} is found with {power:.0%} chance from "
+        f"With {people:,} {units}, a gap in {METRICS[metric]} is found with {power:.0%} chance from "
         f"{brief(best['detectable'])} on ({_sides(best)}){several}; smaller ones may be there unseen{hidden}."
     )
 

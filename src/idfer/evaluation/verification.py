@@ -3,6 +3,11 @@
 An identity cannot be probed like an attribute, as a held-out person's label is unknown to the probe. So the
 question is put as face verification puts it: are two faces of one person nearer than faces of two people?
 The metric is learned on other people (within-person whitening, the metric of linear discriminant analysis).
+
+The interval draws the people who are told apart anew, and leaves the metric as it was learned. Attributes'
+probes ask for more (`probe_intervals`), since an attribute must be learned to be read at all. People are told
+apart without: two faces are near or not in any metric, and who else it was learned from hardly moves the
+score. `benchmarks/leak_calibration.py --parts identity` measures both.
 """
 
 from __future__ import annotations
@@ -52,6 +57,24 @@ def verification(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> Ver
     Raises:
         IdferError: NaN features or fewer than 10 people with two rows.
     """
+    auc, rows = per_person(features, subjects, seed)
+    by_person = auc[0][~np.isnan(auc[0])]
+    low, high = of_people(by_person, seed)
+    return Verification(float(by_person.mean()), low, high, float(np.nanmean(auc[1])), rows, len(by_person))
+
+
+def of_people(by_person: Array, seed: int) -> tuple[float, float]:
+    """Ends of the 95 % interval of the mean of people's AUC (S), people drawn anew."""
+    draws = resample(np.stack([np.ones_like(by_person), by_person], axis=-1), seed=seed)
+    low, high = interval(draws[:, 1] / draws[:, 0])
+    return float(low), float(high)
+
+
+def per_person(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> tuple[Array, int]:
+    """(2, S) AUC of each person, and of each person whose rows are dealt at random; and the rows used.
+
+    Arguments and errors as `verification`.
+    """
     x, people = check_features(features, subjects)
     keep = np.bincount(people)[people] > 1
     x, people = x[keep], np.unique(people[keep], return_inverse=True)[1]
@@ -67,11 +90,7 @@ def verification(features: ArrayLike, subjects: ArrayLike, seed: int = 0) -> Ver
         x_fit, x_test = standardise(x[fit], x[test])
         for labels, score in zip((people, mixed), auc, strict=True):
             _pair_auc(_whitened(x_test, x_fit, labels[fit]), labels[test], score)
-    by_person = auc[0][~np.isnan(auc[0])]
-    draws = resample(np.stack([np.ones_like(by_person), by_person], axis=-1), seed=seed)
-    low, high = interval(draws[:, 1] / draws[:, 0])
-    chance = float(np.nanmean(auc[1]))
-    return Verification(float(by_person.mean()), float(low), float(high), chance, len(x), len(by_person))
+    return auc, len(x)
 
 
 def _whitened(x: Array, x_fit: Array, people: People) -> Array:

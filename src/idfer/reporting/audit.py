@@ -110,14 +110,15 @@ def audit(
 
     Raises:
         UsageError: options that do not go together, names that are not there.
-        IdferError: unusable data; the message counts and names what. Or `fail_on` limits the effect of a
-            model that could not be run on drawn faces: everything is written, and the gate does not pass.
+        IdferError: unusable data; the message counts and names what. Or `fail_on` limits what could not be
+            measured (no two groups of enough people, no probe, no labels, a model that could not be run on
+            drawn faces): everything is written, and the gate does not pass.
     """
     from idfer.auditing import ways
     from idfer.auditing.bins import parse_bins
     from idfer.auditing.columns import parse_columns
     from idfer.auditing.engine import AuditSettings, run
-    from idfer.auditing.gate import failures, parse_gate
+    from idfer.auditing.gate import failures, parse_gate, unmeasured
     from idfer.auditing.inputs import Reading, read_sample
     from idfer.auditing.scales import parse_range
 
@@ -161,9 +162,8 @@ def audit(
     found = replace(found, failures=failures(found, limits))
     if out is not None:
         _write(found, Path(out), kept)
-    if "effect" in limits and not len(found.effects):
-        why = next((check.message for check in found.checks if check.code == "IDF326"), "no effect was found")
-        raise IdferError(f"--fail-on effect: {why.rstrip('.')}; without effects the limit would always pass.")
+    if missing := unmeasured(found, limits):
+        raise IdferError(f"--fail-on {'; '.join(missing)}. Without it the limit would always pass.")
     return found
 
 

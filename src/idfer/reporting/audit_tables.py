@@ -216,8 +216,8 @@ def comparison(rows: Rows, names: Sequence[str]) -> Table | None:
         for row in sorted(rows, key=lambda row: (row["p_adjusted"] is None, row["p_adjusted"] or 0))
     ]  # fmt: skip
     return cut(
-        "Gaps of both models and their difference, paired: the same people drawn for both. p: over all tests "
-        "together.",
+        "Gaps of both models on the same faces, and their difference with its interval over people. p: over "
+        "all tests together.",
         ("Groups", "Dimension", "Metric", f"Gap of {names[0]}", f"Gap of {names[1]}", "Difference", "p"),
         cells, "comparisons", "All comparisons as a table",
     )  # fmt: skip

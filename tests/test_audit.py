@@ -161,7 +161,8 @@ def test_audits_of_other_faces_or_labels_do_not_compare(audited: Path, tmp_path:
     with pytest.raises(IdferError, match="none of the 360 faces"):
         idfer.audit([one, three])
     part = idfer.audit(predictions=given[:300], attributes=people, permutations=200, progress=False)
-    assert [c["code"] for c in idfer.audit([one, part]).to_dict()["checks"]] == ["IDF327"]
+    checks = {c["code"]: c for c in idfer.audit([one, part]).to_dict()["checks"]}
+    assert set(checks) == {"IDF327", "IDF330"}, "not all faces are in both, and some pairs are too small then"
 
 
 @pytest.mark.parametrize(

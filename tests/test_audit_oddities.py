@@ -362,6 +362,10 @@ def test_the_verdict_on_two_models_is_plain_and_has_no_minus_zero() -> None:
         "+0.100 in erm and 0.000 in ours.",
     ]
     sure = pd.DataFrame([row("value", "ccc", (0.6, 0.5, -0.1), 0.001)])
+    strict = comparison_verdict(
+        gaps.assign(p_adjusted=0.0), sure, "erm", "ours", replace(settings, level=0.999)
+    )
+    assert "at most 0.1% risk" in strict[1]
     none = comparison_verdict(gaps.assign(p_adjusted=0.5), sure, "erm", "ours", settings)
     assert none[0].startswith("erm agrees better with the labels than ours: ")
     assert none[1] == "None of 1 gaps between groups surely differs between the two."

@@ -186,3 +186,27 @@ def test_another_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IdferError, match=r"twice\.onnx: is not a YuNet ONNX file") as said:
         YuNet(tmp_path / "twice.onnx")
     assert "has no output 'bbox_16'" in str(said.value.__cause__)
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked.onnx").write_bytes(fixed())
+
+    def refused(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(IdferError, match=r"locked\.onnx: cannot be read \(Permission denied\)"):
+        Network(tmp_path / "locked.onnx")
+
+
+@needs_yunet
+def test_damaged_weights_are_told(tmp_path: Path) -> None:
+    """They may give a box without end."""
+    model = onnx.load(YUNET)
+    node = next(node for node in model.graph.node if "bbox_8" in node.output)
+    node.output[0] = "bbox_8_before"
+    model.graph.initializer.append(helper.make_tensor("huge", TensorProto.FLOAT, [], [1e6]))
+    model.graph.node.append(helper.make_node("Add", ["bbox_8_before", "huge"], ["bbox_8"]))
+    onnx.save(model, tmp_path / "damaged.onnx")
+    with pytest.raises(IdferError, match=r"damaged\.onnx: gives boxes without end"):
+        Network(tmp_path / "damaged.onnx")(np.zeros((1, 64, 64, 3), np.uint8), 0.0)

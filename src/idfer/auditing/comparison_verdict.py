@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from idfer.auditing.engine import AuditSettings
 from idfer.auditing.tables import records
-from idfer.auditing.wording import METRICS, thousandths
+from idfer.auditing.wording import METRICS, brief, thousandths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def comparison_verdict(
     ) if n]  # fmt: skip
     said.append(
         f"{len(told)} of {len(gaps)} gaps between groups differ between the two (at most "
-        f"{1 - settings.level:.0%} risk that any of them is a false alarm): {', '.join(counted)}."
+        f"{brief(100 * (1 - settings.level))}% risk that any of them is a false alarm): {', '.join(counted)}."
     )
     said.append(
         f"The clearest is that in {METRICS[largest['metric']]} of {_of(largest)}: {largest['level_a']} minus "

@@ -33,14 +33,18 @@ class Network:
         self._path, self._lock = path, Lock()
         try:
             self._content = any_size(path.read_bytes())
+        except OSError as error:
+            raise IdferError(f"{path}: cannot be read ({error.strerror or error}).") from error
         except ValueError as error:
             raise IdferError(f"{path}: is no ONNX file ({error}).") from error
         self._sessions: dict[int, Any] = {}
         alone = self._session(1)
-        self._input = alone.get_inputs()[0].name
         self._outputs = [f"{kind}_{stride}" for stride in _STRIDES for kind in _KINDS]
         if missing := sorted({*self._outputs} - {output.name for output in alone.get_outputs()}):
             raise IdferError(f"{path}: has no output {missing[0]!r}.")
+        if not (inputs := alone.get_inputs()):
+            raise IdferError(f"{path}: takes no image.")
+        self._input = inputs[0].name
 
     def __call__(self, images: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """What looks like a face in images of one size, the surest first.
@@ -52,6 +56,9 @@ class Network:
         Returns:
             (M, 15) float32 rows x, y, width, height, x and y of 5 landmarks, score, in pixels of their image;
             and (M,) which image each is of.
+
+        Raises:
+            IdferError: a box is not finite: the file's weights are damaged.
         """
         import cv2
 
@@ -64,6 +71,8 @@ class Network:
             level = found[len(_KINDS) * i : len(_KINDS) * (i + 1)]
             parts.append(_decode(level, threshold, stride, (high // stride, wide // stride)))
         rows, which = (np.concatenate(part) for part in zip(*parts, strict=True))
+        if not np.isfinite(rows).all():
+            raise IdferError(f"{self._path}: gives boxes without end, so it is damaged; download it again.")
         kept = _surest(rows, which)
         return rows[kept], which[kept]
 
@@ -106,7 +115,8 @@ def _decode(
     rows = np.empty((len(cells), 15), np.float32)
     rows[:, 0:14:2], rows[:, 1:14:2] = column[:, None], row[:, None]
     box, size = boxes.reshape(-1, 4)[cells], rows[:, 2:4]
-    np.exp(box[:, 2:], out=size)
+    with np.errstate(over="ignore"):  # of damaged weights; the caller says so
+        np.exp(box[:, 2:], out=size)
     rows[:, :2] += box[:, :2] - size / 2
     rows[:, 4:14] += points.reshape(-1, 10)[cells]
     rows[:, :14] *= stride

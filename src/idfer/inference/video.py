@@ -254,8 +254,10 @@ class _Shot:
                     rest = chain([frame], frames)
                     # a camera's frames would wait for each other
                     workers = 1 if self._frames.live else workers_for(_WAITING)
-                    for searched in ahead_in_threads(self._search, rest, workers):
-                        yield self._look(searched)
+                    searching = ahead_in_threads(self._search, rest, workers)
+                    with closing(searching):  # type: ignore[type-var]  # its threads end before the frames do
+                        for searched in searching:
+                            yield self._look(searched)
                     return
                 self._recall(frame, written)
                 yield _Seen(frame, written, [], written=True)

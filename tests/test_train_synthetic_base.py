@@ -66,7 +66,7 @@ def test_assets_ask_the_mesh_engine(script: dict[str, Any], tmp_path: Path) -> N
         script["faces_of"](with_mesh, tmp_path / "out", [str(tmp_path / "none.npz")])
 
 
-@pytest.mark.parametrize("name", ["synthetic_base.yaml", "synthetic_base_medium.yaml", "synthetic_base_small.yaml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in SCRIPTS.glob("*.yaml")))
 def test_recipes_of_this_repository_can_be_read(script: dict[str, Any], name: str) -> None:
     recipe = script["read_recipe"](SCRIPTS / name)
     assert script["settings_of"](recipe, recipe["ship"]).alignment == "landmarks"

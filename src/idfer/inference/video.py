@@ -328,7 +328,7 @@ class _Shot:
         if searched.failure is not None:
             raise searched.failure
         if detector.name == "none":  # each frame is one face, the same throughout
-            return list(enumerate(detector(frame.image))), detector.name
+            return list(enumerate(detector(frame.image) if faces is None else faces)), detector.name
         if faces is None:
             followed = self._tracker.follow(frame.image, frame.time)
             if followed is not None:

@@ -37,6 +37,7 @@ NAME = "synthetic-base"
 LIMIT = 12_000_000  # bytes
 _KEYS = ("drawn", "mesh", "val", "attributes", "fit", "runs", "ship", "against")
 _FACES = ("identities", "per_identity", "size", "seed")
+_MAY = ("variety",)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -54,9 +55,10 @@ def read_recipe(path: Path) -> dict[str, Any]:
         if not recipe.get(key):
             raise IdferError(f"{path}: {key} is missing.")
     for part in ("drawn", "mesh", "val"):
-        if part in recipe and set(recipe[part]) != set(_FACES):
+        if part in recipe and set(recipe[part]) - set(_MAY) != set(_FACES):
             raise IdferError(
-                f"{path}: {part} is {recipe[part]}; it needs {', '.join(_FACES)} and nothing else."
+                f"{path}: {part} is {recipe[part]}; it needs {', '.join(_FACES)}, may have "
+                f"{', '.join(_MAY)}, and nothing else."
             )
     for key in ("ship", "against"):
         if key in recipe and recipe[key] not in recipe["runs"]:
@@ -110,7 +112,7 @@ def _check_same(wanted: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
         temporary.write_text(yaml.safe_dump({**known, **wanted}), encoding="utf-8")
 
 
-def _made(faces: Mapping[str, int], out: Path, split: str, assets: Sequence[str] = ()) -> Manifest:
+def _made(faces: Mapping[str, Any], out: Path, split: str, assets: Sequence[str] = ()) -> Manifest:
     """Faces of the drawn engine, or with assets of the mesh engine; those of an earlier call are kept."""
     if (out / "manifest.parquet").is_file():
         return Manifest.read(out)

@@ -97,6 +97,8 @@ def test_a_place_that_is_not_ours_is_refused_untouched(tmp_path: Path, kind: str
         {"per_identity": 10**15},
         {"correlation": "age=1"},
         {"split": "a/b"},
+        {"variety": "widee"},
+        {"identities": 2, "per_identity": 2, "cross": True, "variety": "wide"},
     ],
 )
 def test_wrong_requests_leave_nothing_behind(tmp_path: Path, wrong: dict[str, object]) -> None:

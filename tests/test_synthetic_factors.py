@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest, norm, spearmanr
@@ -177,6 +178,22 @@ def test_anchors_can_be_replaced() -> None:
     moved = {**circumplex.ANCHORS, "surprised": (-0.11, 0.32, -0.13)}
     at = (np.array([-0.11]), np.array([0.32]), -0.13)
     assert circumplex.action_units(*at, moved)[1] > circumplex.action_units(*at)[1] + 0.1
+
+
+def test_wide_variety_is_of_the_same_people_and_labels_and_less_alike() -> None:
+    """Anger that is always shown with pressed lips taught that bared teeth are laughter."""
+    plain, wide = sample(3000, 1, PROTOCOL, seed=4), sample(3000, 1, PROTOCOL, seed=4, variety="wide")
+    same = {name for name in Factors.names() if torch.equal(getattr(plain, name), getattr(wide, name))}
+    assert set(Factors.names()) - same == {n for n in EXPRESSION if n.startswith("au")} | {
+        "yaw", "pitch", "roll",
+    }  # fmt: skip
+    angry = (plain.valence + 0.51).square() + (plain.arousal - 0.59).square() < 0.15**2
+    assert (plain.au25[angry & (plain.dominance > 0)] > 0.3).float().mean() < 0.2
+    assert 0.3 < (wide.au25[angry] > 0.3).float().mean() < 0.8
+    assert wide.au4[angry].mean() > 0.4  # brows are lowered in whatever way it is shown
+    assert wide.au12[wide.valence > 0.6].mean() > 3 * wide.au12[wide.valence < -0.3].mean()
+    with pytest.raises(UsageError, match="Did you mean 'wide'"):
+        sample(2, 2, variety="widee")
 
 
 def test_scores_map_to_uniform_labels() -> None:

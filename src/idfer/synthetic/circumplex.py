@@ -95,13 +95,24 @@ def action_units(
     Returns:
         AU number -> (N,) float64 intensity in [0, 1], for every AU of `AUS`.
     """
+    weight = weights(valence, arousal, dominance, anchors)
+    intensity = np.array([[prototypes[e].get(au, 0.0) for au in AUS] for e in anchors])
+    blended = weight @ intensity
+    return {au: blended[:, k] for k, au in enumerate(AUS)}
+
+
+def weights(
+    valence: np.ndarray,
+    arousal: np.ndarray,
+    dominance: np.ndarray | float = 0.0,
+    anchors: Mapping[str, tuple[float, float, float]] = ANCHORS,
+) -> np.ndarray:
+    """(N, E) share of each emotion at N points of the circumplex; rows sum to 1. As `action_units`."""
     point = np.stack(np.broadcast_arrays(valence, arousal, dominance), -1).astype(np.float64)
     centre = np.array([anchors[e] for e in anchors], np.float64)
     scale = np.array([1.0, 1.0, KAPPA])
     distance = ((point[:, None] - centre) ** 2 * scale).sum(-1)
     distance -= distance.min(-1, keepdims=True)  # so that far corners do not underflow
-    weight = np.exp(-distance / (2 * TAU**2))
+    weight: np.ndarray = np.exp(-distance / (2 * TAU**2))
     weight /= weight.sum(-1, keepdims=True)
-    intensity = np.array([[prototypes[e].get(au, 0.0) for au in AUS] for e in anchors])
-    blended = weight @ intensity
-    return {au: blended[:, k] for k, au in enumerate(AUS)}
+    return weight

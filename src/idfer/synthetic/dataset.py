@@ -33,6 +33,7 @@ def synth(
     seed: int = 0,
     split: str | None = None,
     cross: bool = False,
+    variety: str = "plain",
     engine: str = "drawn",
     assets: Sequence[str] = (),
     samples: int | None = None,
@@ -64,6 +65,8 @@ def synth(
         split: name of the split in the manifest; `train` by default, `cross` for a cross.
         cross: a full cross of people and expressions, whose labels are independent of people (see
             `idfer.synthetic.cross`); takes no correlation.
+        variety: plain (an emotion looks alike on everybody), or wide, nearer to photographs: each emotion in
+            one of several ways, a third of the faces speaking, heads turned further.
         engine: drawn (thousands of faces a second, no assets) or mesh (a few, nearer to photographs).
         assets: asset files of the mesh engine; with several, each person has the head of one of them.
         samples: paths of light per pixel, mesh engine only, 12 by default: more is slower and less grainy.
@@ -75,14 +78,17 @@ def synth(
 
     Raises:
         UsageError: a size, count, seed, split or correlation that cannot be, more faces than memory or disk
-            have room for, a correlation or fewer than 2 people and expressions for a cross, a folder holding
-            other files, options of the mesh engine without it, or a mesh engine without assets or Mitsuba.
+            have room for, a correlation or fewer than 2 people and expressions for a cross, a variety that
+            does not exist or a cross of a wide one, a folder holding other files, options of the mesh engine
+            without it, or a mesh engine without assets or Mitsuba.
         IdferError: a file cannot be written, or an asset file cannot be used.
     """
     from idfer.synthetic import cross as crosses
+    from idfer.synthetic import variety as varieties
     from idfer.synthetic.engine import engine_of
     from idfer.synthetic.factors import check_counts, sample
 
+    varieties.check(variety)
     drawing = engine_of(engine, assets, samples, workers)
     drawing.check(size)
     check_counts(identities, per_identity)
@@ -93,10 +99,14 @@ def synth(
             "a cross shows everybody with every expression, so labels and people cannot be "
             "correlated; leave --correlation out, or --cross."
         )
+    if cross and variety != varieties.PLAIN:
+        raise UsageError(
+            f"a cross shows the same expressions on everybody; leave --variety {variety} out, or --cross."
+        )
     if cross:
         factors = crosses.cross(identities, per_identity, seed)
     else:
-        factors = sample(identities, per_identity, correlation, seed)
+        factors = sample(identities, per_identity, correlation, seed, variety=variety)
     name = split if split is not None else crosses.SPLIT if cross else "train"
     return write_splits({name: factors}, out, size=size, seed=seed, progress=progress, engine=drawing)
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from idfer.capacity import available_memory, gibibytes
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.ranges import check_seed
-from idfer.synthetic import circumplex, population
 from idfer.synthetic import correlation as correlations
+from idfer.synthetic import population
+from idfer.synthetic import variety as varieties
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,6 +205,7 @@ def sample(
     correlation: str | Mapping[tuple[str, str], float] | None = None,
     seed: int = 0,
     alter: Alter | None = None,
+    variety: str = varieties.PLAIN,
 ) -> Factors:
     """Draw people, the expressions they show and the photographs taken of them.
 
@@ -217,16 +219,18 @@ def sample(
         seed: 0 to 2^24 - 1; another seed draws other people.
         alter: (factors, scores) of people -> what is changed of their factors before they express anything;
             both as `population.identities` returns them.
+        variety: plain or wide, see `idfer.synthetic.variety`; people and labels are the same.
 
     Returns:
         identities * per_identity faces, person by person.
 
     Raises:
-        UsageError: a count below 1, more faces than fit into memory, a seed out of range or a bad
-            correlation.
+        UsageError: a count below 1, more faces than fit into memory, a seed out of range, a bad correlation,
+            or a variety that does not exist.
     """
     check_counts(identities, per_identity)
     check_seed(seed, "seed", most=SEED_MOST)
+    varieties.check(variety)
     rhos = correlations.parse(correlation)
     people, scores = population.identities(identities, seed)
     if alter is not None:
@@ -240,12 +244,12 @@ def sample(
         values[label] = correlations.correlate(label, rng.standard_normal(count), own_scores, rhos)
     values["dominance"] = np.tanh(0.55 * rng.standard_normal(count))
     values["lopsided"] = (values["asymmetry"] + 0.1 * rng.standard_normal(count)).clip(-0.4, 0.4)
-    units = circumplex.action_units(values["valence"], values["arousal"], values["dominance"])
+    units = varieties.action_units(variety, values["valence"], values["arousal"], values["dominance"], seed)
     for au, intensity in units.items():
         # Intensity varies in proportion, and a resting face is never quite still.
         shown = intensity * values["expressivity"] * (1 + 0.12 * rng.standard_normal(count))
         values[f"au{au}"] = (shown + 0.03 * np.abs(rng.standard_normal(count))).clip(0, 1)
-    values |= population.nuisance(rng, count)
+    values |= varieties.turned(variety, population.nuisance(rng, count))
     values |= {"cohort": np.full(count, float(seed)), "identity": owner.astype(np.float64)}
     return Factors(**{n: torch.from_numpy(values[n].astype(np.float32)) for n in Factors.names()})
 

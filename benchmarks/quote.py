@@ -17,7 +17,7 @@ A mark that begins with `quote?` may be written before there is anything to quot
 does not exist it says "not reported yet", and what it will say, pictures too, waits in the template.
 
 FORMAT is Python's, and `c` is `f` without the zero before the point, as correlations are written here; `%`
-has a space before it. A list of two numbers is an interval, [low, high].
+has a space before it. `s` is for text, `y` says yes or no. A list of two numbers is an interval, [low, high].
 
 Without files: README.md and docs/*.md. Exit code 1 where `--check` finds a difference.
 """
@@ -199,6 +199,10 @@ def _same(value: Any, text: str) -> bool:
 def _text(value: Any, form: str) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_text(one, form) for one in value) + "]"
+    if form == "y" and (value is None or isinstance(value, bool)):
+        return {True: "yes", False: "no", None: "not measured"}[value]
+    if form == "s" and isinstance(value, str):
+        return value
     if isinstance(value, str) or value is None:
         raise TypeError(f"is {value!r}, which is no number")
     bare = form.endswith("c")

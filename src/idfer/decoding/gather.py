@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -113,9 +114,22 @@ def room(shape: tuple[int, int, int, int], folder: Path) -> NDArray[np.uint8]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a crash at some picture
-                os.posix_fallocate(file.fileno(), 0, needed)
+            _reserve(file.fileno(), needed)
             file.truncate(needed)
             return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
         raise IdferError(f"{folder}: pictures cannot be kept there ({error.strerror or error}).") from error
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the disk's room now: a full disk is an error here, not a crash at some picture."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno not in (
+            errno.EOPNOTSUPP,
+            errno.EINVAL,
+        ):  # file systems that cannot (ZFS, some networks')
+            raise

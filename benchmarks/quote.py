@@ -190,8 +190,10 @@ def _chosen(rows: Any, condition: str) -> list[Any]:
 
 
 def _same(value: Any, text: str) -> bool:
+    if isinstance(value, bool):
+        return str(value) == text
     try:
-        return not isinstance(value, bool) and float(value) == float(text)
+        return bool(float(value) == float(text))
     except (TypeError, ValueError):
         return str(value) == text
 
@@ -202,7 +204,7 @@ def _text(value: Any, form: str) -> str:
     if form == "y" and (value is None or isinstance(value, bool)):
         return {True: "yes", False: "no", None: "not measured"}[value]
     if form == "s" and isinstance(value, str):
-        return value
+        return value.replace("|", "\\|")  # it may stand in a table
     if isinstance(value, str) or value is None:
         raise TypeError(f"is {value!r}, which is no number")
     bare = form.endswith("c")

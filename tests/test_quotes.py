@@ -17,7 +17,9 @@ CONTENT = {
     "summary": {"erm": {"ccc": 0.5249, "drift": 0.4}, "idfer": {"ccc": 0.7551, "drift": 0.1}},
     "of idfer / ERM": {"low.est": -0.05},
     "intervals": {"idfer": [0.7214, -0.1]},
+    "goal": "|mean| at most 1",
     "met": {"gap": False, "leak": None},
+    "goals": [{"met": True}, {"met": False}, {"met": None}],
     "rows": [
         {"name": "a", "d": 4, "x": 1.0},
         {"name": "a", "d": 16, "x": 3.0},
@@ -54,7 +56,9 @@ def test_quotes_of_this_repository_agree_with_their_results(capsys: pytest.Captu
         ("mean(rows[name=a].x):.1f", "2.0"),
         ("count(rows[d=4]):d", "2"),
         ("rows[2].name:s", "b"),
+        ("goal:s", "\\|mean\\| at most 1"),
         ("met.gap:y", "no"),
+        ("count(goals[met=True]):d", "1"),
         ("met.leak:y", "not measured"),
     ],
 )

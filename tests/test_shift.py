@@ -30,7 +30,7 @@ from idfer.experiments.seeds import numbers
 from idfer.experiments.shift import PLAN
 from idfer.experiments.shift_report import comparisons, headline, summary
 from idfer.experiments.shift_text import accuracy_table, markdown
-from idfer.experiments.tables import settings_text, verdict
+from idfer.experiments.tables import pipes, settings_text, verdict
 from idfer.training.settings import Settings
 
 ARGUMENTS = [
@@ -316,3 +316,11 @@ def test_a_method_is_a_baseline_by_its_row_in_the_catalogue(
     with pytest.raises(SystemExit):
         cli.main(["fit", "--help"])
     assert names.split(", ")[-1] in capsys.readouterr().out
+
+
+def test_a_bar_in_a_cell_of_a_table_stays_in_its_cell() -> None:
+    from markdown_it import MarkdownIt
+
+    page = MarkdownIt().enable("table").render("\n".join(pipes([["goal", "found"], ["|mean| of 1", "2"]])))
+    assert page.count("<td>") == 2
+    assert "|mean| of 1" in page

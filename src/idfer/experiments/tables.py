@@ -73,7 +73,7 @@ def p_text(p: float) -> str:
 
 def pipes(table: list[list[str]]) -> list[str]:
     """A Markdown table; the first row is its head."""
-    lines = ["| " + " | ".join(row) + " |" for row in table]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
     return [lines[0], "|" + "---|" * len(table[0]), *lines[1:]]
 
 

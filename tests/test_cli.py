@@ -169,7 +169,7 @@ def test_a_closed_standard_output_is_no_error() -> None:
 def test_too_little_memory_is_one_line(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def exhausting(*_: object) -> None:
+    def exhausting(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("idfer.synthetic.factors.sample", exhausting)
@@ -178,7 +178,7 @@ def test_too_little_memory_is_one_line(
 
 
 def test_another_runtime_error_is_a_bug_and_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("shapes differ")
 
     monkeypatch.setattr("idfer.synthetic.factors.sample", broken)

@@ -14,7 +14,7 @@ can show either face, as on real faces.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -96,9 +96,13 @@ def action_units(
         AU number -> (N,) float64 intensity in [0, 1], for every AU of `AUS`.
     """
     weight = weights(valence, arousal, dominance, anchors)
-    intensity = np.array([[prototypes[e].get(au, 0.0) for au in AUS] for e in anchors])
-    blended = weight @ intensity
+    blended = weight @ intensities([prototypes[e] for e in anchors])
     return {au: blended[:, k] for k, au in enumerate(AUS)}
+
+
+def intensities(ways: Sequence[Mapping[int, float]]) -> np.ndarray:
+    """(W, A) intensity of every AU of `AUS` in W ways to show something."""
+    return np.array([[way.get(au, 0.0) for au in AUS] for way in ways])
 
 
 def weights(

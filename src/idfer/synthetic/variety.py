@@ -101,8 +101,7 @@ def action_units(
     shown = np.zeros((count, len(circumplex.AUS)))
     for emotion, weight in zip(circumplex.ANCHORS, weights.T, strict=True):
         ways = (circumplex.PROTOTYPES[emotion], *WAYS.get(emotion, ()))
-        intensity = np.array([[way.get(au, 0.0) for au in circumplex.AUS] for way in ways])
-        shown += weight[:, None] * intensity[rng.integers(len(ways), size=count)]
+        shown += weight[:, None] * circumplex.intensities(ways)[rng.integers(len(ways), size=count)]
     units = {au: shown[:, k] for k, au in enumerate(circumplex.AUS)}
     for share, moves in ((_SPEAKS, _SPEECH), (_SQUINTS, _SUN)):
         does = rng.random(count) < share

@@ -40,6 +40,13 @@ def test_quotes_of_this_repository_agree_with_their_results(capsys: pytest.Captu
     assert sum(page.read_text().count("<!-- quote") for page in pages.glob("*.md")) > 0
 
 
+def test_no_quote_begins_a_line_of_a_paragraph() -> None:
+    """There a comment ends the paragraph, and the rest of its line is not read as Markdown."""
+    root = Path(__file__).parents[1]
+    for page in (root / "README.md", *(root / "docs").glob("*.md")):
+        assert not re.search(r"\S\n *<!-- quote \S", page.read_text(encoding="utf-8")), page
+
+
 @pytest.mark.parametrize(
     ("field", "text"),
     [

@@ -3,10 +3,10 @@
     python scripts/train_synthetic_base.py [RECIPE.yaml] [-o FOLDER] [--assets FILE.npz ...]
         [--muxspace CHECKOUT] [--detector-file YUNET.onnx] [--ship]
 
-Draws the recipe's faces (and, with --assets, renders its mesh faces) into FOLDER, trains every run of it on
-all of them, aligned by landmarks that the renderer knows, writes each with its weights in 16 bits to
-FOLDER/NAME-half, and measures `ship` against `against` on photographs. --ship puts `ship` into the package
-as `synthetic-base`. What is finished is kept: the same command goes on after an interruption.
+Draws or renders the recipe's sets of faces into FOLDER (those of `engine: mesh` need --assets), trains every
+run of it on all of them, aligned by landmarks that the renderer knows, writes each with its weights in 16
+bits to FOLDER/NAME-half, and measures `ship` against `against` on photographs. --ship puts `ship` into the
+package as `synthetic-base`. What is finished is kept: the same command goes on after an interruption.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import yaml
 
 from idfer.attributes.table import AttributeTable, retrieve
 from idfer.data.manifest import Manifest
-from idfer.errors import IdferError, unknown
+from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import atomic, read_yaml
 from idfer.synthetic.dataset import synth
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
@@ -35,9 +35,9 @@ ROOT = Path(__file__).parent.parent
 RECIPE = Path(__file__).parent / "synthetic_base.yaml"
 NAME = "synthetic-base"
 LIMIT = 12_000_000  # bytes
-_KEYS = ("drawn", "mesh", "val", "attributes", "fit", "runs", "ship", "against")
-_FACES = ("identities", "per_identity", "size", "seed")
-_MAY = ("variety",)
+_KEYS = ("train", "val", "attributes", "fit", "runs", "ship", "against")
+_FACES = ("identities", "per_identity", "size", "seed")  # of a set
+_MAY = ("engine", "variety")
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -51,13 +51,13 @@ def read_recipe(path: Path) -> dict[str, Any]:
     for key in recipe:
         if key not in _KEYS:
             raise unknown("key of a recipe", key, list(_KEYS))
-    for key in ("drawn", "val", "fit", "runs", "ship"):
+    for key in ("train", "val", "fit", "runs", "ship"):
         if not recipe.get(key):
             raise IdferError(f"{path}: {key} is missing.")
-    for part in ("drawn", "mesh", "val"):
-        if part in recipe and set(recipe[part]) - set(_MAY) != set(_FACES):
+    for name, faces in sets_of(recipe).items():
+        if not isinstance(faces, dict) or set(faces) - set(_MAY) != set(_FACES):
             raise IdferError(
-                f"{path}: {part} is {recipe[part]}; it needs {', '.join(_FACES)}, may have "
+                f"{path}: {name} is {faces}; a set of faces needs {', '.join(_FACES)}, may have "
                 f"{', '.join(_MAY)}, and nothing else."
             )
     for key in ("ship", "against"):
@@ -73,23 +73,39 @@ def settings_of(recipe: Mapping[str, Any], name: str) -> Settings:
     return Settings.of(**{**recipe["fit"], **recipe["runs"][name]})
 
 
+def sets_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Sets of faces by name: those to train on, and `val`.
+
+    Raises:
+        IdferError: they have no names.
+    """
+    if not isinstance(recipe["train"], dict) or "val" in recipe["train"]:
+        raise IdferError("train: give its sets of faces names other than val, e.g. `train: {wide: {...}}`.")
+    return {**recipe["train"], "val": recipe["val"]}
+
+
 def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Manifest:
     """All faces of a recipe as one manifest: train, and val of other people.
 
     Raises:
         IdferError: the folder holds faces of another recipe, which would be taken for these.
+        UsageError: a set is rendered, and no assets are given.
     """
-    wanted = {name: dict(recipe[name]) for name in ("drawn", "val")}
-    if assets and "mesh" in recipe:
-        wanted["mesh"] = {**recipe["mesh"], "assets": [str(Path(file).absolute()) for file in assets]}
+    heads = [str(Path(file).absolute()) for file in assets]
+    rendered = [name for name, faces in sets_of(recipe).items() if faces.get("engine") == "mesh"]
+    if rendered and not heads:
+        raise UsageError(f"{', '.join(rendered)}: of the mesh engine; give --assets (docs/mesh.md).")
+    wanted = {
+        name: {**faces, "assets": heads} if faces.get("engine") == "mesh" else dict(faces)
+        for name, faces in sets_of(recipe).items()
+    }
     _check_same(wanted, folder)
-    parts = {"drawn": _made(recipe["drawn"], folder / "drawn", "train")}
-    if "mesh" in wanted:
-        parts["mesh"] = _made(recipe["mesh"], folder / "mesh", "train", assets)
-    parts["val"] = _made(recipe["val"], folder / "val", "val")
     tables = []
-    for name, manifest in parts.items():
-        table = manifest.frame.copy()
+    for name, faces in wanted.items():
+        made = folder / name
+        if not (made / "manifest.parquet").is_file():
+            synth(made, **faces, split="val" if name == "val" else "train")
+        table = Manifest.read(made).frame.copy()
         table["path"] = f"{name}/" + table["path"]
         table["subject"] = f"{name}-" + table["subject"]
         tables.append(table)
@@ -110,13 +126,6 @@ def _check_same(wanted: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
             )
     with atomic(note) as temporary:
         temporary.write_text(yaml.safe_dump({**known, **wanted}), encoding="utf-8")
-
-
-def _made(faces: Mapping[str, Any], out: Path, split: str, assets: Sequence[str] = ()) -> Manifest:
-    """Faces of the drawn engine, or with assets of the mesh engine; those of an earlier call are kept."""
-    if (out / "manifest.parquet").is_file():
-        return Manifest.read(out)
-    return synth(out, **faces, split=split, engine="mesh" if assets else "drawn", assets=assets)
 
 
 def attributes_of(recipe: Mapping[str, Any], faces: Manifest, folder: Path) -> AttributeTable | None:

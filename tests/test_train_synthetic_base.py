@@ -15,7 +15,10 @@ from idfer.training.checkpoint import MODEL, load_checkpoint
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 RECIPE: dict[str, Any] = {
-    "drawn": {"identities": 8, "per_identity": 4, "size": 32, "seed": 1},
+    "train": {
+        "plain": {"identities": 5, "per_identity": 4, "size": 32, "seed": 1},
+        "wide": {"identities": 3, "per_identity": 4, "size": 32, "seed": 4, "variety": "wide"},
+    },
     "val": {"identities": 3, "per_identity": 4, "size": 32, "seed": 2},
     "attributes": ["age", "skin"],
     "fit": {"backbone": "conv4", "size": 32, "margin": 0.0, "alignment": "landmarks", "epochs": 1,
@@ -44,7 +47,8 @@ def test_a_recipe_becomes_models_for_photographs(script: dict[str, Any], tmp_pat
     assert shipped.record.settings.augmentation == "strong"
     assert (out / "idfer-half" / MODEL).stat().st_size < 0.6 * (out / "idfer" / MODEL).stat().st_size
     faces = Manifest.read(out)
-    assert len(faces) == 44 and set(faces.frame["split"]) == {"train", "val"}
+    assert faces.frame["split"].value_counts().to_dict() == {"train": 32, "val": 12}
+    assert faces.frame["subject"].nunique() == 11, "people of two sets are two people"
     kept = (out / "erm" / MODEL).stat().st_mtime_ns
     assert script["main"]([recipe, "-o", str(out), "--device", "cpu"]) == 0
     assert (out / "erm" / MODEL).stat().st_mtime_ns == kept, "what is finished is kept"
@@ -54,14 +58,16 @@ def test_a_folder_of_another_recipe_is_refused_and_left_alone(
     script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script["faces_of"](RECIPE, tmp_path / "out", [])
-    more = {**RECIPE, "drawn": {**RECIPE["drawn"], "identities": 9}}
+    more = {**RECIPE, "train": {"wide": {**RECIPE["train"]["wide"], "identities": 9}}}
     assert script["main"]([write(tmp_path / "recipe.yaml", more), "-o", str(tmp_path / "out")]) == 1
-    assert "its drawn faces are of" in capsys.readouterr().err
+    assert "its wide faces are of" in capsys.readouterr().err
     assert len(Manifest.read(tmp_path / "out")) == 44
 
 
-def test_assets_ask_the_mesh_engine(script: dict[str, Any], tmp_path: Path) -> None:
-    with_mesh = {**RECIPE, "mesh": {**RECIPE["val"], "seed": 3}}
+def test_a_rendered_set_needs_its_heads(script: dict[str, Any], tmp_path: Path) -> None:
+    with_mesh = {**RECIPE, "train": {"heads": {**RECIPE["val"], "engine": "mesh"}}}
+    with pytest.raises(UsageError, match="--assets"):
+        script["faces_of"](with_mesh, tmp_path / "out", [])
     with pytest.raises(UsageError, match=r"none\.npz does not exist"):
         script["faces_of"](with_mesh, tmp_path / "out", [str(tmp_path / "none.npz")])
 
@@ -75,7 +81,8 @@ def test_recipes_of_this_repository_can_be_read(script: dict[str, Any], name: st
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"drawm": {}}, "Did you mean 'drawn'"),
+        ({"trian": {}}, "Did you mean 'train'"),
+        ({"train": {"identities": 8, "per_identity": 4, "size": 32, "seed": 1}}, "a set of faces needs"),
         ({"runs": {"idfer": {"augmentation": "strnog"}}, "against": "idfer"}, "Did you mean 'strong'"),
         ({"ship": "idfr"}, "Did you mean 'idfer'"),
         ({"val": {"identities": 3}}, "val is"),

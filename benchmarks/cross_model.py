@@ -64,10 +64,10 @@ MEASURES = {
 
 def faces_of(hand: str, heads: Mapping[str, str], folder: Path, seed: int, tiny: bool) -> Manifest:
     """Faces of one model: `train` and `val` with the shortcut, and `cross`; people of three seeds."""
-    engine = {} if hand == DRAWN else {"engine": "mesh", "assets": [heads[hand]]}
+    engine: dict[str, Any] = {} if hand == DRAWN else {"engine": "mesh", "assets": [heads[hand]]}
     size = 32 if tiny else 64
     train, val, cross = SHORT if tiny else (TRAIN, VAL, CROSS)
-    shifted = {"correlation": correlation(RHO)}
+    shifted: dict[str, Any] = {"correlation": correlation(RHO)}
     tables = []
     for split, (people, images), of, more in (
         ("train", train, 3 * seed, shifted), ("val", val, 3 * seed + 1, shifted),

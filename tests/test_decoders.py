@@ -104,7 +104,7 @@ def test_a_lent_identity_does_not_bring_its_own_photograph_along() -> None:
     (giver_plain, _), (giver_lent, own_lent) = follows[False], follows[True]
     assert giver_plain > 0.3
     assert abs(giver_lent) < giver_plain / 2
-    assert own_lent > 0.9
+    assert own_lent > 0.85
 
 
 def test_where_nobody_has_two_faces_a_swap_is_drawn_as_ones_own() -> None:

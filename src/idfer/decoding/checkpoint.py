@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from idfer.training.checkpoint import Checkpoint
 
 FOLDER, CONFIG, WEIGHTS = "decoder", "decoder.yaml", "decoder.safetensors"
-SCHEMA = "idfer.decoder/2"
+SCHEMA = "idfer.decoder/3"
 Kind = Literal["fast", "flow"]
 
 

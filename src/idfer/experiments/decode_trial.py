@@ -79,7 +79,8 @@ def decode_trial(
         protocol: sizes of the splits.
         seed: of faces, weights and order; replaces that of the settings.
         ours: settings of idfer's run; its epochs are those of the judge that tells people apart, too.
-        control: settings of ERM's run, and of the judge that reads valence and arousal.
+        control: settings of ERM's run; the judge that reads valence and arousal is trained twice as long,
+            with strong augmentation.
         epochs: of the decoders.
         kind: of the decoders.
 
@@ -106,7 +107,9 @@ def decode_trial(
     faces, table = read_level(world(out, protocol, seed) / SHIFTED)
     train, part = faces.select("train"), faces.select(CROSS)
     strangers = without_people(faces.select(PROBED), part)
-    asked = {OURS: (train, ours), CONTROL: (train, control), _JUDGE: (strangers, control)}
+    # decoded faces are blurred, and a reader that never saw blur reads them as calm, whoever shows what
+    reader = replace(control, epochs=2 * control.epochs, augmentation="strong")
+    asked = {OURS: (train, ours), CONTROL: (train, control), _JUDGE: (strangers, reader)}
     opened = {
         name: load_checkpoint(
             fit_settings(

@@ -1,7 +1,7 @@
 """From an expression feature and identity features back to a face [ours; the source shows such pictures].
 
-A feed-forward generator: the vector that it is asked for (`idfer.models.condition`) modulates every layer,
-from a learned 4 x 4 picture up to the face. It draws the mean of all faces that could have such features.
+A feed-forward generator: the vector that it is asked for (`idfer.models.condition`) gives a small picture and
+modulates every layer from there up to the face. It draws the mean of all faces that could have such features.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from idfer.models.condition import WIDTH, Condition
 from idfer.models.film import FilmBlock
 
 SIZES = (16, 32, 64, 128, 256)
-_START = 4  # side of the learned picture
-_CHANNELS = (128, 128, 96, 64, 48, 32)  # at 4, 8, 16, 32, 64 and 128 pixels
+_START = 8  # side of the first picture; modulation alone moves a mouth late in training
+_CHANNELS = (128, 96, 64, 48, 32)  # at 8, 16, 32, 64 and 128 pixels
 
 
 def check_size(size: int) -> int:
@@ -47,14 +47,15 @@ class Decoder(nn.Module):
         self.condition = Condition(expression, identity)
         levels = (size // 2).bit_length() - _START.bit_length()  # doublings to half the side
         channels = [_CHANNELS[min(k, len(_CHANNELS) - 1)] for k in range(levels + 1)]
-        self.start = nn.Parameter(torch.randn(channels[0], _START, _START))
+        self.start = nn.Linear(WIDTH, channels[0] * _START**2)
         self.first = FilmBlock(channels[0], channels[0], WIDTH)
         self.blocks = nn.ModuleList(FilmBlock(a, b, WIDTH) for a, b in pairwise(channels))
         self.paint = nn.Conv2d(channels[-1], 12, 3, padding=1)
 
     def forward(self, asked: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1], RGB; of the condition's (B, W)."""
-        picture = self.first(self.start.expand(len(asked), -1, -1, -1), asked)
+        picture = self.start(asked).unflatten(1, (-1, _START, _START))
+        picture = self.first(picture.contiguous(memory_format=torch.channels_last), asked)
         for block in self.blocks:
             picture = block(F.interpolate(picture, scale_factor=2.0, mode="nearest"), asked)
         return torch.sigmoid(F.pixel_shuffle(self.paint(picture), 2))

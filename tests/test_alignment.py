@@ -14,6 +14,7 @@ import torch
 
 from idfer import Manifest
 from idfer.data.detection import Face
+from idfer.data.haar import Haar
 from idfer.data.landmarks import TEMPLATE, landmarks_of, similarity
 from idfer.data.loader import FaceDataset
 from idfer.data.locate import locate
@@ -139,8 +140,16 @@ def test_a_face_without_landmarks_is_a_row_with_its_reason(model: Predictor, pho
     aligned = Predictor(
         replace(model.checkpoint, record=replace(model.checkpoint.record, preprocess=contract))
     )
-    frame = aligned(photos / "a one.png", detector="haar").frame()
+    frame = aligned(photos / "a one.png", detector="none").frame()
     assert "a one.png: the face has no landmarks" in frame["error"].iloc[0]
+
+
+def test_haar_places_landmarks_where_they_lie_on_average(astronaut: np.ndarray) -> None:
+    face = Haar()(astronaut)[0]
+    assert face.landmarks is not None
+    shown = np.array([[101, 53], [122, 53], [110, 63], [101, 72], [120, 72]])
+    apart = np.linalg.norm(face.landmarks - shown, axis=1)
+    assert apart.max() < 0.3 * (shown[1, 0] - shown[0, 0]), "of the distance between the eyes"
 
 
 def test_runs_without_the_setting_are_unaligned() -> None:

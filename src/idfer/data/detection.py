@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-SEARCH = 4  # version of how the detectors here search, for their fingerprints
+SEARCH = 5  # version of how the detectors here search, for their fingerprints
 SMALLEST = 10  # pixels; a smaller face shows no expression, and noise is taken for one
 
 
@@ -28,7 +28,8 @@ class Face:
         height: of the box, above 0.
         score: in [0, 1], higher is surer; comparable within one detector only. NaN for detector "none".
         landmarks: (5, 2) x, y of right eye, left eye, nose tip, right and left mouth corner (the person's own
-            right, on the left of the image), or None where the detector finds none.
+            right, on the left of the image), or None where the detector finds none. Of Haar where they lie on
+            average.
     """
 
     x: int

@@ -61,7 +61,8 @@ def load_detector(name: str = "auto") -> Detector:
     if name == "yunet":
         raise IdferError(yunet)
     _say_once(
-        "faces are found by OpenCV's Haar cascade, which misses small and turned ones; YuNet is not here: "
+        "faces are found by OpenCV's Haar cascade, which misses small and turned ones and sees no eyes to "
+        "align them by; YuNet is not here: "
         f"{yunet} (IDFER_OFFLINE=1 skips the download, --detector haar also this line.)"
     )
     return Haar()

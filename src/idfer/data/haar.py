@@ -9,7 +9,6 @@ import numpy as np
 
 from idfer.data.detection import Face, Spare, fingerprint_of, ordered, shrink, whole_pixels
 
-
 MARKS = np.array([[0.25, 0.446], [0.75, 0.446], [0.505, 0.75], [0.295, 0.99], [0.715, 0.99]])
 """(5, 2) where eyes, nose and mouth lie in a box, from its upper left corner, in widths of it: means of what
 YuNet finds in 739 upright web photographs [ours]. They scatter by 0.04 (eyes) and 0.06 (mouth)."""

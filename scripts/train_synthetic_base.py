@@ -6,12 +6,14 @@
 Draws or renders the recipe's sets of faces into FOLDER (those of `engine: mesh` need --assets), trains every
 run of it on all of them, aligned by landmarks that the renderer knows, writes each with its weights in 16
 bits to FOLDER/NAME-half, and measures `ship` against `against` on photographs. --ship puts `ship` into the
-package as `synthetic-base`. What is finished is kept: the same command goes on after an interruption.
+package as `synthetic-base` before it is measured, and what was measured beside it. What is finished is kept:
+the same command goes on after an interruption.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,17 +27,22 @@ import yaml
 from idfer.attributes.table import AttributeTable, retrieve
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError, unknown
+from idfer.evaluation.suite import measure as evaluate
 from idfer.files import atomic, read_yaml
+from idfer.results import write_json
 from idfer.synthetic.dataset import synth
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 from idfer.training.fit import fit_settings
 from idfer.training.settings import Settings
+from idfer.training.shipped import METRICS
 
 ROOT = Path(__file__).parent.parent
 RECIPE = Path(__file__).parent / "synthetic_base.yaml"
+RESULTS = ROOT / "benchmarks" / "results"
 NAME = "synthetic-base"
+VAL, TEST = "val", "test"
 LIMIT = 12_000_000  # bytes
-_KEYS = ("train", "val", "attributes", "fit", "runs", "ship", "against")
+_KEYS = ("train", "val", "test", "attributes", "fit", "runs", "ship", "against")
 _FACES = ("identities", "per_identity", "size", "seed")  # of a set
 _MAY = ("engine", "variety")
 
@@ -74,14 +81,14 @@ def settings_of(recipe: Mapping[str, Any], name: str) -> Settings:
 
 
 def sets_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Sets of faces by name: those to train on, and `val`.
+    """Sets of faces by name: those to train on, `val`, and `test` where there is one: a full cross.
 
     Raises:
         IdferError: they have no names.
     """
-    if not isinstance(recipe["train"], dict) or "val" in recipe["train"]:
-        raise IdferError("train: give its sets of faces names other than val, e.g. `train: {wide: {...}}`.")
-    return {**recipe["train"], "val": recipe["val"]}
+    if not isinstance(recipe["train"], dict) or {VAL, TEST} & set(recipe["train"]):
+        raise IdferError("train: give its sets of faces names of their own, e.g. `train: {wide: {...}}`.")
+    return {**recipe["train"], **{name: recipe[name] for name in (VAL, TEST) if name in recipe}}
 
 
 def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Manifest:
@@ -96,7 +103,7 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
     if rendered and not heads:
         raise UsageError(f"{', '.join(rendered)}: of the mesh engine; give --assets (docs/mesh.md).")
     wanted = {
-        name: {**faces, "assets": heads} if faces.get("engine") == "mesh" else dict(faces)
+        name: {**faces, "assets": list(heads)} if faces.get("engine") == "mesh" else dict(faces)
         for name, faces in sets_of(recipe).items()
     }
     _check_same(wanted, folder)
@@ -104,7 +111,9 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
     for name, faces in wanted.items():
         made = folder / name
         if not (made / "manifest.parquet").is_file():
-            synth(made, **faces, split="val" if name == "val" else "train")
+            synth(made, **faces, **({"cross": True} if name == TEST else {"split": _split_of(name)}))
+        if name == TEST:
+            continue
         table = Manifest.read(made).frame.copy()
         table["path"] = f"{name}/" + table["path"]
         table["subject"] = f"{name}-" + table["subject"]
@@ -112,6 +121,10 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
     joined = Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
     joined.write(folder / "manifest.parquet")
     return joined
+
+
+def _split_of(name: str) -> str:
+    return VAL if name == VAL else "train"
 
 
 def _check_same(wanted: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
@@ -153,15 +166,40 @@ def measure(given: argparse.Namespace, recipe: Mapping[str, Any], models: Mappin
     command = [sys.executable, str(ROOT / "benchmarks" / "photographs.py"), str(models[recipe["ship"]])]
     if "against" in recipe:
         command += ["--against", str(models[recipe["against"]])]
-    command += ["--muxspace", str(given.muxspace), "--note", given.note]
+    command += ["--muxspace", str(given.muxspace), "--note", given.note, "--results", str(given.results)]
     command += ["--detector-file", given.detector_file] if given.detector_file else []
-    command += ["--results", str(given.results)] if given.results else []
     if subprocess.run(command, check=False).returncode:
         raise IdferError("the photographs could not be measured; what is above says why.")
 
 
+def note_measures(results: Path, test: Path, out: Path) -> None:
+    """Write beside the shipped weights what was measured of them, on photographs and on rendered people."""
+    kept = json.loads((results / "photographs.json").read_text(encoding="utf-8"))["muxspace"]
+    measured = [
+        {"set": "muxspace", "detector": detector, "date": record["date"],
+         "photographs": record["models"][NAME]["measures"]}
+        for detector, of in kept.items()
+        for name, of_draw in of.items()
+        for record in of_draw.values()
+        if name.split(" - ")[0] == NAME
+    ]  # fmt: skip
+    command = "python scripts/train_synthetic_base.py --assets mh.npz ict.npz --muxspace CHECKOUT --ship"
+    noted = {"command": command, **max(measured, key=lambda record: str(record["date"]))}
+    if test.is_dir():
+        found = evaluate(NAME, Manifest.read(test), device="cpu").metrics
+        noted["rendered"] = {key: found[key] for key in ("accuracy", "invariance", "leakage") if key in found}
+    for file in (out / METRICS, results / f"{NAME}.json"):  # the second is what documents quote
+        write_json(file, noted)
+
+
 def run(given: argparse.Namespace) -> None:
-    """All of it."""
+    """All of it.
+
+    Raises:
+        UsageError: a model is to be shipped that is not measured.
+    """
+    if given.ship and not given.muxspace:
+        raise UsageError("--ship: what is shipped is measured on photographs; give --muxspace.")
     recipe, folder = read_recipe(given.recipe), Path(given.out)
     faces = faces_of(recipe, folder, given.assets)
     table = attributes_of(recipe, faces, folder)
@@ -171,10 +209,12 @@ def run(given: argparse.Namespace) -> None:
             faces, table, settings_of(recipe, name), out=folder / name, device=given.device
         )
         models[name] = halved(trained, folder / f"{name}-half")
+    if given.ship:
+        models[recipe["ship"]] = halved(folder / recipe["ship"], SHIPPED / NAME)
     if given.muxspace:
         measure(given, recipe, models)
     if given.ship:
-        halved(folder / recipe["ship"], SHIPPED / NAME)
+        note_measures(given.results, folder / TEST, SHIPPED / NAME)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -187,7 +227,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--detector-file", default="", help="YuNet's .onnx file")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--note", default="development", help="for the ledger of photographs")
-    parser.add_argument("--results", type=Path, help="folder of the ledger; benchmarks/results by default")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the ledger")
     parser.add_argument("--ship", action="store_true", help="write the model into the package")
     try:
         run(parser.parse_args(words))

@@ -34,12 +34,12 @@ def test_nothing_heavy_is_imported_before_it_is_needed(module: str) -> None:
     assert ended.stdout.strip() == "[]"
 
 
-def test_help_lists_every_command_and_says_what_the_shipped_model_is_not() -> None:
+def test_help_lists_every_command_and_says_what_shipped_models_have_not_seen() -> None:
     ended = run("--help")
     assert ended.returncode == 0
     for name in cli.VERBS:
         assert f"  {name} " in ended.stdout
-    assert "not fit for real photographs" in ended.stdout
+    assert "No photograph taught the shipped models" in ended.stdout
 
 
 @pytest.mark.parametrize("name", list(cli.VERBS))

@@ -55,7 +55,7 @@ def test_the_file_says_what_the_network_says_at_any_strength(exported: Path) -> 
 
 def test_the_file_says_what_it_is_and_is_not(exported: Path) -> None:
     told = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
-    assert "not fit for photographs" in told["idfer.intended_use"]
+    assert "not fit for real photographs" in told["idfer.intended_use"]
     assert told["idfer.version"] == idfer.__version__
 
 

@@ -75,11 +75,17 @@ def test_yunet_that_is_not_at_hand_is_replaced_aloud(
     assert "framed by detector haar" in told
 
 
-def test_the_toy_model_says_so_in_python_too(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    toy = idfer.load(device="cpu")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("synthetic-tiny", "not fit for real photographs"), ("synthetic-base", "never on a photograph")],
+)
+def test_a_shipped_model_says_once_what_it_is(
+    photos: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = idfer.load(name, device="cpu")
     for _ in range(2):
-        toy(photos / "a one.png", detector="haar")
-    assert capsys.readouterr().err.count("not fit for real photographs") == 1
+        shipped(photos / "a one.png", detector="haar")
+    assert capsys.readouterr().err.count(said) == 1
 
 
 def test_attributes_of_photographs_need_a_clip_by_name(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,30 @@ def test_a_rendered_set_needs_its_heads(script: dict[str, Any], tmp_path: Path) 
         script["faces_of"](with_mesh, tmp_path / "out", [])
     with pytest.raises(UsageError, match=r"none\.npz does not exist"):
         script["faces_of"](with_mesh, tmp_path / "out", [str(tmp_path / "none.npz")])
+
+
+def test_what_was_measured_last_travels_with_the_weights(script: dict[str, Any], tmp_path: Path) -> None:
+    def measured(date: str, value: float) -> dict[str, Any]:
+        models = {"synthetic-base": {"measures": {"happy over neutral": {"value": value}}}}
+        return {"seed 0": {"date": date, "models": models}}
+
+    kept = {"muxspace": {"yunet": {
+        "synthetic-base - older": measured("2026-01-01", 0.7),
+        "synthetic-base - erm": measured("2026-02-02", 0.8),
+        "synthetic-tiny": {"seed 0": {"date": "2026-03-03", "models": {"synthetic-tiny": {}}}},
+    }}}  # fmt: skip
+    (tmp_path / "photographs.json").write_text(json.dumps(kept))
+    script["note_measures"](tmp_path, tmp_path / "no-test", tmp_path)
+    noted = json.loads((tmp_path / "metrics.json").read_text())
+    assert noted["photographs"] == {"happy over neutral": {"value": 0.8}} and noted["detector"] == "yunet"
+
+
+def test_what_is_shipped_is_measured(script: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    assert (
+        script["main"]([write(tmp_path / "recipe.yaml", RECIPE), "-o", str(tmp_path / "out"), "--ship"]) == 2
+    )
+    assert "give --muxspace" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SCRIPTS.glob("*.yaml")))

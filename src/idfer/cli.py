@@ -246,7 +246,7 @@ usage: idfer COMMAND [options]      idfer COMMAND --help for its options
 {_listed(list(VERBS))}
 
 Start with `idfer demo`. Valence and arousal are *perceived* affect in [-1, 1], not what a person feels.
-The shipped model `synthetic-tiny` shows the machinery and is not fit for real photographs."""
+No photograph taught the shipped models: `synthetic-base` reads some, `synthetic-tiny` is for the demo."""
 
 
 def _listed(names: list[str]) -> str:

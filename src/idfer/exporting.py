@@ -20,6 +20,7 @@ from idfer.errors import IdferError, UsageError
 from idfer.evaluation.onnx_model import STRENGTH
 from idfer.files import atomic, check_target, taken
 from idfer.onnx_session import session_of
+from idfer.training.shipped import caution
 from idfer.version import __version__
 
 if TYPE_CHECKING:
@@ -171,8 +172,7 @@ def _give_default(model: onnx.ModelProto, strength: np.ndarray) -> None:
 def _facts(checkpoint: Checkpoint) -> dict[str, str]:
     """What the file says of itself."""
     use = "Perceived affect, not what a person feels; see idfer's intended-use note."
-    if checkpoint.shipped:
-        use = "Trained on drawn faces only; not fit for photographs. " + use
+    use = f"{caution(checkpoint)} {use}".lstrip()
     return {
         "idfer.version": __version__,
         "idfer.run": checkpoint.name,

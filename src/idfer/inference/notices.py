@@ -11,22 +11,11 @@ from idfer.attributes.trust import how_sure, warning_of
 
 if TYPE_CHECKING:
     from idfer.inference.stream import Stream
-    from idfer.training.checkpoint import Checkpoint
 
 
 def say(message: str) -> None:
     """Print one line on stderr, so that results on stdout stay clean."""
     print(f"idfer: {message}", file=sys.stderr)
-
-
-def toy_warning(checkpoint: Checkpoint) -> str:
-    """What to say of a model that comes with idfer; "" of any other."""
-    if not checkpoint.shipped:
-        return ""
-    return (
-        f"{checkpoint.name} was trained on drawn faces: it shows the machinery, it is not fit for real "
-        "photographs."
-    )
 
 
 def builtin_warning(clip: str) -> str:

@@ -16,12 +16,13 @@ from idfer.inference.detach import Detach, strengths
 from idfer.inference.framing import detector_for
 from idfer.inference.inputs import Source, list_images
 from idfer.inference.memory import list_inputs
-from idfer.inference.notices import builtin_warning, say, say_how_sure, say_left_out, toy_warning
+from idfer.inference.notices import builtin_warning, say, say_how_sure, say_left_out
 from idfer.inference.output import COLUMNS, check_out
 from idfer.inference.predictions import Predictions
 from idfer.inference.resume import Kept
 from idfer.inference.stream import Stream
 from idfer.inference.writers import write_all
+from idfer.training.shipped import caution
 
 if TYPE_CHECKING:
     from idfer.attributes.reader import ClipReader
@@ -30,13 +31,16 @@ if TYPE_CHECKING:
     from idfer.inference.video import Footage, VideoOptions
     from idfer.training.checkpoint import Checkpoint
 
+DEFAULT_MODEL = "synthetic-base"
 
-def load(model: str = "synthetic-tiny", device: str = "auto") -> Predictor:
+
+def load(model: str = DEFAULT_MODEL, device: str = "auto") -> Predictor:
     """Load a trained model for prediction.
 
     Args:
-        model: a run folder of `idfer fit`, or the name of a model that comes with idfer. "synthetic-tiny" was
-            trained on drawn faces: it shows the machinery and is not fit for real photographs.
+        model: a run folder of `idfer fit`, or the name of a model that comes with idfer: "synthetic-base" was
+            trained on rendered faces, and docs/model-card.md says what it makes of photographs;
+            "synthetic-tiny" on drawn ones: it is for the demo, and not fit for photographs.
         device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
@@ -154,7 +158,7 @@ class Predictor:
         if swap is not None and not str(swap):
             raise UsageError("--swap has an empty name; name the image of another face.")
         finder, framing = self._detector(detector)
-        self._say_once(toy_warning(self.checkpoint))
+        self._say_once(caution(self.checkpoint))
         self._say_once(framing)
         reader = None
         if clip is not None:
@@ -188,7 +192,7 @@ class Predictor:
 
 def predict(
     inputs: list[str] | None = None,
-    model: str = "synthetic-tiny",
+    model: str = DEFAULT_MODEL,
     detach: list[str] | str | None = None,
     out: str | None = None,
     detector: str | None = None,
@@ -229,8 +233,8 @@ def predict(
     A run whose residual form is not distilled retrieves each face's identity attributes with the CLIP it was
     trained with: it needs that CLIP, and infers attributes by necessity, though it reports none.
 
-    The default model, synthetic-tiny, was trained on drawn faces. It shows the machinery and is not fit for
-    real photographs; give your own with --model RUN.
+    The default model, synthetic-base, was trained on rendered faces alone. The model card says what it makes
+    of photographs: measure it on yours first, or give your own with --model RUN.
 
     Args:
         inputs: image files, videos and folders (a folder stands for its images at any depth, linked folders

@@ -88,7 +88,7 @@ class Checkpoint:
 
     @property
     def shipped(self) -> bool:
-        """Whether it comes with idfer: trained on drawn faces, not fit for photographs."""
+        """Whether it comes with idfer; `idfer.training.shipped` says what it is fit for."""
         return self.path.parent == SHIPPED
 
     def predict(

@@ -1,0 +1,34 @@
+"""What is to be said of the models that come with idfer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from idfer.training.checkpoint import Checkpoint
+
+METRICS = "metrics.json"  # beside the weights: what was measured of them
+_SMILE, _ANGER = "happy over neutral", "neutral over angry"
+
+
+def caution(model: Checkpoint) -> str:
+    """What users of a shipped model should know before they believe it, in one line; "" of any other.
+
+    Of a model that was measured on photographs, what that gave: `metrics.json` beside its weights has
+    `photographs`, {measure: {value, low, high}}, areas under the ROC curve.
+    """
+    if not model.shipped:
+        return ""
+    measured = json.loads((model.path / METRICS).read_text(encoding="utf-8")).get("photographs")
+    if not measured:
+        return (
+            f"{model.name} was trained on drawn faces: it shows the machinery, it is not fit for real "
+            "photographs."
+        )
+    smile, anger = (round(100 * measured[name]["value"]) for name in (_SMILE, _ANGER))
+    return (
+        f"{model.name} was trained on rendered faces, never on a photograph. Of web photographs it calls a "
+        f"smile more pleasant than another person's neutral face in {smile} of 100 pairs, a neutral face "
+        f"more than an angry one in {anger}. Measure it on yours first (docs/photographs.md)."
+    )

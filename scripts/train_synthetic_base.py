@@ -172,8 +172,15 @@ def measure(given: argparse.Namespace, recipe: Mapping[str, Any], models: Mappin
         raise IdferError("the photographs could not be measured; what is above says why.")
 
 
-def note_measures(results: Path, test: Path, out: Path) -> None:
-    """Write beside the shipped weights what was measured of them, on photographs and on rendered people."""
+def note_measures(results: Path, test: Path, out: Path, against: Path | None = None) -> None:
+    """Write beside the shipped weights what was measured of them, on photographs and on rendered people.
+
+    Args:
+        results: folder of photographs.json; a copy is written there, too.
+        test: folder of the rendered people; may be missing.
+        out: folder of the shipped model.
+        against: a model to be measured beside it.
+    """
     kept = json.loads((results / "photographs.json").read_text(encoding="utf-8"))["muxspace"]
     measured = [
         {"set": "muxspace", "detector": detector, "date": record["date"],
@@ -186,8 +193,9 @@ def note_measures(results: Path, test: Path, out: Path) -> None:
     command = "python scripts/train_synthetic_base.py --assets mh.npz ict.npz --muxspace CHECKOUT --ship"
     noted = {"command": command, **max(measured, key=lambda record: str(record["date"]))}
     if test.is_dir():
-        found = evaluate(NAME, Manifest.read(test), device="cpu").metrics
-        noted["rendered"] = {key: found[key] for key in ("accuracy", "invariance", "leakage") if key in found}
+        for key, model in (("rendered", NAME), *((("rendered, against", against),) if against else ())):
+            found = evaluate(model, Manifest.read(test), device="cpu").metrics
+            noted[key] = {part: found[part] for part in ("accuracy", "invariance", "leakage")}
     for file in (out / METRICS, results / f"{NAME}.json"):  # the second is what documents quote
         write_json(file, noted)
 
@@ -214,7 +222,7 @@ def run(given: argparse.Namespace) -> None:
     if given.muxspace:
         measure(given, recipe, models)
     if given.ship:
-        note_measures(given.results, folder / TEST, SHIPPED / NAME)
+        note_measures(given.results, folder / TEST, SHIPPED / NAME, models.get(recipe.get("against", "")))
 
 
 def main(words: list[str] | None = None) -> int:

@@ -318,7 +318,7 @@ def test_what_predict_writes_of_a_video_is_a_manifest(root: Path, monkeypatch: p
     images[2] = films.picture()
     films.film(root / "two.mp4", images)
     written, target = root / "said.parquet", root / "m.parquet"
-    predict([root / "two.mp4"], out=written, detect_every=2, device="cpu", progress=False)
+    predict([root / "two.mp4"], "synthetic-tiny", out=written, detect_every=2, device="cpu", progress=False)
     said = pd.read_parquet(written).query("error == ''")
     assert set(said["detector"]) == {"haar", "haar/track"}
     assert main(["manifest", "table", str(written), "--columns", "path=input", "-o", str(target)]) == 0

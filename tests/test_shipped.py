@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,26 @@ def test_it_is_small_and_its_card_travels_with_it() -> None:
     assert "Not for" in card
 
 
-def test_predicting_with_it_says_plainly_that_it_is_not_fit_for_photographs(
+def test_predicting_without_a_model_says_what_the_one_that_comes_along_was_measured_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     io.imsave(tmp_path / "photo.png", data.astronaut(), check_contrast=False)
-    assert cli.main(["predict", str(tmp_path / "photo.png"), "--progress", "false"]) == 0
+    words = ["predict", str(tmp_path / "photo.png"), "--detector", "haar", "--progress", "false"]
+    assert cli.main(words) == 0
     shown = capsys.readouterr()
-    assert "not fit for real photographs" in shown.err
-    assert len(shown.out.splitlines()) == 2
+    measured = json.loads((SHIPPED / "synthetic-base" / "metrics.json").read_text())["photographs"]
+    smile = round(100 * measured["happy over neutral"]["value"])
+    assert f"in {smile} of 100 pairs" in shown.err and "never on a photograph" in shown.err
+    row = dict(zip(*(line.split(",") for line in shown.out.splitlines()), strict=True))
+    assert float(row["valence"]) > 0.2, "she smiles"
+
+
+def test_the_model_for_photographs_is_small_and_says_what_it_knows_of_people() -> None:
+    model = load_checkpoint("synthetic-base")
+    assert (model.path / "model.safetensors").stat().st_size < 12_000_000
+    assert model.attributes == ("gender", "age", "skin")
+    assert model.preprocess.alignment == "landmarks" and model.preprocess.detector == "auto"
+    measured = json.loads((model.path / "metrics.json").read_text())
+    probes = measured["rendered"]["leakage"]["probes"]
+    leaks = {p["target"] for p in probes if p["features"] == "expression" and p["score"] is not None}
+    assert leaks == {"gender", "age", "skin", "identity"}

@@ -35,7 +35,8 @@ from idfer.evaluation.forward import Pass
 from idfer.experiments.grid import Plan
 from idfer.experiments.jobs import source
 from idfer.experiments.ledger import Ledger
-from idfer.experiments.protocol import RHO, correlation
+from idfer.experiments.protocol import CROSS, RHO, Protocol, correlation, sized
+from idfer.experiments.protocols.drawing import learned
 from idfer.experiments.seeds import numbers
 from idfer.experiments.shift import PLAN
 from idfer.experiments.statistics import mean_interval
@@ -43,7 +44,9 @@ from idfer.experiments.tables import pipes
 from idfer.experiments.tuning import read_chosen
 from idfer.progress import track
 from idfer.results import write_json
-from idfer.synthetic.dataset import synth
+from idfer.synthetic.cross import cross
+from idfer.synthetic.dataset import write_splits
+from idfer.synthetic.engine import Engine, engine_of
 from idfer.synthetic.mesh import asset
 from idfer.training.checkpoint import load_checkpoint
 from idfer.training.fit import fit_settings
@@ -54,41 +57,27 @@ NAME = "cross-model"
 METHODS = ("erm", "groupdro", "adversarial", OURS)  # the best baselines of the shift benchmark
 SEEDS, EPOCHS = "51,52,53", 24
 DRAWN = "drawn"
-TRAIN, VAL, CROSS = (150, 12), (20, 10), (60, 10)  # people, and images or expressions of each
-SHORT = ((20, 4), (8, 4), (12, 4))
+SIZES = Protocol(train=(150, 12), val=(20, 10), cross=(60, 10))
 MEASURES = {
     "ccc": "CCC", "person_ratio": "person / expression", "interaction_ratio": "interaction / expression",
     "age": "effect of age on valence", "gender": "effect of gender on arousal",
 }  # fmt: skip
 
 
-def faces_of(hand: str, heads: Mapping[str, str], folder: Path, seed: int, tiny: bool) -> Manifest:
-    """Faces of one model: `train` and `val` with the shortcut, and `cross`; people of three seeds."""
-    engine: dict[str, Any] = {} if hand == DRAWN else {"engine": "mesh", "assets": [heads[hand]]}
-    size = 32 if tiny else 64
-    train, val, cross = SHORT if tiny else (TRAIN, VAL, CROSS)
-    shifted: dict[str, Any] = {"correlation": correlation(RHO)}
-    tables = []
-    for split, (people, images), of, more in (
-        ("train", train, 3 * seed, shifted), ("val", val, 3 * seed + 1, shifted),
-        ("cross", cross, 3 * seed + 2, {"cross": True}),
-    ):  # fmt: skip
-        made = folder / split
-        if not (made / "manifest.parquet").is_file():
-            synth(
-                made, identities=people, per_identity=images, size=size, seed=of, split=split, progress=False,
-                **engine, **more,
-            )  # fmt: skip
-        table = Manifest.read(made).frame
-        tables.append(table.assign(path=f"{split}/" + table["path"]))
-    return Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
+def faces_of(engine: Engine, sizes: Protocol, folder: Path, seed: int) -> Manifest:
+    """Faces of one model: `train` and `val` with the shortcut, and `cross`; finished ones are kept."""
+    if (folder / "manifest.parquet").is_file():
+        return Manifest.read(folder)
+    shortcut = vars(learned(sizes, seed, correlation(RHO)))
+    parts = {**shortcut, CROSS: cross(*sizes.cross, seed=3 * seed + 2)}
+    return write_splits(parts, folder, size=sizes.size, seed=seed, progress=False, engine=engine)
 
 
 def trained(
     method: str, faces: Manifest, out: Path, chosen: Mapping[str, Any], seed: int, tiny: bool
 ) -> Path:
     """A run of one method on one model's faces; a finished one is kept."""
-    changes = {"epochs": 1, "size": 32} if tiny else {"epochs": EPOCHS}
+    changes = sized("tiny")[1] if tiny else {"epochs": EPOCHS}
     settings = Settings.of(
         method=method, **{**Plan.read(PLAN).budget, **chosen.get(method, {}), **changes}, retrieval="truth",
         seed=seed,
@@ -100,12 +89,12 @@ def trained(
     return fit_settings(part, table, settings, out=out, device="cpu", progress=False)
 
 
-def measured(run: Path, cross: Manifest) -> dict[str, float]:
+def measured(run: Path, faces: Manifest) -> dict[str, float]:
     """What a run says of a full cross."""
-    said = Pass(strict=True).run(load_checkpoint(run, "cpu"), cross).valence_arousal
-    parts = anova.measure(cross.frame, said, replicates=2)  # intervals are over seeds
+    said = Pass(strict=True).run(load_checkpoint(run, "cpu"), faces).valence_arousal
+    parts = anova.measure(faces.frame, said, replicates=2)  # intervals are over seeds
     return {
-        "ccc": float(np.mean(metrics.ccc(cross.targets, said))),
+        "ccc": float(np.mean(metrics.ccc(faces.targets, said))),
         "person_ratio": parts.person_ratio.value,
         "interaction_ratio": parts.interaction_ratio.value,
         "age": parts.effects["age", "valence"].value,
@@ -116,15 +105,17 @@ def measured(run: Path, cross: Manifest) -> dict[str, float]:
 def of_seed(given: argparse.Namespace, heads: Mapping[str, str], seed: int) -> list[dict[str, Any]]:
     """Every method, trained on every model's faces and asked about every model's."""
     place = Path(given.runs) / f"{'tiny-' * given.tiny}seed{seed}"
-    hands = [DRAWN, *heads]
-    faces = {hand: faces_of(hand, heads, place / "faces" / hand, seed, given.tiny) for hand in hands}
+    sizes = sized("tiny")[0] if given.tiny else SIZES
+    engines = {DRAWN: engine_of(), **{name: engine_of("mesh", file) for name, file in heads.items()}}
+    hands = list(engines)
+    faces = {hand: faces_of(engine, sizes, place / "faces" / hand, seed) for hand, engine in engines.items()}
     chosen = read_chosen(given.results / "shift.json")
     rows = []
     for method, hand in track(product(METHODS, hands), f"seed {seed}", len(METHODS) * len(hands), True):
         run = trained(method, faces[hand], place / "runs" / f"{method}-{hand}", chosen, seed, given.tiny)
         rows += [
             {"seed": seed, "method": method, "trained": hand, "tested": other}
-            | measured(run, faces[other].select("cross"))
+            | measured(run, faces[other].select(CROSS))
             for other in hands
         ]
     return rows
@@ -201,8 +192,9 @@ def run(given: argparse.Namespace) -> None:
     )
     entry = None
     if reported:
-        entry = ledger.enter(NAME, command, seeds, [], headline, given.again, {0: {"rows": str(rows)}}, of)
-    (people, images), (others, shown) = TRAIN, CROSS
+        said = {number: row for number, row in enumerate(rows)}
+        entry = ledger.enter(NAME, command, seeds, [], headline, given.again, said, of)
+    (people, images), (others, shown) = SIZES.train, SIZES.cross
     content = {
         "command": command, "ledger": entry and entry.name, "seeds": seeds, "source": of,
         "faces": f"{people} people of {images} images to train on, {others} of {shown} to be asked about",

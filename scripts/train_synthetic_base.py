@@ -98,20 +98,21 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
         IdferError: the folder holds faces of another recipe, which would be taken for these.
         UsageError: a set is rendered, and no assets are given.
     """
-    heads = [str(Path(file).absolute()) for file in assets]
-    rendered = [name for name, faces in sets_of(recipe).items() if faces.get("engine") == "mesh"]
+    heads, sets = [str(Path(file).absolute()) for file in assets], sets_of(recipe)
+    rendered = [name for name, faces in sets.items() if faces.get("engine") == "mesh"]
     if rendered and not heads:
         raise UsageError(f"{', '.join(rendered)}: of the mesh engine; give --assets (docs/mesh.md).")
     wanted = {
-        name: {**faces, "assets": list(heads)} if faces.get("engine") == "mesh" else dict(faces)
-        for name, faces in sets_of(recipe).items()
+        name: {**faces, "assets": list(heads)} if name in rendered else dict(faces)
+        for name, faces in sets.items()
     }
     _check_same(wanted, folder)
     tables = []
     for name, faces in wanted.items():
         made = folder / name
         if not (made / "manifest.parquet").is_file():
-            synth(made, **faces, **({"cross": True} if name == TEST else {"split": _split_of(name)}))
+            split = {TEST: None, VAL: VAL}.get(name, "train")  # a cross names its own
+            synth(made, **faces, split=split, cross=name == TEST)
         if name == TEST:
             continue
         table = Manifest.read(made).frame.copy()
@@ -121,10 +122,6 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
     joined = Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
     joined.write(folder / "manifest.parquet")
     return joined
-
-
-def _split_of(name: str) -> str:
-    return VAL if name == VAL else "train"
 
 
 def _check_same(wanted: Mapping[str, Mapping[str, Any]], folder: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_lent_identity_does_not_bring_its_own_photograph_along() -> None:
     noisy = shown + 0.5 * torch.randn(shown.shape, generator=torch.Generator().manual_seed(9))
     leaky = torch.cat([reading.identity[:, 0], shown], 1)[:, None]
     faces = Faces(crops, Reading(noisy, torch.zeros_like(noisy), leaky), person=who)
-    drawn = kept.Drawn("", "", 1, (1, 3), 16, 12, len(crops))
+    drawn = kept.Drawn("", "", 1, (1, 3), 16, 16, len(crops))
     decoder = train_decoder(drawn, faces, batch_size=32, lr=0.003, progress=False)
     giver = torch.arange(256).roll(100)
     follows = {}
@@ -104,7 +104,7 @@ def test_a_lent_identity_does_not_bring_its_own_photograph_along() -> None:
     (giver_plain, _), (giver_lent, own_lent) = follows[False], follows[True]
     assert giver_plain > 0.3
     assert abs(giver_lent) < giver_plain / 2
-    assert own_lent > 0.85
+    assert own_lent > 0.9
 
 
 def test_where_nobody_has_two_faces_a_swap_is_drawn_as_ones_own() -> None:

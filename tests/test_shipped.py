@@ -58,6 +58,8 @@ def test_the_model_for_photographs_is_small_and_says_what_it_knows_of_people() -
     assert model.attributes == ("gender", "age", "skin")
     assert model.preprocess.alignment == "landmarks" and model.preprocess.detector == "auto"
     measured = json.loads((model.path / "metrics.json").read_text())
+    quoted = Path(__file__).parents[1] / "benchmarks" / "results" / "synthetic-base.json"
+    assert json.loads(quoted.read_text()) == measured, "documents quote what travels with the weights"
     probes = measured["rendered"]["leakage"]["probes"]
     leaks = {p["target"] for p in probes if p["features"] == "expression" and p["score"] is not None}
     assert leaks == {"gender", "age", "skin", "identity"}

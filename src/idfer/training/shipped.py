@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idfer.training.checkpoint import Checkpoint
@@ -20,7 +22,7 @@ def caution(model: Checkpoint) -> str:
     """
     if not model.shipped:
         return ""
-    measured = json.loads((model.path / METRICS).read_text(encoding="utf-8")).get("photographs")
+    measured = _on_photographs(model.path)
     if not measured:
         return (
             f"{model.name} was trained on drawn faces: it shows the machinery, it is not fit for real "
@@ -32,3 +34,10 @@ def caution(model: Checkpoint) -> str:
         f"smile more pleasant than another person's neutral face in {smile} of 100 pairs, a neutral face "
         f"more than an angry one in {anger}. Measure it on yours first (docs/photographs.md)."
     )
+
+
+@cache  # asked at every call of a predictor
+def _on_photographs(folder: Path) -> dict[str, Any]:
+    """What was measured on photographs; {} where nothing was."""
+    measured: dict[str, Any] = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    return dict(measured.get("photographs", {}))

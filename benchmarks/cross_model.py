@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from idfer.attributes.table import retrieve
+from idfer.attributes.table import AttributeTable, retrieve
 from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
@@ -74,7 +74,13 @@ def faces_of(engine: Engine, sizes: Protocol, folder: Path, seed: int) -> Manife
 
 
 def trained(
-    method: str, faces: Manifest, out: Path, chosen: Mapping[str, Any], seed: int, tiny: bool
+    method: str,
+    faces: Manifest,
+    table: AttributeTable,
+    out: Path,
+    chosen: Mapping[str, Any],
+    seed: int,
+    tiny: bool,
 ) -> Path:
     """A run of one method on one model's faces; a finished one is kept."""
     changes = sized("tiny")[1] if tiny else {"epochs": EPOCHS}
@@ -82,11 +88,7 @@ def trained(
         method=method, **{**Plan.read(PLAN).budget, **chosen.get(method, {}), **changes}, retrieval="truth",
         seed=seed,
     )  # fmt: skip
-    part = faces.select(["train", "val"])
-    table = (
-        retrieve(part, clip="builtin", device="cpu", progress=False) if settings.needs_attributes else None
-    )
-    return fit_settings(part, table, settings, out=out, device="cpu", progress=False)
+    return fit_settings(faces, table, settings, out=out, device="cpu", progress=False)
 
 
 def measured(run: Path, faces: Manifest) -> dict[str, float]:
@@ -109,10 +111,16 @@ def of_seed(given: argparse.Namespace, heads: Mapping[str, str], seed: int) -> l
     engines = {DRAWN: engine_of(), **{name: engine_of("mesh", file) for name, file in heads.items()}}
     hands = list(engines)
     faces = {hand: faces_of(engine, sizes, place / "faces" / hand, seed) for hand, engine in engines.items()}
+    learned_from = {hand: each.select(["train", "val"]) for hand, each in faces.items()}
+    tables = {
+        hand: retrieve(each, clip="builtin", device="cpu", progress=False)
+        for hand, each in learned_from.items()
+    }
     chosen = read_chosen(given.results / "shift.json")
     rows = []
     for method, hand in track(product(METHODS, hands), f"seed {seed}", len(METHODS) * len(hands), True):
-        run = trained(method, faces[hand], place / "runs" / f"{method}-{hand}", chosen, seed, given.tiny)
+        out = place / "runs" / f"{method}-{hand}"
+        run = trained(method, learned_from[hand], tables[hand], out, chosen, seed, given.tiny)
         rows += [
             {"seed": seed, "method": method, "trained": hand, "tested": other}
             | measured(run, faces[other].select(CROSS))

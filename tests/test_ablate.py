@@ -15,7 +15,10 @@ from idfer.catalogue import ESTIMATORS
 from idfer.errors import IdferError, UsageError
 from idfer.experiments import trial
 from idfer.experiments.ablate_report import comparisons, markdown, shift_sheet
+from idfer.experiments.budget_curve import budget_curve
 from idfer.experiments.grid import BASE, Grid, Variant
+from idfer.experiments.jobs import Workers
+from idfer.experiments.ledger import LEDGER, Ledger
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import Protocol
 from idfer.experiments.scores import Row, Score
@@ -150,6 +153,83 @@ def test_the_report_says_what_the_numbers_say() -> None:
     line = next(line for line in text.splitlines() if line.startswith(start))
     assert line.count("worse") == 1
     assert "-0.200 [-0.200, -0.200], p < 0.001, **worse**" in line
+
+
+def test_the_shipped_grid_changes_the_setting_that_the_benchmark_chose() -> None:
+    shift = json.loads((SHIPPED.parent.parent / "benchmarks" / "results" / "shift.json").read_text())
+    chosen = Settings.of(method="idfer", **shift["budget"], **shift["chosen"]["idfer"])
+    assert Grid.read(SHIPPED).variants[0].settings == chosen
+
+
+@pytest.fixture
+def made_up_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials that give the residual's weight divided into .1 as nats, and .8 less a tenth of it as CCC."""
+
+    def run(jobs: list[Any], *_: Any) -> list[dict[str, Any]]:
+        weights = [job.arguments["settings"].terms.get("residual", 0.0) for job in jobs]
+        wanted = [
+            {"x": {"balanced_ccc": 0.8 - 0.1 * weight} | ({"residual_nats": 0.1 / weight} if weight else {})}
+            for weight in weights
+        ]
+        return [
+            {"scores": [score.to_dict() for score in rows_of_measures(of, seeds=(1,))[0].scores]}
+            for of in wanted
+        ]
+
+    monkeypatch.setattr(trial, "run_trials", run)
+
+
+def test_a_report_is_entered_and_its_seeds_are_not_reported_again(
+    tmp_path: Path, made_up_trials: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = grid(tmp_path, seeds=[41, 42], variants={"training": {"slow": {"lr": 0.001}}})
+    command = ["ablate", str(file), "-o", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    assert cli.main([*command, "--seeds", "42,43"]) == 0
+    assert "Report ablation-1 of [history.md](history.md)." in (tmp_path / "ablation.md").read_text()
+    (entry,) = Ledger.beside(tmp_path).entries
+    assert (entry.seeds, entry.command) == ((42, 43), f"idfer ablate {file} --seeds 42,43")
+    assert entry.headline.startswith("1 variants of a base; base: CCC matched 0.5")
+    assert cli.main(command) == 2
+    assert "seed 42 was reported before (ablation-1" in capsys.readouterr().err
+    assert cli.main([*command, "--development", "true"]) == 2
+    assert "is a report (ablation-1) and this run is none" in capsys.readouterr().err
+    elsewhere = [*command[:2], "-o", str(tmp_path / "looked"), *command[4:]]
+    assert cli.main([*elsewhere, "--development", "true"]) == 0
+    assert "**development" in (tmp_path / "looked" / "ablation.md").read_text()
+    assert not (tmp_path / "looked" / LEDGER).exists()
+
+
+def test_variants_of_the_residual_alone_are_a_curve_of_nats(tmp_path: Path, made_up_trials: None) -> None:
+    variants = {
+        "budget": {"more": {"terms": {"residual": 0.5}}, "less": {"terms": {"residual": 0.05}}},
+        "other": {
+            "none": {"terms": {"residual": 0.0, "rate": 0.03}},
+            "both": {"terms": {"residual": 0.3, "beta": 0.1}},
+            "plain": {"method": "erm"},
+        },
+    }  # fmt: skip
+    read = Grid.read(grid(tmp_path, variants=variants)).variants
+    jobs = [job("", Protocol(), 1, "shifted", variant.settings) for variant in read]
+    results = trial.run_trials(jobs, tmp_path, Workers.of(1, False), "made up")
+    rows = [
+        Row.of(variant.name, 1, result)
+        for variant, result in zip(read, results, strict=True)
+        if not isinstance(result, str)
+    ]
+    assert budget_curve(rows, read) == ["more", BASE, "less"]  # fewest nats first
+    assert budget_curve(rows, read[:1]) == []
+    file = grid(tmp_path, variants={"budget": variants["budget"]})
+    assert cli.main(["ablate", str(file), "-o", str(tmp_path / "out"), "--size", "tiny"]) == 0
+    assert (tmp_path / "out" / "ablation-nats.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "out" / "ablation.md").read_text()
+    assert "![curve](ablation-nats.png)" in text
+    assert "gender alone is 0.69" in text
+
+
+@pytest.mark.parametrize("option", ["--development=true", "--again=why"])
+def test_your_own_faces_have_no_ledger(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ablate", "g.yaml", "--manifest", "m.csv", option]) == 2
+    assert f"{option.partition('=')[0]} is of the shift protocol" in capsys.readouterr().err
 
 
 def test_under_the_protocol_the_grids_seeds_and_the_shift_measures_are_used(

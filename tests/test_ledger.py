@@ -53,6 +53,18 @@ def test_the_same_report_is_entered_once_and_another_one_needs_a_reason(tmp_path
     assert (tmp_path / LEDGER).read_text().startswith(before.rstrip())
 
 
+def test_one_command_on_other_seeds_is_another_report(tmp_path: Path) -> None:
+    # the seeds of an ablation stand in its grid, not in its command
+    assert enter(tmp_path, seeds=(11, 12)) == "shift-1"
+    ledger = Ledger.beside(tmp_path)
+    ledger.check_fresh("shift", (11, 12), "idfer benchmark shift", "")
+    ledger.check_fresh("shift", (13, 14), "idfer benchmark shift", "")
+    with pytest.raises(UsageError, match=r"seed 12 was reported before \(shift-1"):
+        ledger.check_fresh("shift", (12, 13), "idfer benchmark shift", "")
+    assert enter(tmp_path, "other numbers", seeds=(13, 14)) == "shift-2"
+    assert Ledger.beside(tmp_path).entries[1].seeds == (13, 14)
+
+
 def test_a_report_is_the_same_only_where_every_number_is(tmp_path: Path) -> None:
     def again(drift: float, why: str = "") -> str:
         numbers = {8: {"idfer": {"reversed_ccc": 0.7, "drift": drift}}}

@@ -23,6 +23,8 @@ def ablate(
     folds: int | None = None,
     by: str | None = None,
     seeds: list[int] | str | None = None,
+    development: bool = False,
+    again: str = "",
     workers: int | None = None,
     ray: bool = False,
     size: Literal["full", "tiny"] = "full",
@@ -33,8 +35,9 @@ def ablate(
 
     Without --manifest, trials are those of `idfer benchmark shift` and shared with it; with it, those of
     `idfer benchmark compare`, over the same folds of people. What is finished is not run again, also after an
-    interruption. Writes ablation.html, ablation.md, ablation.json and a heat map
-    ablation.png.
+    interruption. Writes ablation.html, ablation.md, ablation.json and a heat map ablation.png. Without
+    --manifest also ablation-nats.png, accuracy against what a feature tells beyond the label, and a report is
+    entered in the ledger history.md beside them: seeds are reported once.
 
     Args:
         grid: YAML file, e.g. ablations/default.yaml: a base and its variants, grouped by question.
@@ -46,6 +49,8 @@ def ablate(
         by: with --manifest: column whose rows stay together in folds; subject by default.
         seeds: of people, weights and order; the grid's by default. With --manifest each deals folds anew, or
             trains official splits anew; 1 by default, 1,2,3,4,5 of splits.
+        development: without --manifest: look at anything, report nothing; the files say so.
+        again: without --manifest: why seeds that were reported before are reported once more.
         workers: processes; as many as there are cores by default, 1 on a GPU with --manifest.
         ray: run on Ray (pip install 'idfer[ray]') instead of processes; `runs` must be visible to every node.
         size: full, or tiny (seconds; shows that everything works, measures nothing).
@@ -66,54 +71,72 @@ def ablate(
     from idfer.experiments.compare import device_and_workers
     from idfer.experiments.jobs import Workers
     from idfer.experiments.seeds import numbers
+    from idfer.experiments.shift import kind_of
 
     chosen = None if seeds is None else numbers("seeds", seeds)
-    if manifest is None:
-        for name, value in (("attributes", attributes), ("folds", folds), ("by", by)):
-            if value is not None:
-                raise UsageError(f"--{name} is of your own faces; give --manifest too, or leave it out.")
-        pool = Workers.of(workers, ray)
-        where = device or "cpu"
-        name, content, sheet = _on_protocol(
-            grid, Path(runs or "runs/shift"), chosen, pool, size, where, progress
-        )
-    else:
-        from idfer.experiments.manifests.ablation import on_manifest
-
-        where, count = device_and_workers(device or "auto", workers)
-        name, content, sheet = on_manifest(
-            grid, manifest, attributes, Path(runs or "runs/compare"), folds, by, chosen,
-            Workers.of(count, ray), size, where, progress,
-        )  # fmt: skip
+    own = {"attributes": attributes, "folds": folds, "by": by}
+    for name, value in (own if manifest is None else {"development": development, "again": again}).items():
+        if value not in (None, "", False):
+            said = (
+                "your own faces; give --manifest too, or leave it out"
+                if name in own
+                else ("the shift protocol, whose reports stand in a ledger; leave it out, or --manifest")
+            )
+            raise UsageError(f"--{name} is of {said}.")
     command = command_line(
-        ("ablate", str(grid)), manifest=manifest, attributes=attributes, folds=folds, by=by,
-        seeds=chosen, size=None if size == "full" else size,
+        ("ablate", str(grid)), manifest=manifest, attributes=attributes, folds=folds, by=by, seeds=chosen,
+        development=development or None, size=None if size == "full" else size,
         device=None if device in (None, "cpu" if manifest is None else "auto") else device,
     )  # fmt: skip
-    default = "benchmarks/results" if manifest is None else "compare"
-    return write({"command": command} | content, name, Path(out or default), sheet)
+    if manifest is None:
+        where = Path(out or "benchmarks/results")
+        name, content, sheet = _on_protocol(
+            grid, where, Path(runs or "runs/shift"), chosen, command, kind_of(size, development), again,
+            Workers.of(workers, ray), size, device or "cpu", progress,
+        )  # fmt: skip
+        return write({"command": command} | content, name, where, sheet)
+    from idfer.experiments.manifests.ablation import on_manifest
+
+    device, count = device_and_workers(device or "auto", workers)
+    name, content, sheet = on_manifest(
+        grid, manifest, attributes, Path(runs or "runs/compare"), folds, by, chosen, Workers.of(count, ray),
+        size, device, progress,
+    )  # fmt: skip
+    return write({"command": command} | content, name, Path(out or "compare"), sheet)
 
 
 def _on_protocol(
     grid: str | Path,
+    out: Path,
     runs: Path,
     seeds: list[int] | None,
+    command: str,
+    kind: str,
+    again: str,
     workers: Workers,
     size: str,
     device: str,
     progress: bool,
 ) -> tuple[str, dict[str, Any], Sheet]:
-    """Name, content and sheet of an ablation under the shift protocol."""
-    from idfer.experiments.ablate_report import shift_sheet
+    """Name, content and sheet of an ablation under the shift protocol, entered in the ledger if a report."""
+    from idfer.experiments.ablate_report import headline, shift_sheet, summary
     from idfer.experiments.grid import Grid
     from idfer.experiments.jobs import fail, failures
+    from idfer.experiments.ledger import Ledger
     from idfer.experiments.protocol import SHIFTED, sized
     from idfer.experiments.scores import Row
+    from idfer.experiments.shift import REPORT, check_no_report
+    from idfer.experiments.tables import source_text
     from idfer.experiments.trial import job, provenance, run_trials
 
     protocol, changes = sized(size)
     asked = Grid.read(grid, changes)
     chosen_seeds = asked.seeds if seeds is None else seeds
+    ledger = Ledger.beside(out)
+    if kind == REPORT:
+        ledger.check_fresh(asked.name, chosen_seeds, command, again)
+    else:
+        check_no_report(out / f"{asked.name}.json")
     places = [(variant, seed) for seed in chosen_seeds for variant in asked.variants]
     jobs = [
         job(f"{variant.name}, seed {seed}", protocol, seed, SHIFTED, variant.settings, device)
@@ -126,11 +149,20 @@ def _on_protocol(
         for (variant, seed), result in zip(places, results, strict=True)
         if not isinstance(result, str)
     ]
+    origin = provenance({"trials": jobs}, runs)
+    entry, sheet = None, shift_sheet(chosen_seeds)
+    if kind == REPORT:
+        entry = ledger.enter(
+            asked.name, command, chosen_seeds, [], headline(rows), again, summary(rows, sheet),
+            source_text(origin["source_of"]),
+        )  # fmt: skip
     content = {
+        "kind": kind,
+        "ledger": entry and entry.name,
         "protocol": protocol,
         "seeds": chosen_seeds,
-        **provenance({"trials": jobs}, runs),
+        **origin,
         "variants": asked.variants,
         "rows": rows,
     }
-    return asked.name, content, shift_sheet(chosen_seeds)
+    return asked.name, content, sheet

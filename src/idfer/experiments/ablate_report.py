@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from idfer.experiments.budget_curve import BIT, NATS, budget_chart, budget_curve
 from idfer.experiments.grid import BASE, Variant
 from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Measure, Rows, compare, estimate
 from idfer.experiments.scores import names_of
@@ -22,6 +23,7 @@ from idfer.experiments.tables import (
     verdict,
 )
 from idfer.experiments.writer import write_results
+from idfer.files import atomic
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,24 @@ def shift_sheet(seeds: Sequence[int]) -> Sheet:
         f"[shift.md](shift.md). Seeds {', '.join(map(str, seeds))}. 95 % intervals: Student's t over seeds, "
         "paired for differences."
     )
-    return Sheet(MEASURES, (*CCCS, *LEAKS, "drift"), (*CCCS, "drift"), [words])
+    shown = (*CCCS, "sampled_balanced_ccc", NATS, *LEAKS, "drift")
+    return Sheet(MEASURES, shown, (*CCCS, NATS, "drift"), [words])
+
+
+def headline(rows: Rows) -> str:
+    """A report's line in the ledger."""
+    base = ", ".join(f"{MEASURES[m].title} {interval_text(estimate(rows, BASE, m))}" for m in (*CCCS, NATS))
+    return f"{len(names_of(rows)) - 1} variants of a base; base: {base}"
 
 
 def write(content: Mapping[str, Any], name: str, out: Path, sheet: Sheet) -> str:
     """Write NAME.json, NAME.md and NAME.png; returns the table of results and where the files are.
 
+    Where variants change the weight of the residual alone, NAME-nats.png is their curve.
+
     Args:
         content: `command, source, source_of, variants`, what the trials were of, and `rows`, one per variant
-            and seed.
+            and seed; of the shift protocol also `kind` and `ledger`.
         name: of the files.
         out: folder.
         sheet: what is shown.
@@ -83,7 +94,16 @@ def write(content: Mapping[str, Any], name: str, out: Path, sheet: Sheet) -> str
     groups = {variant.name: variant.group for variant in content["variants"]}
     figure = ablation_chart(rows, groups, whole["comparisons"], sheet.columns)
     files = write_results(out, name, whole, markdown(whole, name, sheet), figure)
+    if curve := _curve(whole, sheet):
+        path = out / f"{name}-nats.png"
+        with atomic(path) as temporary:
+            budget_chart(rows, curve).savefig(temporary, dpi=150, format="png")
+        files += f"\ncurve    {path}"
     return f"{columns(_numbers(rows, content['variants'], sheet))}\n\n{files}"
+
+
+def _curve(whole: Mapping[str, Any], sheet: Sheet) -> list[str]:
+    return budget_curve(whole["rows"], whole["variants"]) if NATS in sheet.shown else []
 
 
 def _numbers(rows: Rows, variants: Sequence[Variant], sheet: Sheet) -> list[list[str]]:
@@ -122,7 +142,7 @@ def markdown(whole: Mapping[str, Any], name: str, sheet: Sheet) -> str:
     terms = ", ".join(f"{k} {v}" for k, v in base.pop("terms").items())
     settings = ", ".join(f"{k} {v}" for k, v in base.items() if v is not None)
     lines = [
-        "# Ablation", "", f"`{whole['command']}`", "",
+        "# Ablation", "", f"`{whole['command']}`", "", *_standing(whole),
         *(line for words in sheet.words for line in (words, "")),
         "`better` and `worse`: the interval of the difference to the base leaves 0 out; with so "
         "few seeds or folds much that is real stays `not told apart`, and with so many comparisons one in "
@@ -139,8 +159,22 @@ def markdown(whole: Mapping[str, Any], name: str, sheet: Sheet) -> str:
                 cells = [_difference(against[m], sheet.measures[m].higher) for m in sheet.main]
                 table.append([variant.name, settings_text(variant.given), *cells])
         lines += [f"## {group}: difference to the base", "", *pipes(table), ""]
+    if _curve(whole, sheet):
+        lines += [
+            "## Accuracy against nats beyond the label", "",
+            "The base and the variants that change the weight of the residual alone. Beyond what the label "
+            "says, one draw of the feature tells at most so many nats about anything in the image, on "
+            f"average; gender alone is {BIT:.2f}.", "", f"![curve]({name}-nats.png)", "",
+        ]  # fmt: skip
     lines.append(f"Source: {source_text(whole['source_of'])}.")
     return "\n".join(lines) + "\n"
+
+
+def _standing(whole: Mapping[str, Any]) -> list[str]:
+    """Whether it is a report, and which."""
+    if entry := whole.get("ledger"):
+        return [f"Report {entry} of [history.md](history.md).", ""]
+    return [f"**{whole['kind']}**.", ""] if whole.get("kind") else []
 
 
 def _difference(compared: Mapping[str, Any], higher_is_better: bool) -> str:

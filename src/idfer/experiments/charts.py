@@ -148,7 +148,8 @@ def _person(axis: Axes, rows: Rows, order: list[str]) -> None:
     axis.set_xlim(0, 1.3 * axis.get_xlim()[1])
 
 
-_SCALES = {"ccc": 0.05, "leak": 0.1, "drift": 0.01}  # colours are full at the largest difference, or this
+# colours are full at the largest difference, or this
+_SCALES = {"ccc": 0.05, "leak": 0.1, "drift": 0.01, "residual": 0.2}
 
 
 @styled

@@ -112,12 +112,13 @@ class Ledger:
 
         And refuse to tune on seeds that any benchmark has reported: their shifted tests were seen.
 
-        The very command of the last report may run again: `enter` finds out whether it says the same.
+        The very command and seeds of the last report may run again: `enter` finds out whether they say the
+        same.
 
         Raises:
             UsageError: a seed was reported or tuned on before; the message names the report.
         """
-        if again or (self.of(benchmark) and self.of(benchmark)[-1].command == command):
+        if again or self._repeats(benchmark, command, seeds):
             return
         for entry in reversed(self.of(benchmark)):
             for what, looked_at in (("reported", entry.seeds), ("tuned on", entry.tuned_on)):
@@ -134,6 +135,11 @@ class Ledger:
                     'seen: choose other --tune_seeds, say why with --again "reason", or look at it as '
                     "--development true."
                 )
+
+    def _repeats(self, benchmark: str, command: str, seeds: Sequence[int]) -> bool:
+        """Whether the last report was this command on these seeds; some stand in a file that it names."""
+        last = self.of(benchmark)[-1:]
+        return any((entry.command, entry.seeds) == (command, tuple(seeds)) for entry in last)
 
     def enter(
         self,
@@ -164,10 +170,11 @@ class Ledger:
         """
         before = self.of(benchmark)
         digest = digest_of(numbers) if numbers is not None else ""
-        same = before and (before[-1].command, before[-1].headline) == (command, headline)
+        repeats = self._repeats(benchmark, command, seeds)
+        same = repeats and before[-1].headline == headline
         if same and before[-1].digest in ("", digest):
             return before[-1]
-        if before and before[-1].command == command and not again:
+        if repeats and not again:
             said = "the headline is the same, others behind it are not" if same else headline
             raise UsageError(
                 f"the command of {before[-1].name} ({self.path}) gives other numbers now: {said}. Nothing "

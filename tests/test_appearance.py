@@ -67,7 +67,10 @@ def test_parts_of_a_batch_are_varied_as_the_whole_is(faces: Tensor) -> None:
     assert whole.shape == faces.shape and whole.min() >= 0 and whole.max() <= 255
 
 
-@pytest.mark.parametrize("part", ["tint", "light", "texture", "occlude", "grey", "blur", "grain", "compress"])
+@pytest.mark.parametrize(
+    "part",
+    ["tint", "light", "texture", "occlude", "grey", "blur", "cut", "coarsen", "grain", "compress"],
+)
 def test_every_part_changes_some_faces_and_leaves_others(faces: Tensor, part: str) -> None:
     many = faces.repeat(4, 1, 1, 1).float() / 255
     draws = Draws(torch.Generator().manual_seed(2), 0, len(many), len(many), many.device)

@@ -128,6 +128,18 @@ def test_action_units_add_up_per_shape(kind: str) -> None:
     assert styled[0] > one[0] > styled[1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "inner"), [("makehuman", "eyebrows-left-inner-up"), ("ict", "browInnerUp_L")]
+)
+def test_an_angry_brow_slopes_inwards_and_a_sad_one_does_not(kind: str, inner: str) -> None:
+    """Both models' own shape lowers the middle of the brow most: heads that frown with it look worried."""
+    angry, sad, raised = (
+        muscles.weights(kind, (inner,), units)[0] for units in ({4: 1.0}, {1: 0.8, 4: 0.5}, {1: 0.8})
+    )
+    assert angry < -0.5
+    assert sad > 0.8 * raised > 0
+
+
 def test_every_action_unit_of_the_map_has_a_shape_in_both_models() -> None:
     from idfer.synthetic.circumplex import AUS
 

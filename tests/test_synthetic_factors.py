@@ -185,13 +185,28 @@ def test_wide_variety_is_of_the_same_people_and_labels_and_less_alike() -> None:
     plain, wide = sample(3000, 1, PROTOCOL, seed=4), sample(3000, 1, PROTOCOL, seed=4, variety="wide")
     same = {name for name in Factors.names() if torch.equal(getattr(plain, name), getattr(wide, name))}
     assert set(Factors.names()) - same == {n for n in EXPRESSION if n.startswith("au")} | {
-        "yaw", "pitch", "roll",
+        "yaw", "pitch", "roll", "mouth_curve", "cheek_fullness", "lip_fullness", "glasses",
     }  # fmt: skip
     angry = (plain.valence + 0.51).square() + (plain.arousal - 0.59).square() < 0.15**2
     assert (plain.au25[angry & (plain.dominance > 0)] > 0.3).float().mean() < 0.2
     assert 0.3 < (wide.au25[angry] > 0.3).float().mean() < 0.8
     assert wide.au4[angry].mean() > 0.4  # brows are lowered in whatever way it is shown
     assert wide.au12[wide.valence > 0.6].mean() > 3 * wide.au12[wide.valence < -0.3].mean()
+    few = sample(20, 3, PROTOCOL, seed=4, variety="wide")
+    assert torch.equal(few.mouth_curve[::3], wide.mouth_curve[:20]), (
+        "the same people however many are asked for"
+    )
+    assert torch.equal(few.glasses[::3], wide.glasses[:20])
+
+
+def test_people_of_wide_variety_differ_at_rest() -> None:
+    """A face that is cross by nature is no angry one: the label says nothing of it."""
+    faces = sample(400, 10, seed=5, variety="wide")
+    calm = (faces.valence.abs() < 0.2) & (faces.arousal.abs() < 0.3)
+    brows = faces.au4.reshape(400, 10).amin(1)
+    assert (brows > 0.3).float().mean() > 0.1, "some never stop frowning"
+    assert (brows < 0.1).float().mean() > 0.2
+    assert faces.au4[calm].std() > 1.3 * sample(400, 10, seed=5).au4[calm].std()
     with pytest.raises(UsageError, match="Did you mean 'wide'"):
         sample(2, 2, variety="widee")
 

@@ -219,7 +219,8 @@ def sample(
         seed: 0 to 2^24 - 1; another seed draws other people.
         alter: (factors, scores) of people -> what is changed of their factors before they express anything;
             both as `population.identities` returns them.
-        variety: plain or wide, see `idfer.synthetic.variety`; people and labels are the same.
+        variety: plain or wide, see `idfer.synthetic.variety`; labels are the same, and so are people but for
+            their mouths, cheeks and glasses.
 
     Returns:
         identities * per_identity faces, person by person.
@@ -233,6 +234,7 @@ def sample(
     varieties.check(variety)
     rhos = correlations.parse(correlation)
     people, scores = population.identities(identities, seed)
+    people, resting = varieties.people(variety, people, seed)
     if alter is not None:
         people = people | alter(people, scores)
     count = identities * per_identity
@@ -248,7 +250,8 @@ def sample(
     for au, intensity in units.items():
         # Intensity varies in proportion, and a resting face is never quite still.
         shown = intensity * values["expressivity"] * (1 + 0.12 * rng.standard_normal(count))
-        values[f"au{au}"] = (shown + 0.03 * np.abs(rng.standard_normal(count))).clip(0, 1)
+        shown += 0.03 * np.abs(rng.standard_normal(count))
+        values[f"au{au}"] = np.maximum(shown, resting[au][owner] if au in resting else 0.0).clip(0, 1)
     values |= varieties.turned(variety, population.nuisance(rng, count))
     values |= {"cohort": np.full(count, float(seed)), "identity": owner.astype(np.float64)}
     return Factors(**{n: torch.from_numpy(values[n].astype(np.float32)) for n in Factors.names()})

@@ -28,7 +28,8 @@ def strong(images: Tensor, generator: torch.Generator, first: int = 0, of: int |
 
     Geometry: mirrored with probability ½, rotated by σ = 4°, scaled by σ = 5 % and stretched by σ = 3 %,
     shifted by σ = 2.5 % of the side. Then, in this order: tint, light, texture, things in the way, grey,
-    blur, grain and JPEG; see each. What is done is the same for a face whichever part of the batch is given.
+    blur, a picture that ends at the face, few pixels, grain and JPEG; see each. What is done is the same for
+    a face whichever part of the batch is given.
 
     Args:
         images: (B, 3, S, S) uint8.
@@ -40,7 +41,7 @@ def strong(images: Tensor, generator: torch.Generator, first: int = 0, of: int |
     growth = 0.05 * draws.normal(1) + 0.03 * draws.normal(2)
     flip = 1 - 2 * draws.chance(0.5)
     faces = move(images, flip, math.radians(4) * draws.normal(), growth, 0.025 * draws.normal(2)) / 255
-    for part in (tint, light, texture, occlude, grey, blur, grain, compress):
+    for part in (tint, light, texture, occlude, grey, blur, cut, coarsen, grain, compress):
         faces = part(faces, draws)
     return faces.mul_(255)
 
@@ -91,9 +92,9 @@ def occlude(faces: Tensor, draws: Draws) -> Tensor:
 
 
 def grey(faces: Tensor, draws: Draws) -> Tensor:
-    """Colour taken out of one face in eight, a part of it of one in four."""
+    """Colour taken out of four of ten faces, a part of it of one in five: many collections are grey."""
     kind, share = draws.uniform(0, 1), draws.uniform(0, 1)
-    amount = (kind < 0.125).float() + ((kind >= 0.125) & (kind < 0.375)).float() * share
+    amount = (kind < 0.4).float() + ((kind >= 0.4) & (kind < 0.6)).float() * share
     luma = torch.einsum("c,bchw->bhw", torch.tensor(_LUMA, device=faces.device), faces)[:, None]
     return faces + (luma - faces) * _of(amount, 3)
 
@@ -110,6 +111,35 @@ def blur(faces: Tensor, draws: Draws) -> Tensor:
     planes = F.pad(faces, (reach,) * 4, mode="replicate").reshape(1, 3 * count, side + 2 * reach, -1)
     across = F.conv2d(planes, kernel[:, None, None, :], groups=3 * count)
     return F.conv2d(across, kernel[:, None, :, None], groups=3 * count).reshape(faces.shape)
+
+
+def cut(faces: Tensor, draws: Draws) -> Tensor:
+    """Pictures that end at the face: edges repeated outwards, as alignment fills them; half of the faces.
+
+    Up to .34 of the side at the top, .12 at the bottom, .16 left and right: what collections of faces that
+    were cut out before leave of hair and background.
+    """
+    side, done = faces.shape[-1], draws.chance(0.5)
+    top, bottom, left, right = (
+        (done * draws.uniform(0, most) * side).long()[:, None] for most in (0.34, 0.12, 0.16, 0.16)
+    )
+    at = torch.arange(side, device=faces.device)
+    rows, columns = at.clamp(top, side - 1 - bottom), at.clamp(left, side - 1 - right)
+    shape = faces.shape
+    return faces.gather(2, rows[:, None, :, None].expand(shape)).gather(
+        3, columns[:, None, None, :].expand(shape)
+    )
+
+
+def coarsen(faces: Tensor, draws: Draws) -> Tensor:
+    """Few pixels: brought down to a quarter to eight tenths of the side and up again; four of ten faces."""
+    done, share = draws.chance(0.4) > 0, draws.uniform(0.25, 0.8)
+    faces, side = faces.clone(), faces.shape[-1]
+    for k in torch.nonzero(done)[:, 0].tolist():
+        few = max(8, round(float(share[k]) * side))
+        small = F.interpolate(faces[k : k + 1], size=(few, few), mode="area")
+        faces[k] = F.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)[0]
+    return faces
 
 
 def grain(faces: Tensor, draws: Draws) -> Tensor:

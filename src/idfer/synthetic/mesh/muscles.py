@@ -9,7 +9,7 @@ import numpy as np
 ICT: dict[int, dict[str, float]] = {
     1: {"browInnerUp": 1.0},
     2: {"browOuterUp": 1.0},
-    4: {"browDown": 1.0},
+    4: {"browDown": 1.2, "noseSneer": 0.25},
     5: {"eyeWide": 1.0},
     6: {"cheekSquint": 1.0, "cheekRaiser": 0.6, "eyeSquint": 0.25},
     7: {"eyeSquint": 0.75, "eyeBlink": 0.05},
@@ -31,13 +31,13 @@ ICT: dict[int, dict[str, float]] = {
 MAKEHUMAN: dict[int, dict[str, float]] = {
     1: {"eyebrows-*-inner-up": 1.25, "eyebrows-*-up": 0.35},
     2: {"eyebrows-*-extern-up": 0.25, "eyebrows-*-up": 0.80},
-    4: {"eyebrows-*-down": 0.9},
+    4: {"eyebrows-*-down": 1.2, "nose-*-elevation": 0.2},
     5: {"eye-*-opened-up": 1.3},
     6: {"eye-*-slit": 0.28},
     7: {"eye-*-slit": 0.60},
     9: {"nose-*-elevation": 1.2, "nose-*-dilatation": 0.5, "eyebrows-*-down": 0.2},
     10: {"mouth-elevation": 0.6, "nose-*-dilatation": 0.3},
-    12: {"mouth-corner-puller": 1.0},
+    12: {"mouth-corner-puller": 1.3},
     15: {"mouth-depression": 1.0},
     16: {"mouth-part-later": 0.5},
     17: {"mouth-depression": 0.35, "mouth-eversion": 0.2},
@@ -50,9 +50,9 @@ MAKEHUMAN: dict[int, dict[str, float]] = {
 }
 """AU -> MakeHuman's expression units; * is left and right. AU6 has none: `cheeks` raises them."""
 
-
-_TOOTHY = 1225
+_TOOTHY, _FROWN = 1225, 401
 MAKEHUMAN[_TOOTHY] = {"mouth-upward-retraction": 0.9, "mouth-part-later": 0.15, "mouth-parling": -0.6}
+ICT[_FROWN], MAKEHUMAN[_FROWN] = {"browInnerUp": -0.8}, {"eyebrows-*-inner-up": -0.8}
 
 
 def weights(
@@ -71,6 +71,8 @@ def weights(
     """
     table = MAKEHUMAN if kind == "makehuman" else ICT
     units = dict(units)
+    # both models lower the middle of a brow most; AU4 lowers its inner end unless AU1 holds that up
+    units[_FROWN] = units.get(4, 0.0) * (1 - units.get(1, 0.0))
     if kind == "makehuman":  # its parted lips hide the teeth, which a smile with parted lips shows
         units[_TOOTHY] = units.get(12, 0.0) * units.get(25, 0.0)
     total: dict[str, float] = {}

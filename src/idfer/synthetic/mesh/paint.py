@@ -6,6 +6,8 @@ texels; the mesh carries them where the face moves.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,9 +16,11 @@ from idfer.synthetic import colours
 from idfer.synthetic.canvas import Canvas, bump, grain, ramp, square, wave
 from idfer.synthetic.factors import Factors
 from idfer.synthetic.layers import brows, camera, creases, hair, head, skin
+from idfer.synthetic.mesh.person import stream
 
 REACH = (1.55, 1.75)  # |x| at the sides of a texture, |y| at its top and bottom
 _CENTRE = 0.12  # y of its middle
+_LEVEL = -1.5  # of brow_tilt: on a head in the round the drawn brows slope outwards, which looks worried
 
 
 def coordinates(canonical: np.ndarray) -> np.ndarray:
@@ -64,9 +68,10 @@ def paint(f: Factors, side: int, mouth_half: float) -> tuple[np.ndarray, np.ndar
     c = canvas(f, side)
     with torch.inference_mode():
         h = head.proportions(still)
-        creases.forehead(c, f)
-        creases.eyes(c, f)
-        creases.mouth(c, f, h)
+        lined = _lined(f)
+        creases.forehead(c, lined)
+        creases.eyes(c, lined)
+        creases.mouth(c, lined, h)
         ink = _blurred(c.ink.clamp(0, 1), side, 0.018)
         rough, pores = _unevenness(c, f)
         even = c.skin.expand_as(c.rgb)
@@ -74,8 +79,8 @@ def paint(f: Factors, side: int, mouth_half: float) -> tuple[np.ndarray, np.ndar
         _sockets(c, f)
         _beard(c, f)
         mouth = _lips(c, f, mouth_half)
-        _brows(c, still)
-        depth = 0.15 + 0.14 * f.age + 0.10 * ramp((f.skin - 5) / 4)
+        _brows(c, replace(still, brow_tilt=still.brow_tilt + _LEVEL))
+        depth = _folds(f) + 0.14 * f.age + 0.10 * ramp((f.skin - 5) / 4)
         c.rgb.mul_(1 - depth * ink)
         cloth = _mask(c, f)
         height = -0.045 * ink * (1 - cloth) + 0.0005 * pores * (1 - mouth) - 0.003 * mouth * wave(c.x * 13)
@@ -83,13 +88,22 @@ def paint(f: Factors, side: int, mouth_half: float) -> tuple[np.ndarray, np.ndar
     return linear[:, 0].permute(1, 2, 0).numpy(), height[0].numpy()
 
 
+def _lined(f: Factors) -> Factors:
+    """The face as old as its lines: some are lined early and others late."""
+    earlier = -0.25 + 0.70 * float(stream(float(f.cohort), float(f.identity), 10).random())
+    return replace(f, age=(f.age + earlier).clamp(0, 1))
+
+
+def _folds(f: Factors) -> float:
+    """How dark the person's folds are: some show every movement at once, others hardly any."""
+    return 0.10 + 0.42 * float(stream(float(f.cohort), float(f.identity), 9).random())
+
+
 _MOVING = tuple(name for name in Factors.names() if name.startswith("au"))
 
 
 def _still(f: Factors) -> Factors:
     """The same face at rest: what the mesh moves is painted where it rests."""
-    from dataclasses import replace
-
     zero = torch.zeros_like(f.age)
     return replace(f, **{name: zero for name in (*_MOVING, "lopsided")})
 

@@ -16,6 +16,7 @@ Finished faces and runs are kept in --runs: the same command goes on. Writes res
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -64,6 +65,11 @@ MEASURES = {
 }  # fmt: skip
 
 
+def _digest(engine: Engine) -> str:
+    """Of the engine as it is: another version draws other faces."""
+    return hashlib.sha256(engine.fingerprint().encode()).hexdigest()[:8]
+
+
 def faces_of(engine: Engine, sizes: Protocol, folder: Path, seed: int) -> Manifest:
     """Faces of one model: `train` and `val` with the shortcut, and `cross`; finished ones are kept."""
     if (folder / "manifest.parquet").is_file():
@@ -110,7 +116,10 @@ def of_seed(given: argparse.Namespace, heads: Mapping[str, str], seed: int) -> l
     sizes = sized("tiny")[0] if given.tiny else SIZES
     engines = {DRAWN: engine_of(), **{name: engine_of("mesh", file) for name, file in heads.items()}}
     hands = list(engines)
-    faces = {hand: faces_of(engine, sizes, place / "faces" / hand, seed) for hand, engine in engines.items()}
+    faces = {
+        hand: faces_of(engine, sizes, place / "faces" / f"{hand}-{_digest(engine)}", seed)
+        for hand, engine in engines.items()
+    }
     learned_from = {hand: each.select(["train", "val"]) for hand, each in faces.items()}
     tables = {
         hand: retrieve(each, clip="builtin", device="cpu", progress=False)

@@ -30,7 +30,9 @@ from idfer.errors import IdferError, UsageError, unknown
 from idfer.evaluation.suite import measure as evaluate
 from idfer.files import atomic, read_yaml
 from idfer.results import write_json
+from idfer.synthetic import variety
 from idfer.synthetic.dataset import synth
+from idfer.synthetic.mesh import engine as mesh
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 from idfer.training.fit import fit_settings
 from idfer.training.settings import Settings
@@ -106,7 +108,8 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
         name: {**faces, "assets": list(heads)} if name in rendered else dict(faces)
         for name, faces in sets.items()
     }
-    _check_same(wanted, folder)
+    made_by = f"mesh {mesh.VERSION}, variety {variety.VERSION}"
+    _check_same({name: {**faces, "made by": made_by} for name, faces in wanted.items()}, folder)
     tables = []
     for name, faces in wanted.items():
         made = folder / name

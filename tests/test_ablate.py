@@ -108,6 +108,20 @@ def test_a_grid_that_is_none_is_refused(tmp_path: Path) -> None:
         Grid.read(tmp_path / "nowhere.yaml")
 
 
+@pytest.mark.parametrize("name", ["shift", "shift-minority", "decode", "compare"])
+def test_a_grid_is_not_named_as_another_benchmark(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=rf"grid\.yaml: name is '{name}', which would overwrite"):
+        Grid.read(grid(tmp_path, name=name, variants={"a": {"b": {"lr": 0.1}}}))
+
+
+@pytest.mark.parametrize("option", ["--folds=0", "--attributes="])
+def test_options_of_your_own_faces_are_refused_without_them(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["ablate", "g.yaml", option]) == 2
+    assert f"{option.partition('=')[0]} is of your own faces" in capsys.readouterr().err
+
+
 def test_the_shipped_grid_is_valid_and_asks_what_it_should() -> None:
     given = [variant.given for variant in Grid.read(SHIPPED).variants]
     used = [sorted(changes["use"]) for changes in given if "use" in changes]
@@ -206,6 +220,8 @@ def test_variants_of_the_residual_alone_are_a_curve_of_nats(tmp_path: Path, made
             "none": {"terms": {"residual": 0.0, "rate": 0.03}},
             "both": {"terms": {"residual": 0.3, "beta": 0.1}},
             "plain": {"method": "erm"},
+            "empty": {"terms": None, "lr": 0.001},
+            "nothing": {"terms": None},
         },
     }  # fmt: skip
     read = Grid.read(grid(tmp_path, variants=variants)).variants
@@ -218,12 +234,13 @@ def test_variants_of_the_residual_alone_are_a_curve_of_nats(tmp_path: Path, made
     ]
     assert budget_curve(rows, read) == ["more", BASE, "less"]  # fewest nats first
     assert budget_curve(rows, read[:1]) == []
-    file = grid(tmp_path, variants={"budget": variants["budget"]})
+    file = grid(tmp_path, variants={**variants, "other": {"plain": {"method": "erm"}}})
     assert cli.main(["ablate", str(file), "-o", str(tmp_path / "out"), "--size", "tiny"]) == 0
     assert (tmp_path / "out" / "ablation-nats.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "out" / "ablation.md").read_text()
     assert "![curve](ablation-nats.png)" in text
     assert "gender alone is 0.69" in text
+    assert "nan" not in text  # ERM has no nats
 
 
 @pytest.mark.parametrize("option", ["--development=true", "--again=why"])

@@ -120,7 +120,9 @@ def test_a_ledger_that_lacks_something_is_named(tmp_path: Path, text: str, messa
 def test_every_reported_result_of_this_repository_stands_in_the_ledger() -> None:
     entries = {entry.name: entry for entry in Ledger.beside(RESULTS).entries}
     assert {"shift-1", "shift-2"} <= set(entries)
-    results = sorted(RESULTS.glob("shift*.json"))
+    results = sorted(
+        [*RESULTS.glob("shift*.json"), *RESULTS.glob("ablation*.json"), *RESULTS.glob("decode*.json")]
+    )
     assert results
     for path in results:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -76,7 +76,7 @@ def ablate(
     chosen = None if seeds is None else numbers("seeds", seeds)
     own = {"attributes": attributes, "folds": folds, "by": by}
     for name, value in (own if manifest is None else {"development": development, "again": again}).items():
-        if value not in (None, "", False):
+        if value is not None if name in own else value:
             said = (
                 "your own faces; give --manifest too, or leave it out"
                 if name in own

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from idfer.experiments.budget_curve import BIT, NATS, budget_chart, budget_curve
 from idfer.experiments.grid import BASE, Variant
 from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Measure, Rows, compare, estimate
@@ -178,6 +180,8 @@ def _standing(whole: Mapping[str, Any]) -> list[str]:
 
 
 def _difference(compared: Mapping[str, Any], higher_is_better: bool) -> str:
+    if not np.isfinite(compared["difference"]):
+        return "-"
     said = verdict(compared, higher_is_better)
     shown = "" if said == "not told apart" else f", **{said}**"
     return f"{bracket(compared, 'difference', 'low', 'high', '+.3f')}, p {p_text(compared['p'])}{shown}"

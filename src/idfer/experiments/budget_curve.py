@@ -29,7 +29,7 @@ def budget_curve(rows: Rows, variants: Sequence[Variant]) -> list[str]:
 
 
 def _only_residual(given: Mapping[str, Any]) -> bool:
-    terms = given["terms"] if list(given) == ["terms"] else {}
+    terms = (given.get("terms") or {}) if list(given) == ["terms"] else {}
     return list(terms) == ["residual"] and terms["residual"] > 0
 
 
@@ -53,6 +53,12 @@ def budget_chart(rows: Rows, curve: Sequence[str]) -> Figure:
         low, high = zip(*((score.low, score.high) for score in scores), strict=True)
         axis.fill_between(nats, low, high, color=colour, alpha=0.12, linewidth=0)
         axis.plot(nats, [score.value for score in scores], marker=marker, color=colour, markersize=6)
+    for at, name in zip(nats, curve, strict=True):
+        axis.text(
+            at, 0.02, f" {name}", transform=axis.get_xaxis_transform(), rotation=90, va="bottom", ha="center",
+            fontsize=8, color=SOFT,
+        )  # fmt: skip
+    axis.set_ylim(axis.get_ylim()[0] - 0.25 * np.ptp(axis.get_ylim()), None)
     axis.axvline(BIT, color=INK, linewidth=0.8, linestyle=":")
     axis.text(BIT, 1.01, " ln 2: one bit", transform=axis.get_xaxis_transform(), fontsize=8.5, color=SOFT)
     axis.set_xlim(left=0)

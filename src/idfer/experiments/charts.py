@@ -174,7 +174,8 @@ def ablation_chart(
     names = list(groups)
     top = _scales(differences, measures)
     shades = LinearSegmentedColormap.from_list("difference", [COLOURS[1], "#ffffff", COLOURS[0]])
-    figure = Figure(figsize=(10.5, 1.5 + 0.34 * len(names)), layout="constrained", facecolor="white")
+    width = 3.7 + 0.85 * len(measures)
+    figure = Figure(figsize=(width, 1.6 + 0.34 * len(names)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     for i, name in enumerate(names):
@@ -190,7 +191,7 @@ def ablation_chart(
             shown = "-" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
             axis.text(j, i, shown, ha="center", va="center", color=INK, weight="bold" if sure else "normal")
     _group_lines(axis, names, groups)
-    titles = [f"{_two_lines(m.title)} {'↑' if m.higher else '↓'}" for m in measures.values()]
+    titles = [f"{_in_lines(m.title)} {'↑' if m.higher else '↓'}" for m in measures.values()]
     axis.set_xticks(range(len(measures)), titles)
     axis.xaxis.tick_top()
     axis.set_yticks(range(len(names)), names)
@@ -208,10 +209,10 @@ def ablation_chart(
     return figure
 
 
-def _two_lines(title: str) -> str:
-    """`CCC matched` and `CCC, weighted` with their first word above the others."""
+def _in_lines(title: str) -> str:
+    """`CCC matched` and `CCC, weighted` with their first word above the others, a comma ends a line."""
     head, _, rest = title.partition(" ")
-    return f"{head.rstrip(',')}\n{rest}" if rest else f"\n{head}"
+    return f"{head.rstrip(',')}\n{rest}".replace(", ", ",\n") if rest else f"\n{head}"
 
 
 def _kind(measure: Measure) -> str:

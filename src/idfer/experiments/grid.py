@@ -21,6 +21,7 @@ Search = Sequence[Mapping[str, Any]]
 BASE = "base"
 SETTINGS = 9  # tried per method
 _PLAN_KEYS = ("budget", "settings", "grid")
+_TAKEN = ("shift", "decode", "mi", "compare", "history")  # names of other benchmarks' files
 _GRID_KEYS = ("name", "seeds", "base", "variants")
 
 
@@ -191,7 +192,12 @@ class Grid:
                 given = _mapping(changes, where)
                 variants[name] = Variant(str(name), str(group), given, _resolved(base, given, where, known))
         seeds = numbers("seeds", content.get("seeds", [1, 2, 3]))
-        return cls(str(content.get("name", "ablation")), seeds, list(variants.values()))
+        name = str(content.get("name", "ablation"))
+        if name.split("-")[0] in _TAKEN:
+            raise UsageError(
+                f"{path}: name is {name!r}, which would overwrite another benchmark; choose another."
+            )
+        return cls(name, seeds, list(variants.values()))
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def synth(
         cross: a full cross of people and expressions, whose labels are independent of people (see
             `idfer.synthetic.cross`); takes no correlation.
         variety: plain (an emotion looks alike on everybody), or wide, nearer to photographs: each emotion in
-            one of several ways, a third of the faces speaking, heads turned further.
+            one of several ways, a fifth of the faces speaking, heads turned further, people with faces of
+            their own at rest, more of them with glasses.
         engine: drawn (thousands of faces a second, no assets) or mesh (a few, nearer to photographs).
         assets: asset files of the mesh engine; with several, each person has the head of one of them.
         samples: paths of light per pixel, mesh engine only, 12 by default: more is slower and less grainy.

@@ -248,7 +248,8 @@ def sample(
     values["lopsided"] = (values["asymmetry"] + 0.1 * rng.standard_normal(count)).clip(-0.4, 0.4)
     units = varieties.action_units(variety, values["valence"], values["arousal"], values["dominance"], seed)
     for au, intensity in units.items():
-        # Intensity varies in proportion, and a resting face is never quite still.
+        # Intensity varies in proportion, and a resting face is never quite still,
+        # but for what a person always shows.
         shown = intensity * values["expressivity"] * (1 + 0.12 * rng.standard_normal(count))
         shown += 0.03 * np.abs(rng.standard_normal(count))
         values[f"au{au}"] = np.maximum(shown, resting[au][owner] if au in resting else 0.0).clip(0, 1)

@@ -133,13 +133,10 @@ def cut(faces: Tensor, draws: Draws) -> Tensor:
 
 def coarsen(faces: Tensor, draws: Draws) -> Tensor:
     """Few pixels: brought down to a quarter to eight tenths of the side and up again; four of ten faces."""
-    done, share = draws.chance(0.4) > 0, draws.uniform(0.25, 0.8)
-    faces, side = faces.clone(), faces.shape[-1]
-    for k in torch.nonzero(done)[:, 0].tolist():
-        few = max(8, round(float(share[k]) * side))
-        small = F.interpolate(faces[k : k + 1], size=(few, few), mode="area")
-        faces[k] = F.interpolate(small, size=(side, side), mode="bilinear", align_corners=False)[0]
-    return faces
+    done, share, side = draws.chance(0.4), draws.uniform(0.25, 0.8), faces.shape[-1]
+    few = (share * side).round().clamp(min=min(8, side)) * done + side * (1 - done)
+    weights = torch.stack([_coarse(int(k), side) for k in few.tolist()]).to(faces.device)[:, None]
+    return weights @ faces @ weights.transpose(2, 3)
 
 
 def grain(faces: Tensor, draws: Draws) -> Tensor:
@@ -166,6 +163,15 @@ def _spread(cells: Tensor, side: int) -> Tensor:
     """Smooth fields (B, C, S, S) of cells (B, C, k, k): bicubic interpolation, as two products."""
     weights = _bicubic(cells.shape[-1], side).to(cells.device)
     return weights @ cells @ weights.T
+
+
+@cache
+def _coarse(few: int, side: int) -> Tensor:
+    """(S, S) what each of S pixels adds to each where few lie between: their means, interpolated."""
+    if few == side:
+        return torch.eye(side)
+    small = F.adaptive_avg_pool1d(torch.eye(side), few)
+    return F.interpolate(small[None], size=side, mode="linear", align_corners=False)[0].T.contiguous()
 
 
 @cache

@@ -100,8 +100,8 @@ def fit(
             column `landmarks`.
         dim: width of expression and identity features.
         augmentation: true (flip, small shift, rotation and scale, brightness and contrast), false, or strong:
-            also tint, light, texture, things in the way, grey, blur, grain and JPEG, for a model that is
-            trained on rendered faces and meant for photographs.
+            also tint, light, texture, things in the way, grey, blur, pictures cut off at the face, few
+            pixels, grain and JPEG, for a model that is trained on rendered faces and meant for photographs.
         decorrelate: weigh samples to make labels independent of retrieved attributes; the method's own
             choice by default.
         holdout: share of the people to keep back, e.g. 0.2, where the manifest has no splits.

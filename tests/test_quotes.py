@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from idfer.experiments import decode
+
 QUOTE: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "quote.py"))
 CONTENT = {
     "summary": {"erm": {"ccc": 0.5249, "drift": 0.4}, "idfer": {"ccc": 0.7551, "drift": 0.1}},
@@ -110,6 +112,22 @@ def test_what_is_not_reported_yet_says_so_until_it_is(
     page.write_text("<!-- quote? {later.json x} --><!-- /quote -->")
     assert QUOTE["main"](["--check", *asked]) == 1
     assert "is no field" in capsys.readouterr().err
+
+
+def test_image_space_quotes_what_its_benchmark_writes(tmp_path: Path) -> None:
+    means = dict.fromkeys(("idfer", "erm", "true factors", "photographs"), dict.fromkeys(decode.SHOWN, 0.123))
+    content = {
+        "seeds": [31, 32, 33], "epochs": 16, "summary": dict.fromkeys(decode.TARGETS, 2.5), "means": means,
+        "intervals": {name: [2.25, 2.75] for name in decode.TARGETS},
+    }  # fmt: skip
+    (tmp_path / "decode.json").write_text(json.dumps(content))
+    text = (Path(__file__).parents[1] / "docs" / "decode.md").read_text()
+    said, changes = QUOTE["quoted"](text, tmp_path)
+    (table,) = (change[2] for change in changes if "Seeds 31 to 33" in change[2])
+    assert table.count("| 2.50 | [2.25, 2.75] |") == len(decode.TARGETS)
+    pictures = re.findall(r"results/(decode-\w+\.webp)", table)
+    assert [name[7:-5] for name in pictures] == ["strip", "swap", "neutral"]
+    assert not QUOTE["quoted"](said, tmp_path)[1]
 
 
 @pytest.mark.parametrize(

@@ -74,15 +74,17 @@ def ablate(
     from idfer.experiments.shift import kind_of
 
     chosen = None if seeds is None else numbers("seeds", seeds)
-    own = {"attributes": attributes, "folds": folds, "by": by}
-    for name, value in (own if manifest is None else {"development": development, "again": again}).items():
-        if value is not None if name in own else value:
-            said = (
-                "your own faces; give --manifest too, or leave it out"
-                if name in own
-                else ("the shift protocol, whose reports stand in a ledger; leave it out, or --manifest")
-            )
-            raise UsageError(f"--{name} is of {said}.")
+    if manifest is None:
+        for name, value in (("attributes", attributes), ("folds", folds), ("by", by)):
+            if value is not None:
+                raise UsageError(f"--{name} is of your own faces; give --manifest too, or leave it out.")
+    else:
+        for name, given in (("development", development), ("again", again)):
+            if given:
+                raise UsageError(
+                    f"--{name} is of the shift protocol, whose reports stand in a ledger; leave it out, or "
+                    "--manifest."
+                )
     command = command_line(
         ("ablate", str(grid)), manifest=manifest, attributes=attributes, folds=folds, by=by, seeds=chosen,
         development=development or None, size=None if size == "full" else size,

@@ -11,6 +11,7 @@ import numpy as np
 
 from idfer.experiments.budget_curve import BIT, NATS, budget_chart, budget_curve
 from idfer.experiments.grid import BASE, Variant
+from idfer.experiments.ledger import standing
 from idfer.experiments.measures import CCCS, LEAKS, MEASURES, Measure, Rows, compare, estimate
 from idfer.experiments.scores import names_of
 from idfer.experiments.tables import (
@@ -144,7 +145,7 @@ def markdown(whole: Mapping[str, Any], name: str, sheet: Sheet) -> str:
     terms = ", ".join(f"{k} {v}" for k, v in base.pop("terms").items())
     settings = ", ".join(f"{k} {v}" for k, v in base.items() if v is not None)
     lines = [
-        "# Ablation", "", f"`{whole['command']}`", "", *_standing(whole),
+        "# Ablation", "", f"`{whole['command']}`", "", *([standing(whole), ""] if "kind" in whole else []),
         *(line for words in sheet.words for line in (words, "")),
         "`better` and `worse`: the interval of the difference to the base leaves 0 out; with so "
         "few seeds or folds much that is real stays `not told apart`, and with so many comparisons one in "
@@ -170,13 +171,6 @@ def markdown(whole: Mapping[str, Any], name: str, sheet: Sheet) -> str:
         ]  # fmt: skip
     lines.append(f"Source: {source_text(whole['source_of'])}.")
     return "\n".join(lines) + "\n"
-
-
-def _standing(whole: Mapping[str, Any]) -> list[str]:
-    """Whether it is a report, and which."""
-    if entry := whole.get("ledger"):
-        return [f"Report {entry} of [history.md](history.md).", ""]
-    return [f"**{whole['kind']}**.", ""] if whole.get("kind") else []
 
 
 def _difference(compared: Mapping[str, Any], higher_is_better: bool) -> str:

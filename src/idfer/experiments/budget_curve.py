@@ -48,7 +48,8 @@ def budget_chart(rows: Rows, curve: Sequence[str]) -> Figure:
     FigureCanvasAgg(figure)
     axis = figure.subplots()
     nats = [estimate(rows, name, NATS).value for name in curve]
-    for colour, marker, measure in zip((SOFT, *COLOURS), MARKERS, ACCURACIES, strict=False):
+    marks = list(zip((SOFT, *COLOURS), MARKERS, ACCURACIES, strict=False))
+    for colour, marker, measure in marks:
         scores = [estimate(rows, name, measure) for name in curve]
         low, high = zip(*((score.low, score.high) for score in scores), strict=True)
         axis.fill_between(nats, low, high, color=colour, alpha=0.12, linewidth=0)
@@ -66,7 +67,7 @@ def budget_chart(rows: Rows, curve: Sequence[str]) -> Figure:
     axis.set_ylabel("CCC")
     handles = [
         handle(colour, marker, MEASURES[measure].title.removeprefix("CCC "))
-        for colour, marker, measure in zip((SOFT, *COLOURS), MARKERS, ACCURACIES, strict=False)
+        for colour, marker, measure in marks
     ]
     legend_below(axis, handles, 2, inches=0.5)
     return figure

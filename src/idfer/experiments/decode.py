@@ -221,6 +221,7 @@ def markdown(
     pictures: Sequence[Path] = (),
 ) -> str:
     """The page; its figure lies beside it, and so do the sheets of faces."""
+    from idfer.experiments.ledger import standing
     from idfer.experiments.tables import pipes
 
     names = [OURS, CONTROL, CEILING, PHOTOGRAPHS]
@@ -228,17 +229,12 @@ def markdown(
     means = content["means"]
     for key, title in SHOWN.items():
         table.append([title, *(f"{means[of][key]:.3f}" if key in means[of] else "-" for of in names)])
-    standing = (
-        f"Report {content['ledger']} of [history.md](history.md)."
-        if content["ledger"]
-        else f"**{content['kind']}**."
-    )
     seeds, source = ", ".join(map(str, content["seeds"])), ", ".join(content["source"])
     mixed = (
         " (seeds of different code: train all again to compare them)" if len(content["source"]) > 1 else ""
     )
     lines = [
-        "# Faces drawn back from features", "", f"`{content['command']}`", "", standing, "",
+        "# Faces drawn back from features", "", f"`{content['command']}`", "", standing(content), "",
         f"Seeds {seeds}; {content['decoder']} decoders trained for {content['epochs']} epochs on the faces "
         "that the runs were trained on, and asked for unseen people on a full cross: everybody shows every "
         "expression, so that the truth of each edit is a face of the cross. ERM's decoder is given idfer's "

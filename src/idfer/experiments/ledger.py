@@ -192,6 +192,13 @@ class Ledger:
         return entry
 
 
+def standing(content: Mapping[str, Any]) -> str:
+    """Whether results are a report, and which, in Markdown: from their `ledger` and their `kind`."""
+    if content["ledger"]:
+        return f"Report {content['ledger']} of [history.md]({LEDGER})."
+    return f"**{content['kind']}**."
+
+
 def today() -> str:
     """YYYY-MM-DD, UTC."""
     return datetime.now(UTC).date().isoformat()

@@ -11,6 +11,7 @@ import numpy as np
 from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.catalogue import PROTOCOLS
 from idfer.evaluation.multiplicity import holm
+from idfer.experiments.ledger import standing
 from idfer.experiments.measures import MEASURES
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.protocol_measures import (
@@ -205,11 +206,10 @@ def _markdown(
 ) -> str:
     seeds = ", ".join(map(str, whole["seeds"]))
     given = ", ".join(f"{key} {value}" for key, value in whole["budget"].items() if key != "epochs")
-    standing = f"Report {whole['ledger']} of [history.md](history.md)." if whole["ledger"] else ""
     title = PROTOCOLS[name].title if name in PROTOCOLS else "a protocol of one's own"
     lines = [
         f"# Shift protocol {name}: {title}", "", f"`{whole['command']}`", "",
-        standing or f"**{whole['kind']}**.", "", design.about, "",
+        standing(whole), "", design.about, "",
         f"Unseen people in every test. Seeds {seeds}: each of people, photographs, weights and order, shared "
         f"by all methods. Budget of all: {given}. Settings: what the rule of `idfer benchmark shift` chose "
         f"for each method on the protocol `correlation` ({whole['settings_from']}); nothing was chosen on "

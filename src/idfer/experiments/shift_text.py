@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from idfer.experiments.grid import shown_as
+from idfer.experiments.ledger import standing
 from idfer.experiments.measures import CCCS, DIMENSIONS, MEASURES, Rows, estimate, gap_closed
 from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED, DRAWN, TEMPLATE, UNNAMED
 from idfer.experiments.protocol import PROBED, TESTS
@@ -164,9 +165,8 @@ def markdown(whole: Mapping[str, Any], lengths: Mapping[int, Rows]) -> str:
     rows = lengths[first]
     kind = whole["kind"]
     title = "# Unseen people, shifted shortcut" + ("" if whole["ledger"] else f" ({kind})")
-    standing = f"Report {whole['ledger']} of [history.md](history.md)." if whole["ledger"] else f"**{kind}**."
     lines = [
-        title, "", f"`{whole['command']}`", "", standing, "", *_setting(whole), "", LOOKED_AT, "",
+        title, "", f"`{whole['command']}`", "", standing(whole), "", *_setting(whole), "", LOOKED_AT, "",
         f"Choice of settings: {whole['rule']}", "",
         "Baselines are reimplementations under this protocol. Their numbers are no statement about the "
         "published systems on photographs.", "",

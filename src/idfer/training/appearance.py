@@ -133,10 +133,13 @@ def cut(faces: Tensor, draws: Draws) -> Tensor:
 
 def coarsen(faces: Tensor, draws: Draws) -> Tensor:
     """Few pixels: brought down to a quarter to eight tenths of the side and up again; four of ten faces."""
-    done, share, side = draws.chance(0.4), draws.uniform(0.25, 0.8), faces.shape[-1]
-    few = (share * side).round().clamp(min=min(8, side)) * done + side * (1 - done)
-    weights = torch.stack([_coarse(int(k), side) for k in few.tolist()]).to(faces.device)[:, None]
-    return weights @ faces @ weights.transpose(2, 3)
+    done, share, side = draws.chance(0.4) > 0, draws.uniform(0.25, 0.8), faces.shape[-1]
+    few = (share[done] * side).round().clamp(min=min(8, side)).tolist()
+    if few:
+        weights = torch.stack([_coarse(int(k), side) for k in few]).to(faces.device)[:, None]
+        faces = faces.clone()
+        faces[done] = weights @ faces[done] @ weights.transpose(2, 3)
+    return faces
 
 
 def grain(faces: Tensor, draws: Draws) -> Tensor:
@@ -168,8 +171,6 @@ def _spread(cells: Tensor, side: int) -> Tensor:
 @cache
 def _coarse(few: int, side: int) -> Tensor:
     """(S, S) what each of S pixels adds to each where few lie between: their means, interpolated."""
-    if few == side:
-        return torch.eye(side)
     small = F.adaptive_avg_pool1d(torch.eye(side), few)
     return F.interpolate(small[None], size=side, mode="linear", align_corners=False)[0].T.contiguous()
 

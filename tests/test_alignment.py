@@ -152,7 +152,8 @@ def test_haar_places_landmarks_where_they_lie_on_average(astronaut: np.ndarray) 
     assert apart.max() < 0.3 * (shown[1, 0] - shown[0, 0]), "of the distance between the eyes"
 
 
-def test_runs_without_the_setting_are_unaligned() -> None:
+def test_runs_without_the_newer_settings_did_without_them() -> None:
     older = Settings.of(method="erm").to_dict()
-    del older["alignment"]
-    assert Settings.from_dict(older).alignment == "none"
+    del older["alignment"], older["ema"]
+    read = Settings.from_dict(older)
+    assert (read.alignment, read.ema) == ("none", 0.0)

@@ -74,7 +74,7 @@ def test_two_processes_take_the_steps_of_one_go_on_where_it_stopped_and_end_toge
                 fit(f"{name}-{devices}", method=method, backbone=backbone, devices=devices, epochs=1, lr=0.01)
 
     # one process begins, two go on
-    whole: dict[str, Any] = {"method": "idfer", "epochs": 3, "logger": "csv"}
+    whole: dict[str, Any] = {"method": "idfer", "epochs": 3, "logger": "csv", "ema": 0.5}
     fit("whole", **whole)
     kept = Trainer._save
 

@@ -16,12 +16,16 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.data import loader
+from idfer.methods.erm import ERM
 from idfer.training import checkpoint
 from idfer.training.checkpoint import load_checkpoint, load_state, save_state
+from idfer.training.validation import Validation
+from idfer.types import Batch
 
 from conftest import BACKBONE
 
@@ -92,7 +96,8 @@ def test_kill_nine_in_the_middle_then_the_same_command_gives_the_uninterrupted_w
 def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
     squares: Manifest, squares_table: AttributeTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = fit(squares, squares_table, tmp_path / "whole")
+    options: dict[str, Any] = {"ema": 0.9}  # an average has a past of its own
+    whole = fit(squares, squares_table, tmp_path / "whole", **options)
     kept = checkpoint.save_state
     calls = 0
 
@@ -105,12 +110,48 @@ def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
 
     monkeypatch.setattr("idfer.training.trainer.save_state", stop_after_third)
     with pytest.raises(KeyboardInterrupt):
-        fit(squares, squares_table, tmp_path / "stopped", save_minutes=0)
+        fit(squares, squares_table, tmp_path / "stopped", save_minutes=0, **options)
     state = load_state(tmp_path / "stopped")
     assert state is not None
     assert state["step"] > 0
     monkeypatch.setattr("idfer.training.trainer.save_state", kept)
-    assert weights(fit(squares, squares_table, tmp_path / "stopped")) == weights(whole)
+    assert weights(fit(squares, squares_table, tmp_path / "stopped", **options)) == weights(whole)
+
+
+def test_the_moving_average_of_the_weights_is_what_is_kept(
+    squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[dict[str, torch.Tensor]] = []
+    step = ERM.step
+
+    def noted(method: ERM, batch: Batch) -> dict[str, float]:
+        logged = step(method, batch)
+        steps.append({name: tensor.clone() for name, tensor in method.network.state_dict().items()})
+        return logged
+
+    monkeypatch.setattr(ERM, "step", noted)
+    run = fit(squares, None, tmp_path / "run", epochs=4, ema=0.6, lr=3e-3)
+    kept = load_file(run / "model.safetensors")
+    assert len(steps) == 16
+    for name, last in steps[-1].items():
+        average = steps[0][name].double()
+        for count, state in enumerate(steps[1:], 1):
+            decay = min(0.6, (1 + count) / (10 + count))
+            average = decay * average + (1 - decay) * state[name].double()
+        wanted = average if last.is_floating_point() else last.double()
+        torch.testing.assert_close(kept[name].double(), wanted, rtol=1e-4, atol=1e-6)
+    assert any(not torch.allclose(kept[name], steps[-1][name], atol=1e-4) for name in kept)
+
+
+def test_the_network_that_is_scored_after_an_epoch_is_the_one_that_is_kept(
+    squares: Manifest, squares_table: AttributeTable, tmp_path: Path
+) -> None:
+    run = fit(squares, squares_table, tmp_path / "run", epochs=2, ema=0.6)
+    logged = json.loads((run / "log.jsonl").read_text().splitlines()[-1])
+    model = load_checkpoint(run)
+    scores = Validation(squares.select("val"), model.preprocess, None, {}).score(model.network, model.device)
+    assert 0 < abs(scores["val_ccc"]) < 1
+    assert scores == pytest.approx({name: logged[name] for name in scores}, abs=1e-5)
 
 
 def test_streaming_from_disk_trains_the_same_as_memory(

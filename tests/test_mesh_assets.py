@@ -14,6 +14,7 @@ from idfer import cli
 from idfer.errors import IdferError, UsageError
 from idfer.synthetic.assets import assets_ict, assets_makehuman
 from idfer.synthetic.mesh import asset, ict
+from idfer.synthetic.mesh.surfaces import pieces
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def test_a_checkout_of_facekit_becomes_its_head(
 def test_teeth_that_touch_are_not_merged() -> None:
     points = np.array([[0, 0, 0], [0.1, 0, 0], [0.2, 0, 0], [0.1, 0.01, 0], [0.1, 0, 5]], np.float32)
     faces = np.array([[0, 1, 2]])
-    stands = ict._merged(points, ict._pieces(faces, 5), 1.0)
+    stands = ict._merged(points, pieces(faces, 5), 1.0)
     assert stands.tolist() == [1, 1, 1, 3, 4]  # one of each piece and cell: the one in its middle
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,6 +139,34 @@ def test_an_angry_brow_slopes_inwards_and_a_sad_one_does_not(kind: str, inner: s
     )
     assert angry < -0.5
     assert sad > 0.8 * raised > 0
+
+
+def test_laughter_opens_a_wide_mouth_and_surprise_a_narrow_one() -> None:
+    names = ("mouth-retraction", "mouth-open")
+    smile, laughter, surprise = (
+        muscles.weights("makehuman", names, units) for units in ({12: 0.8}, {12: 0.8, 26: 0.8}, {26: 0.8})
+    )
+    assert laughter[0] > smile[0] + 0.3
+    assert surprise[0] == 0
+    assert 0.2 < laughter[1] < surprise[1]
+
+
+@pytest.mark.parametrize("moved", [(0.0, 0.0), (0.2, -0.3)])
+def test_makehumans_teeth_hang_below_the_lip_wherever_the_model_keeps_them(
+    moved: tuple[float, float], people: Factors, tmp_path: Path
+) -> None:
+    kept = asset.read(toy_heads.write(tmp_path / "head.npz", "makehuman"))
+    teeth = kept.parts == asset.PARTS.index("teeth")
+    model = Model(replace(kept, neutral=kept.neutral + teeth[:, None] * np.float32([0, *moved])))
+    high = teeth & (kept.neutral[:, 1] > kept.neutral[teeth, 1].mean())
+    rest, smiling = model.head(who(people)), model.head(who(people, au12=1.0))
+    lip = rest.rest_marks[landmarks.NAMES.index("lip_upper_inner")]
+    for head, edge in ((rest, 0.03), (smiling, 0.09)):
+        upper, lower = head.points[high], head.points[teeth & ~high]
+        assert lip[1] - upper[:, 1].min() == pytest.approx(edge, abs=0.02)
+        assert 0.03 < lip[2] - upper[:, 2].max() < 0.09  # close behind it, where light falls
+        assert lower[:, 2].max() < upper[:, 2].max()
+        assert lower[:, 1].max() < lip[1] + 0.01  # and the lower ones behind them
 
 
 def test_every_action_unit_of_the_map_has_a_shape_in_both_models() -> None:

@@ -53,6 +53,7 @@ def test_a_class_and_its_path_are_one_method() -> None:
         ({"lr": -1.0}, "--lr is -1.0; it must be from 1e-12"),
         ({"lr": float("nan")}, "--lr is nan; it must be a number"),
         ({"weight_decay": -5}, "--weight_decay is -5; it must be from 0"),
+        ({"ema": 1.0}, "--ema is 1.0; it must be from 0 to 0.99999"),
         ({"seed": -1}, "--seed is -1; it must be from 0 to 4294967295"),
         ({"seed": 99999999999999999999}, "--seed is 99999999999999999999; it must be from 0"),
         ({"epochs": 1.5}, "--epochs is 1.5; it must be a whole number"),

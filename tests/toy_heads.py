@@ -54,7 +54,8 @@ def surface() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     triangles.append(np.array(fans))
     round_, faces = ball(np.pi * np.linspace(0, 1, 7), 8)
     for part, centre, radius in ((1, (0.42, 0.14, -0.1), 0.2), (1, (-0.42, 0.14, -0.1), 0.2),
-                                 (2, (0, -0.7, -0.1), 0.1), (3, (0, -0.8, -0.2), 0.1)):  # fmt: skip
+                                 (2, (0, -0.68, -0.1), 0.06), (2, (0, -0.83, -0.1), 0.06),
+                                 (3, (0, -0.8, -0.2), 0.1)):  # fmt: skip
         points.append(round_ * radius + np.array(centre))
         triangles.append(faces + start)
         parts += [part] * len(round_)
@@ -178,14 +179,15 @@ def makehuman_checkout(root: Path) -> Path:
     }  # fmt: skip
     part, source = a["region"][a["tri"][:, 0]], a["src_index"]
     left = a["neutral"][a["tri"], 0].mean(1) > 0
-    half = np.arange(len(part)) % 2 == 0
+    height = a["neutral"][a["tri"], 1].mean(1)
+    upper = height > height[part == 2].mean()
     for name, number in groups.items():
         lines.append(f"g {name}")
         chosen = part == number
         if number == 1:
             chosen &= left if name == "helper-l-eye" else ~left
         if number == 2:
-            chosen &= half if name == "helper-upper-teeth" else ~half
+            chosen &= upper if name == "helper-upper-teeth" else ~upper
         lines += [f"f {' '.join(f'{source[v] + 1}/1' for v in face)}" for face in a["tri"][chosen]]
     lines += ["g helper-skirt", "f 14001/1 14002/1 14003/1"]
     (data / "3dobjs").mkdir(parents=True)

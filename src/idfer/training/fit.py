@@ -50,6 +50,7 @@ def fit(
     alignment: str = Settings.alignment,
     dim: int = Settings.dim,
     augmentation: bool | str = Settings.augmentation,
+    ema: float = Settings.ema,
     decorrelate: bool | None = None,
     holdout: float = Settings.holdout,
     seed: int = Settings.seed,
@@ -66,9 +67,10 @@ def fit(
     Faces are where the manifest places them (`x, y, width, height` or `box`), else where the detector finds
     the largest. The run's preprocessing contract remembers how, so that `evaluate` and `predict` do the same.
 
-    The weights after the last epoch are kept: no split chooses them. A split named `val` is scored after
-    every epoch for the log only. The same command again goes on where an interrupted run stopped, and
-    gives, on one machine's CPU, the same weights bit for bit as an uninterrupted run.
+    The weights after the last epoch are kept, or with --ema their average: no split chooses them. A split
+    named `val` is scored after every epoch for the log only. The same command again goes on where an
+    interrupted run stopped, and gives, on one machine's CPU, the same weights bit for bit as an uninterrupted
+    run.
 
     Args:
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
@@ -102,6 +104,8 @@ def fit(
         augmentation: true (flip, small shift, rotation and scale, brightness and contrast), false, or strong:
             also tint, light, texture, things in the way, grey, blur, pictures cut off at the face, few
             pixels, grain and JPEG, for a model that is trained on rendered faces and meant for photographs.
+        ema: decay of an exponential moving average of the weights, e.g. 0.999, which is then what is scored
+            and kept; 0 keeps the last step's weights.
         decorrelate: weigh samples to make labels independent of retrieved attributes; the method's own
             choice by default.
         holdout: share of the people to keep back, e.g. 0.2, where the manifest has no splits.
@@ -127,7 +131,7 @@ def fit(
         method=method, backbone=backbone, pretrained=pretrained, use=use, form=form, retrieval=retrieval,
         code=code, head=head, attachment=attachment, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
         weight_decay=weight_decay, size=size, margin=margin, detector=detector, alignment=alignment,
-        dim=dim, augmentation=augmentation, decorrelate=decorrelate, holdout=holdout, seed=seed,
+        dim=dim, augmentation=augmentation, ema=ema, decorrelate=decorrelate, holdout=holdout, seed=seed,
         precision=precision,
     )  # fmt: skip
     return fit_settings(

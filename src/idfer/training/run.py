@@ -128,13 +128,13 @@ def _train(work: _Work, network: Network) -> None:
     save_seen(folder, work.seen)
     reads = work.table if network.residual.needs_retrieved else None
     trainer.train(folder, _validation(work, reads), how)
-    if name := not_finite(network):
+    if name := not_finite(trainer.trained):
         (folder / STATE).unlink(missing_ok=True)  # to go on from here would not help
         raise IdferError(
             f"the weights have diverged ({name} is not finite), so {folder} holds no model. Delete it and "
             "train again with a lower --lr."
         )
-    save_model(folder, network, text=None if reads is None else reads.text)
+    save_model(folder, trainer.trained, text=None if reads is None else reads.text)
     (folder / STATE).unlink(missing_ok=True)
 
 

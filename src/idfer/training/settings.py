@@ -62,6 +62,7 @@ class Settings:
         alignment: whether faces are brought into place by landmarks: "none" or "landmarks".
         dim: width of expression and identity features.
         augmentation: whether training images are varied: False, True (mildly) or "strong".
+        ema: decay of the moving average of weights that is kept; 0 keeps the last step's.
         holdout: share of the people that is kept back where a manifest has no splits.
         seed: of weights, order and augmentation.
         precision: of the forward and backward pass.
@@ -88,6 +89,7 @@ class Settings:
     alignment: str = "none"
     dim: int = 128
     augmentation: bool | str = True
+    ema: float = 0.0
     holdout: float = 0.0
     seed: int = 0
     precision: str = "32-true"
@@ -215,7 +217,7 @@ class Settings:
             raise UsageError(f"--use {','.join(self.use)}: names an attribute twice.")
 
 
-_LATER: Mapping[str, Any] = {"alignment": "none"}
+_LATER: Mapping[str, Any] = {"alignment": "none", "ema": 0.0}
 """Settings that runs of this format may lack, with what those runs did."""
 _NUMBER = (float, int)
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -224,12 +226,13 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
     "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER, "detector": (str,),
     "alignment": (str,),
-    "dim": (int,), "augmentation": (bool, str), "holdout": _NUMBER, "seed": (int,), "precision": (str,),
+    "dim": (int,), "augmentation": (bool, str), "ema": _NUMBER, "holdout": _NUMBER, "seed": (int,),
+    "precision": (str,),
 }  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {
     "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e30),
-    "weight_decay": (0, 1e3), "size": (1, 4096), "margin": (0, 4), "dim": (1, WIDEST), "holdout": (0, 0.9),
-    "seed": (0, SEED_MOST),
+    "weight_decay": (0, 1e3), "size": (1, 4096), "margin": (0, 4), "dim": (1, WIDEST), "ema": (0, 0.99999),
+    "holdout": (0, 0.9), "seed": (0, SEED_MOST),
 }  # fmt: skip
 _SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
@@ -24,6 +24,7 @@ from idfer.models.network import Network
 from idfer.progress import bar
 from idfer.training.appearance import strong
 from idfer.training.augment import augment
+from idfer.training.average import averaged
 from idfer.training.checkpoint import damaged_state, load_state, save_state
 from idfer.training.data import TrainingData
 from idfer.training.optimizer_state import check_optimizer_state
@@ -84,6 +85,12 @@ class Trainer:
         budget = Budget(settings.epochs * self.batches, settings.lr, settings.weight_decay)
         setup = Setup(network, fabric, budget, data.facts(levels), settings.terms)
         self.method: Method = settings.entry.load()(setup)
+        self.average = averaged(network, settings.ema) if settings.ema else None
+
+    @property
+    def trained(self) -> Network:
+        """The network that is scored and kept: of the last step, or the average over the steps."""
+        return self.network if self.average is None else cast(Network, self.average.module)
 
     def train(self, folder: Path, validation: Validation | None, how: How) -> None:
         """Run all epochs, or those that are left of an interrupted run in `folder`.
@@ -114,6 +121,8 @@ class Trainer:
                     self._set_random(state)
                 for step, ((pixels, _), rows) in enumerate(zip(batches, order, strict=True), start=skip):
                     logged = self._logged(self.method.step(self._batch(pixels, rows, epoch, step)))
+                    if self.average is not None:
+                        self.average.update_parameters(self.network)
                     sums = {k: sums.get(k, 0.0) + v for k, v in logged.items()}
                     done += 1
                     if done % EVERY == 0:
@@ -124,13 +133,18 @@ class Trainer:
                         saved = time.monotonic()
                 line = {"epoch": epoch + 1} | {k: round(v / self.batches, 6) for k, v in sums.items()}
                 if self.fabric.world_size > 1:
-                    align(self.method.modules())
-                scores = validation.score(self.network, self.fabric.device) if validation else {}
+                    align(self._modules())
+                scores = validation.score(self.trained, self.fabric.device) if validation else {}
                 history = [*history, line | scores]
                 self._track(tracked, "epoch", line | scores, done)
                 skip, sums = 0, {}
                 self._save(folder, epoch + 1, 0, sums, history)
                 saved = time.monotonic()
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """What has parameters or statistics to save: the method's, and their average where there is one."""
+        kept = {} if self.average is None else {"average": self.average}
+        return {**self.method.modules(), **kept}
 
     @staticmethod
     def _track(tracked: Sequence[Tracker], kind: str, values: Mapping[str, float], done: int) -> None:
@@ -202,7 +216,7 @@ class Trainer:
         if self.fabric.global_rank:
             return
         state: dict[str, Any] = {"epoch": epoch, "step": step, "sums": sums, "history": history}
-        state["modules"] = {k: v.state_dict() for k, v in self.method.modules().items()}
+        state["modules"] = {k: v.state_dict() for k, v in self._modules().items()}
         state["optimizers"] = {k: v.state_dict() for k, v in self.method.optimizers().items()}
         state["random"] = torch.get_rng_state()
         if self.fabric.device.type == "cuda":
@@ -220,7 +234,7 @@ class Trainer:
         if (state := load_state(folder)) is None:
             return None
         try:
-            for name, module in self.method.modules().items():
+            for name, module in self._modules().items():
                 module.load_state_dict(state["modules"][name])
             for name, optimizer in self.method.optimizers().items():
                 check_optimizer_state(optimizer, state["optimizers"][name])

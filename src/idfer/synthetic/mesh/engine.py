@@ -28,7 +28,7 @@ from idfer.synthetic.mesh.person import stream
 from idfer.synthetic.render import check_size
 from idfer.workers import cores, processes
 
-VERSION = 2  # raised when the same factors give other pixels
+VERSION = 3  # raised when the same factors give other pixels
 _CHUNK = 4  # faces a process renders before it hands them over
 _PROCESS_BYTES = 850 * 2**20  # measured: torch, Mitsuba and two heads
 _PIXEL_BYTES = 2000  # textures, film and hair, per pixel of a face

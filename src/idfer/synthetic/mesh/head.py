@@ -15,6 +15,9 @@ from idfer.synthetic.mesh.asset import PARTS, FaceAsset
 from idfer.synthetic.mesh.landmarks import EYES_Y, NAMES
 from idfer.synthetic.mesh.person import ancestry, stream
 from idfer.synthetic.mesh.rims import rims
+from idfer.synthetic.mesh.surfaces import pieces
+
+_NOTHING = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Model:
         expression = np.ascontiguousarray(self.asset.expression[:, :, kept])
         few._expression = expression.reshape(*expression.shape[:2], -1)
         few._left, few._right = self._left[kept], self._right[kept]
+        few.__dict__["_arches"] = (_NOTHING, _NOTHING)  # its teeth are not kept
         few.canonical = self.canonical[kept]
         return few
 
@@ -88,6 +92,7 @@ class Model:
         moved = rest + self._moves(who, at.unit)
         placed, shown = at.place(rest), at.place(moved)
         shown += self._cheeks(placed, who)
+        self._bite(shown, placed, who)
         eyes = at.place(radius_of[0])
         return Head(
             rest=placed,
@@ -142,6 +147,36 @@ class Model:
         lift = 0.6 * who["au6"] + 0.4 * who["au12"]
         return np.asarray(bump[:, None] * lift * np.array([0.0, 0.055, 0.075]), np.float32)
 
+    def _bite(self, points: np.ndarray, rest: np.ndarray, who: Mapping[str, float]) -> None:
+        """Hang MakeHuman's teeth, which lie high and deep, where teeth are: the edge a little below the lip.
+
+        Its lips rise less than they do in a smile, so there the upper teeth come down a little. And what
+        lines its mouth lies too close behind the lips: it would show through thin ones that are drawn up.
+        """
+        upper, lower = self._arches
+        if not len(upper):
+            return
+        points[self.interior, 2] -= 0.06
+        lip = rest[self.asset.landmarks[NAMES.index("lip_upper_inner")]]
+        smile = who["au12"]
+        for arch, edge, depth in ((upper, -0.03 - 0.06 * smile, 0.06), (lower, -0.10 * smile, 0.12)):
+            front = rest[arch[np.abs(rest[arch, 0]) < 0.15]]
+            reach = front[:, 1].min() if arch is upper else front[:, 1].max()
+            points[arch] += np.array(
+                [0, lip[1] + edge - reach, lip[2] - depth - front[:, 2].max()], np.float32
+            )
+
+    @cached_property
+    def _arches(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices of MakeHuman's upper and lower teeth: pieces that hang on no other, by height."""
+        if self.asset.kind == "ict":
+            return _NOTHING, _NOTHING
+        teeth = np.flatnonzero(self.asset.parts == PARTS.index("teeth"))
+        piece = pieces(self.asset.triangles, len(self.asset.parts))[teeth]
+        arches = [teeth[piece == number] for number in np.unique(piece)]
+        arches.sort(key=lambda vertices: -float(self.average[vertices, 1].mean()))
+        return (arches[0], arches[-1]) if len(arches) > 1 else (_NOTHING, _NOTHING)
+
     def _eyes(self, points: np.ndarray) -> tuple[np.ndarray, float]:
         """Centres (2, 3), left first, and radius of the eyeballs: balls fitted to the vertices."""
         balls = [_ball(points[chosen]) for chosen in (self._left, self._right)]
@@ -170,7 +205,8 @@ def _inside(model: Model) -> np.ndarray:
     points, parts = model.average, model.asset.parts
     lips = dict(zip(NAMES, points[model.asset.landmarks], strict=True))
     top, bottom = lips["lip_top"][1] + 0.1, lips["lip_bottom"][1] - 0.35
-    wide = lips["mouth_left"][0] + 0.12
+    corner = lips["mouth_left"][0]
+    wide = corner + 0.12
     near = (parts == 0) & (np.abs(points[:, 0]) < wide) & (points[:, 1] < top) & (points[:, 1] > bottom)
     cell = 0.05
     keys = np.round(points[:, :2] / cell).astype(int)
@@ -183,7 +219,8 @@ def _inside(model: Model) -> np.ndarray:
     hidden = np.zeros(len(points), bool)
     for k in np.flatnonzero(near):
         z = float(points[k, 2])
-        hidden[k] = deepest < z < front[int(keys[k, 0]), int(keys[k, 1])] - 0.13
+        behind = deepest < z < front[int(keys[k, 0]), int(keys[k, 1])] - 0.13
+        hidden[k] = behind and abs(points[k, 0]) < 0.85 * corner  # the skin of the corners stays
     return hidden
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from idfer.errors import IdferError
 from idfer.progress import bar
 from idfer.synthetic.mesh import checkout as files
+from idfer.synthetic.mesh.surfaces import pieces
 
 WHERE = "https://github.com/ICT-VGL/ICT-FaceKit"
 LICENCE = "MIT (c) 2020 USC Institute for Creative Technologies; derived from ICT FaceKit"
@@ -92,7 +93,7 @@ def _thinned(mesh: files.Wavefront) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     become the one nearest to their mean, so that what is kept still moves as in the model.
     """
     faces = files.triangles([face for group in mesh.groups.values() for face in group])
-    piece = _pieces(faces, len(mesh.vertices))
+    piece = pieces(faces, len(mesh.vertices))  # upper and lower teeth are not merged
     place = np.arange(len(mesh.vertices))
     part = np.full(len(mesh.vertices), 255, np.uint8)
     for number, (first, end, cell) in enumerate(_PARTS.values()):
@@ -104,17 +105,6 @@ def _thinned(mesh: files.Wavefront) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     whole = (merged[:, 0] != merged[:, 1]) & (merged[:, 1] != merged[:, 2]) & (merged[:, 2] != merged[:, 0])
     kept, renumbered = np.unique(merged[whole], return_inverse=True)
     return kept, renumbered.reshape(-1, 3), part[kept]
-
-
-def _pieces(faces: np.ndarray, count: int) -> np.ndarray:
-    """(V,) number of the connected piece, so that upper and lower teeth are not merged."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    edges = np.concatenate([faces[:, :2], faces[:, 1:]])
-    joined = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    piece: np.ndarray = connected_components(joined, directed=False)[1]
-    return piece
 
 
 def _merged(points: np.ndarray, piece: np.ndarray, cell: float) -> np.ndarray:

@@ -37,7 +37,7 @@ MAKEHUMAN: dict[int, dict[str, float]] = {
     7: {"eye-*-slit": 0.60},
     9: {"nose-*-elevation": 1.2, "nose-*-dilatation": 0.5, "eyebrows-*-down": 0.2},
     10: {"mouth-elevation": 0.6, "nose-*-dilatation": 0.3},
-    12: {"mouth-corner-puller": 1.3},
+    12: {"mouth-corner-puller": 0.85, "mouth-retraction": 0.35},
     15: {"mouth-depression": 1.0},
     16: {"mouth-part-later": 0.5},
     17: {"mouth-depression": 0.35, "mouth-eversion": 0.2},
@@ -50,8 +50,9 @@ MAKEHUMAN: dict[int, dict[str, float]] = {
 }
 """AU -> MakeHuman's expression units; * is left and right. AU6 has none: `cheeks` raises them."""
 
-_TOOTHY, _FROWN = 1225, 401
-MAKEHUMAN[_TOOTHY] = {"mouth-upward-retraction": 0.9, "mouth-part-later": 0.15, "mouth-parling": -0.6}
+_TOOTHY, _LAUGH, _FROWN = 1225, 1226, 401
+MAKEHUMAN[_TOOTHY] = {"mouth-upward-retraction": 0.35, "mouth-part-later": 0.10, "mouth-parling": -0.3}
+MAKEHUMAN[_LAUGH] = {"mouth-retraction": 0.7, "mouth-open": -0.12}
 ICT[_FROWN], MAKEHUMAN[_FROWN] = {"browInnerUp": -0.8}, {"eyebrows-*-inner-up": -0.8}
 
 
@@ -73,8 +74,9 @@ def weights(
     units = dict(units)
     # both models lower the middle of a brow most; AU4 lowers its inner end unless AU1 holds that up
     units[_FROWN] = units.get(4, 0.0) * (1 - units.get(1, 0.0))
-    if kind == "makehuman":  # its parted lips hide the teeth, which a smile with parted lips shows
+    if kind == "makehuman":  # its parted lips hide the teeth that a smile shows
         units[_TOOTHY] = units.get(12, 0.0) * units.get(25, 0.0)
+        units[_LAUGH] = units.get(12, 0.0) * units.get(26, 0.0)  # an open mouth is narrow, but in laughter
     total: dict[str, float] = {}
     for au, intensity in units.items():
         for shape, share in table.get(au, {}).items():

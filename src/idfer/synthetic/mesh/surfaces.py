@@ -45,6 +45,17 @@ def part(triangles: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndar
     return renumbered.reshape(kept.shape), used
 
 
+def pieces(triangles: np.ndarray, count: int) -> np.ndarray:
+    """(V,) number of the connected piece of each of `count` vertices."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.concatenate([triangles[:, :2], triangles[:, 1:]])
+    joined = coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    piece: np.ndarray = connected_components(joined, directed=False)[1]
+    return piece
+
+
 def ball(tilt: np.ndarray, sectors: int = 24) -> tuple[np.ndarray, np.ndarray]:
     """Points (V, 3) and triangles of a unit ball, its pole at +z, with rings at these angles from it."""
     turn = 2 * np.pi * np.arange(sectors) / sectors

@@ -203,7 +203,7 @@ def test_people_of_wide_variety_differ_at_rest() -> None:
     """A face that is cross by nature is no angry one: the label says nothing of it."""
     faces = sample(400, 10, seed=5, variety="wide")
     brows = faces.au4.reshape(400, 10).amin(1)
-    assert (brows > 0.3).float().mean() > 0.1, "some never stop frowning"
+    assert (brows > 0.25).float().mean() > 0.1, "some never stop frowning"
     assert (brows < 0.1).float().mean() > 0.2
     assert sample(400, 10, seed=5).au4.reshape(400, 10).amin(1).max() < 0.3, "which plain ones do"
     few = sample(40, 10, seed=5, variety="wide").au4.reshape(40, 10).amin(1)

@@ -248,11 +248,10 @@ def sample(
     values["lopsided"] = (values["asymmetry"] + 0.1 * rng.standard_normal(count)).clip(-0.4, 0.4)
     units = varieties.action_units(variety, values["valence"], values["arousal"], values["dominance"], seed)
     for au, intensity in units.items():
-        # Intensity varies in proportion, and a resting face is never quite still,
-        # but for what a person always shows.
-        shown = intensity * values["expressivity"] * (1 + 0.12 * rng.standard_normal(count))
-        shown += 0.03 * np.abs(rng.standard_normal(count))
-        values[f"au{au}"] = np.maximum(shown, resting[au][owner] if au in resting else 0.0).clip(0, 1)
+        meant = np.maximum(intensity * values["expressivity"], resting[au][owner] if au in resting else 0.0)
+        # intensity varies in proportion, and a resting face is never quite still
+        shown = meant * (1 + 0.12 * rng.standard_normal(count)) + 0.03 * np.abs(rng.standard_normal(count))
+        values[f"au{au}"] = shown.clip(0, 1)
     values |= varieties.turned(variety, population.nuisance(rng, count))
     values |= {"cohort": np.full(count, float(seed)), "identity": owner.astype(np.float64)}
     return Factors(**{n: torch.from_numpy(values[n].astype(np.float32)) for n in Factors.names()})

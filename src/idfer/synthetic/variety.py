@@ -19,7 +19,7 @@ from idfer.errors import unknown
 from idfer.synthetic import circumplex
 
 PLAIN, WIDE = "plain", "wide"
-VERSION = 2  # raised when the same seed shows other faces
+VERSION = 3  # raised when the same seed shows other faces
 
 WAYS: dict[str, tuple[dict[int, float], ...]] = {
     # Combinations of the FACS Investigator's Guide (Ekman, Friesen & Hager 2002), by eye. Where it has AU 22
@@ -127,7 +127,7 @@ def people(
     Returns:
         the factors, of which wide ones have mouths and cheeks that lie further apart and wear glasses more
         often (whatever is correlated with glasses is so the less), and AU number -> (P,) the least intensity
-        that a person shows; empty where plain.
+        that a person means to show; empty where plain.
     """
     if variety == PLAIN:
         return dict(drawn), {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from idfer.data.manifest import Manifest
     from idfer.training.checkpoint import Checkpoint
 
-EPOCHS = {"fast": 30, "flow": 60}
+EPOCHS = {"fast": 30, "flow": 40}
 
 
 def decode_fit(
@@ -54,7 +54,7 @@ def decode_fit(
         out: folder of the decoder; RUN/decoder by default.
         size: side of the pictures: 16, 32, 64, 128 or 256 pixels; by default the largest that is no larger
             than the run's input.
-        epochs: passes over the faces; 30 of a fast decoder by default, 60 of a flow.
+        epochs: passes over the faces; 30 of a fast decoder by default, 40 of a flow.
         batch_size: faces per step.
         lr: peak learning rate of AdamW.
         seed: of weights, order and what is left out.

@@ -35,7 +35,7 @@ from idfer.evaluation import anova, metrics
 from idfer.evaluation.forward import Pass
 from idfer.experiments.grid import Plan
 from idfer.experiments.jobs import source
-from idfer.experiments.ledger import Ledger
+from idfer.experiments.ledger import REPORT, Ledger, kind_of
 from idfer.experiments.protocol import CROSS, RHO, Protocol, correlation, sized
 from idfer.experiments.protocols.drawing import learned
 from idfer.experiments.seeds import numbers
@@ -196,10 +196,10 @@ def run(given: argparse.Namespace) -> None:
     seeds = numbers("seeds", given.seeds)
     command = f"python benchmarks/cross_model.py --assets {' '.join(Path(f).name for f in given.assets)}"
     command += "" if given.seeds == SEEDS else f" --seeds {given.seeds}"
-    reported = not (given.development or given.tiny)
+    kind = kind_of("tiny" if given.tiny else "full", given.development)
     ledger = Ledger.beside(given.results)
-    if reported:
-        ledger.check_fresh(NAME, seeds, command, given.again)
+    if not given.tiny:  # which writes nothing
+        ledger.check_allowed(kind, NAME, seeds, command, given.again)
     rows = [row for seed in seeds for row in of_seed(given, heads, seed)]
     summary, of = summarised(rows), source()
     headline = "; ".join(
@@ -208,7 +208,7 @@ def run(given: argparse.Namespace) -> None:
         if row["trained"] != row["tested"]
     )
     entry = None
-    if reported:
+    if kind == REPORT:
         said = {number: row for number, row in enumerate(rows)}
         entry = ledger.enter(NAME, command, seeds, [], headline, given.again, said, of)
     (people, images), (others, shown) = SIZES.train, SIZES.cross

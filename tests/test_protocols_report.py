@@ -13,6 +13,7 @@ import pytest
 from idfer import cli
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.jobs import Workers
+from idfer.experiments.ledger import TINY
 from idfer.experiments.protocol import CORRELATION
 from idfer.experiments.protocol_measures import (
     MEAN,
@@ -28,7 +29,6 @@ from idfer.experiments.protocol_report import overview, results, verdict
 from idfer.experiments.protocol_runs import CONTENDERS, Campaign, Tuned, _of_correlation
 from idfer.experiments.protocols.design import load_design
 from idfer.experiments.scores import Row, Score
-from idfer.experiments.shift import TINY
 
 MINORITY = load_design("minority")
 BUDGET = {"backbone": "conv4", "size": 64, "epochs": 8, "batch_size": 64, "dim": 128, "lr": 0.0025}

@@ -70,8 +70,8 @@ def ablate(
     from idfer.experiments.command import command_line
     from idfer.experiments.compare import device_and_workers
     from idfer.experiments.jobs import Workers
+    from idfer.experiments.ledger import kind_of
     from idfer.experiments.seeds import numbers
-    from idfer.experiments.shift import kind_of
 
     chosen = None if seeds is None else numbers("seeds", seeds)
     if manifest is None:
@@ -124,10 +124,9 @@ def _on_protocol(
     from idfer.experiments.ablate_report import headline, shift_sheet, summary
     from idfer.experiments.grid import Grid
     from idfer.experiments.jobs import fail, failures
-    from idfer.experiments.ledger import Ledger
+    from idfer.experiments.ledger import REPORT, Ledger
     from idfer.experiments.protocol import SHIFTED, sized
     from idfer.experiments.scores import Row
-    from idfer.experiments.shift import REPORT, check_no_report
     from idfer.experiments.tables import source_text
     from idfer.experiments.trial import job, provenance, run_trials
 
@@ -135,10 +134,7 @@ def _on_protocol(
     asked = Grid.read(grid, changes)
     chosen_seeds = asked.seeds if seeds is None else seeds
     ledger = Ledger.beside(out)
-    if kind == REPORT:
-        ledger.check_fresh(asked.name, chosen_seeds, command, again)
-    else:
-        check_no_report(out / f"{asked.name}.json")
+    ledger.check_allowed(kind, asked.name, chosen_seeds, command, again)
     places = [(variant, seed) for seed in chosen_seeds for variant in asked.variants]
     jobs = [
         job(f"{variant.name}, seed {seed}", protocol, seed, SHIFTED, variant.settings, device)

@@ -99,10 +99,10 @@ def benchmark_decode(
     from idfer.experiments.command import command_line
     from idfer.experiments.decode_chart import chart
     from idfer.experiments.grid import Plan
-    from idfer.experiments.ledger import Ledger
+    from idfer.experiments.ledger import REPORT, Ledger, kind_of
     from idfer.experiments.protocol import sized
     from idfer.experiments.seeds import numbers
-    from idfer.experiments.shift import PLAN, REPORT, check_no_report, kind_of
+    from idfer.experiments.shift import PLAN
     from idfer.experiments.tables import columns
     from idfer.experiments.tuning import read_chosen
     from idfer.experiments.writer import write_results
@@ -125,10 +125,7 @@ def benchmark_decode(
         development=development or None, size=None if size == "full" else size,
     )  # fmt: skip
     ledger = Ledger.beside(Path(out))
-    if standing == REPORT:
-        ledger.check_fresh(name, asked, command, again)
-    else:
-        check_no_report(Path(out) / f"{name}.json")
+    ledger.check_allowed(standing, name, asked, command, again)
     jobs = [job(protocol, seed, of[OURS], of[CONTROL], length, kind) for seed in asked]
     where, crew = Path(runs), Workers.of(workers, False)
     results = run_jobs(jobs, where, crew, "decoders", progress)

@@ -22,6 +22,7 @@ from idfer.version import __version__
 
 LEDGER = "history.md"
 TITLE = "# Reported runs"
+REPORT, DEVELOPMENT, TINY = "report", "development, not a report", "tiny: shows that it works, not a report"
 _KEYS = ("date", "commit", "command", "seeds", "tuned on", "headline", "changed since", "source", "digest")
 _NEWER = ("source", "digest")
 _NEEDED = ("command", "seeds")
@@ -104,6 +105,25 @@ class Ledger:
     def of(self, benchmark: str) -> list[Entry]:
         """Reports of one benchmark, oldest first."""
         return [entry for entry in self.entries if entry.benchmark == benchmark]
+
+    def check_allowed(
+        self,
+        kind: str,
+        benchmark: str,
+        seeds: Sequence[int],
+        command: str,
+        again: str,
+        tuned: Sequence[int] = (),
+    ) -> None:
+        """Refuse a report on seeds that are not fresh, and what is no report where one stands.
+
+        Raises:
+            UsageError: as `check_fresh` and `check_no_report`.
+        """
+        if kind == REPORT:
+            self.check_fresh(benchmark, seeds, command, again, tuned)
+        else:
+            check_no_report(self.path.parent / f"{benchmark}.json")
 
     def check_fresh(
         self, benchmark: str, seeds: Sequence[int], command: str, again: str, tuned: Sequence[int] = ()
@@ -190,6 +210,22 @@ class Ledger:
         with atomic(self.path) as temporary:
             temporary.write_text(f"{text}\n\n{entry.text()}", encoding="utf-8")
         return entry
+
+
+def kind_of(size: str, development: bool) -> str:
+    """What a run of a benchmark is: a report, development, or tiny."""
+    return TINY if size == "tiny" else DEVELOPMENT if development else REPORT
+
+
+def check_no_report(path: Path) -> None:
+    """What is no report overwrites none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if isinstance(found, dict) and (named := found.get("ledger")):
+        name = named if isinstance(named, str) else ", ".join(named)  # an overview is of several reports
+        raise UsageError(f"{path} is a report ({name}) and this run is none; choose another -o for it.")
 
 
 def standing(content: Mapping[str, Any]) -> str:

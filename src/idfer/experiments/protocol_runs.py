@@ -16,7 +16,7 @@ from idfer.catalogue import PROTOCOLS
 from idfer.errors import IdferError, UsageError
 from idfer.experiments.grid import contenders, trained_as
 from idfer.experiments.jobs import Job, Workers, fail
-from idfer.experiments.ledger import Ledger
+from idfer.experiments.ledger import REPORT, TINY, Ledger, check_no_report
 from idfer.experiments.protocol import CORRELATION, ORACLE, SHIFTED, sized
 from idfer.experiments.protocol_measures import Levels
 from idfer.experiments.protocols.design import Design, load_design
@@ -197,7 +197,6 @@ def run_protocols(
         IdferError: no settings, or jobs failed; each is named and the others are kept.
     """
     from idfer.experiments.protocol_report import OVERVIEW
-    from idfer.experiments.shift import REPORT, check_no_report
 
     names = _names(protocol)
     designs = {name: load_design(name) for name in names}
@@ -251,14 +250,11 @@ def _names(protocol: str) -> list[str]:
 def _prepare(campaign: Campaign, name: str, asked: Mapping[str, Any]) -> tuple[str, Ledger]:
     """The command of one protocol, and the ledger it may be entered in."""
     from idfer.experiments.protocol_report import file_of
-    from idfer.experiments.shift import REPORT, check_no_report, command_of
+    from idfer.experiments.shift import command_of
 
     command = command_of(protocol=name, **asked)
     ledger = Ledger.beside(campaign.out)
-    if campaign.kind == REPORT:
-        ledger.check_fresh(file_of(name), campaign.seeds, command, campaign.again)
-    else:
-        check_no_report(campaign.out / f"{file_of(name)}.json")
+    ledger.check_allowed(campaign.kind, file_of(name), campaign.seeds, command, campaign.again)
     return command, ledger
 
 
@@ -267,7 +263,6 @@ def _one(
 ) -> tuple[str, dict[str, Any]]:
     """Run and write one protocol; returns what to print, and its results and report at the first length."""
     from idfer.experiments.protocol_report import file_of, headline, results, write
-    from idfer.experiments.shift import REPORT
     from idfer.experiments.tables import source_text
     from idfer.experiments.trial import provenance
 
@@ -301,7 +296,7 @@ def _one(
 
 def _overview(campaign: Campaign, found: Mapping[str, dict[str, Any]], asked: Mapping[str, Any]) -> str:
     from idfer.experiments.protocol_report import overview, results
-    from idfer.experiments.shift import REPORT, command_of
+    from idfer.experiments.shift import command_of
 
     rows, note = _of_correlation(campaign)
     first = {CORRELATION: results(load_design(CORRELATION), {SHIFTED: rows})} if rows else {}
@@ -316,8 +311,6 @@ def _of_correlation(campaign: Campaign) -> tuple[list[Row], str]:
 
     They are of the same length of training, methods and seeds, for else the row would tell of something else.
     """
-    from idfer.experiments.shift import TINY
-
     content, file, epochs = campaign.tuned.content, campaign.tuned.path.name, campaign.epochs[0]
     left_out = f"`{CORRELATION}` is left out: {file}"
     first = (content.get("epochs") or [content["budget"].get("epochs", Settings.epochs)])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 PLAN = Path(__file__).with_suffix(".yaml")
 SEEDS, TUNE_SEEDS = "11,12,13,14,15,16,17,18,19,20", "201,202,203"
 FEWEST_TUNE_SEEDS, FEWEST_SETTINGS = 3, 9  # of a report
-REPORT, DEVELOPMENT, TINY = "report", "development, not a report", "tiny: shows that it works, not a report"
 
 
 @names_filled_in
@@ -84,7 +82,7 @@ def benchmark_shift(
         IdferError: jobs failed; each is named and the others are kept.
     """
     from idfer.experiments.grid import Plan, contenders, trained_as
-    from idfer.experiments.ledger import Ledger
+    from idfer.experiments.ledger import REPORT, Ledger, kind_of
     from idfer.experiments.protocol import sized
     from idfer.experiments.seeds import lengths as lengths_of
     from idfer.experiments.seeds import numbers
@@ -124,9 +122,7 @@ def benchmark_shift(
     ledger = Ledger.beside(Path(out))
     if kind == REPORT:
         _check_report(shown, wanted, tuned)
-        ledger.check_fresh("shift", reported, command, again, tuned)
-    else:
-        check_no_report(Path(out) / "shift.json")
+    ledger.check_allowed(kind, "shift", reported, command, again, tuned)
 
     from idfer.experiments.jobs import Workers
     from idfer.experiments.shift_report import headline, summary, write
@@ -161,11 +157,6 @@ def benchmark_shift(
     return write(content, rows, Path(out))
 
 
-def kind_of(size: str, development: bool) -> str:
-    """What a run of a benchmark is: a report, development, or tiny."""
-    return TINY if size == "tiny" else DEVELOPMENT if development else REPORT
-
-
 def _ordered(given: Sequence[str] | None, known: Sequence[str], trained_as: Any) -> list[str]:
     """The methods wanted, those that are known first and in their order."""
     from idfer.catalogue import method_entry
@@ -194,17 +185,6 @@ def _check_report(plan: Plan, methods: Sequence[str], tuned: Sequence[int]) -> N
                 f"a report needs {fewest} {what} or more and this run has {count}; give more, or look at it "
                 "as --development true."
             )
-
-
-def check_no_report(path: Path) -> None:
-    """What is no report overwrites none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    if isinstance(found, dict) and (named := found.get("ledger")):
-        name = named if isinstance(named, str) else ", ".join(named)  # an overview is of several reports
-        raise UsageError(f"{path} is a report ({name}) and this run is none; choose another -o for it.")
 
 
 def command_of(**options: Any) -> str:

@@ -29,8 +29,8 @@ ICT: dict[int, dict[str, float]] = {
 """AU -> ARKit-style shapes, both sides where they have two."""
 
 MAKEHUMAN: dict[int, dict[str, float]] = {
-    1: {"eyebrows-*-inner-up": 1.25, "eyebrows-*-up": 0.35},
-    2: {"eyebrows-*-extern-up": 0.25, "eyebrows-*-up": 0.80},
+    1: {"eyebrows-*-inner-up": 2.3, "eyebrows-*-up": 0.20},
+    2: {"eyebrows-*-extern-up": 0.10, "eyebrows-*-up": 0.80},
     4: {"eyebrows-*-down": 1.2, "nose-*-elevation": 0.2},
     5: {"eye-*-opened-up": 1.3},
     6: {"eye-*-slit": 0.28},
@@ -38,9 +38,9 @@ MAKEHUMAN: dict[int, dict[str, float]] = {
     9: {"nose-*-elevation": 1.2, "nose-*-dilatation": 0.5, "eyebrows-*-down": 0.2},
     10: {"mouth-elevation": 0.6, "nose-*-dilatation": 0.3},
     12: {"mouth-corner-puller": 0.85, "mouth-retraction": 0.35},
-    15: {"mouth-depression": 1.0},
+    15: {"mouth-corner-puller": -0.55, "mouth-depression": 0.30},
     16: {"mouth-part-later": 0.5},
-    17: {"mouth-depression": 0.35, "mouth-eversion": 0.2},
+    17: {"mouth-depression": 0.15, "mouth-eversion": 0.2},
     20: {"mouth-retraction": 1.0},
     23: {"mouth-eversion": -0.45, "mouth-pursing": 0.12},
     24: {"mouth-eversion": -0.55},
@@ -82,7 +82,9 @@ def weights(
         for shape, share in table.get(au, {}).items():
             for name in _sides(kind, shape):
                 total[name] = total.get(name, 0.0) + share * intensity
-    found = np.array([total.get(name, 0.0) for name in names], np.float32).clip(-0.8, 1.3)
+    # MakeHuman's inner brow hardly moves: AU1 calls for more than all of it, or sadness would frown
+    most = np.array([2.3 if name.endswith("inner-up") else 1.3 for name in names], np.float32)
+    found = np.array([total.get(name, 0.0) for name in names], np.float32).clip(-0.8, most)
     if style is not None:
         found *= np.exp(0.12 * style[: len(names)].clip(-2, 2)).astype(np.float32)
     return found

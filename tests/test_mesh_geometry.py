@@ -141,6 +141,13 @@ def test_an_angry_brow_slopes_inwards_and_a_sad_one_does_not(kind: str, inner: s
     assert sad > 0.8 * raised > 0
 
 
+def test_makehumans_inner_brow_rises_more_than_a_frown_lowers_it() -> None:
+    names = ("eyebrows-left-inner-up", "eyebrows-left-down")
+    raised, lowered = muscles.weights("makehuman", names, {1: 0.8, 4: 0.5})
+    assert raised > 2 * lowered > 0
+    assert muscles.weights("makehuman", names, {1: 1.0, 4: 1.0}, np.array([2.0, 0.0]))[0] < 3.0
+
+
 def test_laughter_opens_a_wide_mouth_and_surprise_a_narrow_one() -> None:
     names = ("mouth-retraction", "mouth-open")
     smile, laughter, surprise = (

@@ -159,8 +159,12 @@ class Model:
         points[self.interior, 2] -= 0.06
         lip = rest[self.asset.landmarks[NAMES.index("lip_upper_inner")]]
         smile = who["au12"]
-        for arch, edge, depth in ((upper, -0.03 - 0.06 * smile, 0.06), (lower, -0.10 * smile, 0.12)):
-            front = rest[arch[np.abs(rest[arch, 0]) < 0.15]]
+        for arch, edge, depth in (
+            (upper, -0.03 - 0.06 * smile, 0.06 + 0.025 * smile),  # a smile draws the lips back
+            (lower, -0.10 * smile, 0.12),
+        ):
+            aside = np.abs(rest[arch, 0])
+            front = rest[arch[aside <= max(0.15, float(aside.min()))]]
             reach = front[:, 1].min() if arch is upper else front[:, 1].max()
             points[arch] += np.array(
                 [0, lip[1] + edge - reach, lip[2] - depth - front[:, 2].max()], np.float32
@@ -168,14 +172,14 @@ class Model:
 
     @cached_property
     def _arches(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vertices of MakeHuman's upper and lower teeth: pieces that hang on no other, by height."""
+        """Vertices of MakeHuman's upper and lower teeth; none where they are not two pieces."""
         if self.asset.kind == "ict":
             return _NOTHING, _NOTHING
         teeth = np.flatnonzero(self.asset.parts == PARTS.index("teeth"))
         piece = pieces(self.asset.triangles, len(self.asset.parts))[teeth]
         arches = [teeth[piece == number] for number in np.unique(piece)]
         arches.sort(key=lambda vertices: -float(self.average[vertices, 1].mean()))
-        return (arches[0], arches[-1]) if len(arches) > 1 else (_NOTHING, _NOTHING)
+        return (arches[0], arches[1]) if len(arches) == 2 else (_NOTHING, _NOTHING)
 
     def _eyes(self, points: np.ndarray) -> tuple[np.ndarray, float]:
         """Centres (2, 3), left first, and radius of the eyeballs: balls fitted to the vertices."""
@@ -220,7 +224,8 @@ def _inside(model: Model) -> np.ndarray:
     for k in np.flatnonzero(near):
         z = float(points[k, 2])
         behind = deepest < z < front[int(keys[k, 0]), int(keys[k, 1])] - 0.13
-        hidden[k] = behind and abs(points[k, 0]) < 0.85 * corner  # the skin of the corners stays
+        at_corner = abs(points[k, 0]) > 0.85 * corner and z > lips["mouth_left"][2] - 0.15
+        hidden[k] = behind and not at_corner  # whose skin would be dark
     return hidden
 
 

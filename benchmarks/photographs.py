@@ -128,6 +128,7 @@ def recipe(model: FaceModel) -> str:
         s.method, f"{s.backbone} {record.preprocess.size} px", faces, f"{s.epochs} epochs of lr {s.lr:g}",
         f"alignment {s.alignment}", f"augmentation {varied}", f"seed {s.seed}",
     ]  # fmt: skip
+    parts += [f"moving average {s.ema:g}"] if s.ema else []
     return ", ".join(parts)
 
 

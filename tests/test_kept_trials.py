@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from idfer.experiments.jobs import Job, Workers, run_jobs
+from idfer.training.settings import Settings
 
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 SPEC = importlib.util.spec_from_file_location(
     "kept_trials", Path(__file__).parent.parent / "benchmarks" / "trials.py"
 )
@@ -64,3 +66,14 @@ def test_a_finished_trial_is_not_overwritten(tmp_path):
     file.write_text(json.dumps({"result": {"name": "mine"}}))
     assert trials.unpack(kept, here) == 0
     assert run_jobs(jobs("a"), here, Workers(), progress=False) == [{"name": "mine"}]
+
+
+def test_trials_of_the_repository_are_those_that_the_same_settings_ask_for_today():
+    kept = trials.read(RESULTS / "trials.jsonl.gz")
+    asked = dict(sorted(kept.items())[::60])
+    for key, trial in asked.items():
+        arguments = trial["arguments"]
+        if "settings" in arguments:
+            arguments = arguments | {"settings": Settings.from_dict(arguments["settings"])}
+        assert Job(trial["name"], trial["function"], arguments).key == key, trial["name"]
+    assert len(asked) > 10

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from idfer.synthetic import factors
 from idfer.synthetic.dataset import counterfactual
 from idfer.synthetic.factors import Factors, sample
 from idfer.synthetic.mesh import asset, film, hair, landmarks, muscles, paint, shape_ict, things
-from idfer.synthetic.mesh.head import Model, turn
+from idfer.synthetic.mesh.head import Model, _inside, turn
 from idfer.synthetic.mesh.person import ancestry, stream
 from idfer.synthetic.mesh.surfaces import ball, normals, ribbons, tube
 from idfer.synthetic.sheet import express
@@ -174,6 +176,32 @@ def test_makehumans_teeth_hang_below_the_lip_wherever_the_model_keeps_them(
         assert 0.03 < lip[2] - upper[:, 2].max() < 0.09  # close behind it, where light falls
         assert lower[:, 2].max() < upper[:, 2].max()
         assert lower[:, 1].max() < lip[1] + 0.01  # and the lower ones behind them
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.5])  # arches that have no tooth in the middle
+def test_heads_with_other_teeth_are_shaped_too(spread: float, people: Factors, tmp_path: Path) -> None:
+    kept = asset.read(toy_heads.write(tmp_path / "head.npz", "makehuman"))
+    teeth = kept.parts == asset.PARTS.index("teeth")
+    apart = kept.neutral + teeth[:, None] * np.float32([spread, 0, 0])
+    none = np.where(teeth, asset.PARTS.index("skin"), kept.parts).astype(kept.parts.dtype)
+    for head in (replace(kept, neutral=apart), replace(kept, neutral=apart, parts=none)):
+        assert np.isfinite(Model(head).head(who(people, au12=1.0)).points).all()
+
+
+def test_the_inside_of_the_mouth_is_hidden_and_the_skin_of_its_corners_is_not() -> None:
+    """Beards grow on skin: walls of the mouth that pass for skin would grow them, too."""
+    marks = dict.fromkeys(landmarks.NAMES, (0.0, 0.0, 0.3)) | {
+        "lip_top": (0, 0.1, 0.3), "lip_bottom": (0, -0.1, 0.3), "mouth_left": (0.5, 0, 0.3),
+    }  # fmt: skip
+    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(-0.6, 0.6, 25), np.linspace(-0.4, 0.2, 13)))
+    behind = {"wall": (0.1, 0, -0.2), "deep": (0.48, 0, -0.5), "corner": (0.48, 0, 0.16)}
+    points = np.array([*marks.values(), *behind.values(), *np.stack([x, y, 0 * x + 0.32], 1)], np.float32)
+    head = SimpleNamespace(
+        average=points,
+        asset=SimpleNamespace(parts=np.zeros(len(points), int), landmarks=np.arange(len(marks))),
+    )
+    hidden = _inside(cast(Model, head))
+    assert hidden[len(marks) :].tolist() == [True, True, False] + [False] * len(x)
 
 
 def test_every_action_unit_of_the_map_has_a_shape_in_both_models() -> None:

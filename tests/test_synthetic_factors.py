@@ -205,6 +205,8 @@ def test_people_of_wide_variety_differ_at_rest() -> None:
     brows = faces.au4.reshape(400, 10).amin(1)
     assert (brows > 0.25).float().mean() > 0.1, "some never stop frowning"
     assert (brows < 0.1).float().mean() > 0.2
+    apart = faces.au4.reshape(400, 10).sort(1).values.diff(dim=1)
+    assert (apart == 0).float().mean() < 0.01, "but never twice to the same degree"
     assert sample(400, 10, seed=5).au4.reshape(400, 10).amin(1).max() < 0.3, "which plain ones do"
     few = sample(40, 10, seed=5, variety="wide").au4.reshape(40, 10).amin(1)
     assert (few - brows[:40]).abs().max() < 0.2, "the same people rest alike however many are asked for"

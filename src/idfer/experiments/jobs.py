@@ -46,7 +46,7 @@ class Job:
     @cached_property
     def key(self) -> str:
         """Hash of the function, its arguments and `FORMAT`: 16 hex digits."""
-        content = json.dumps([FORMAT, self.function, self.arguments], sort_keys=True, default=_plain)
+        content = json.dumps([FORMAT, self.function, self.arguments], sort_keys=True, default=_hashed)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def file(self, out: Path) -> Path:
@@ -236,8 +236,13 @@ def execute(job: Job, out: Path) -> str:
 
 
 def _plain(record: Any) -> Any:
-    """A record as JSON takes it, for the hash and for people; jobs run with the record itself."""
+    """A record as JSON takes it, for people; jobs run with the record itself."""
     return record.to_dict() if hasattr(record, "to_dict") else asdict(record)
+
+
+def _hashed(record: Any) -> Any:
+    """The same, for the hash."""
+    return record.hashed() if hasattr(record, "hashed") else _plain(record)
 
 
 _MATTERS = (

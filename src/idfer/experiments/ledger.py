@@ -225,7 +225,7 @@ def check_no_report(path: Path) -> None:
         return
     if isinstance(found, dict) and (named := found.get("ledger")):
         name = named if isinstance(named, str) else ", ".join(named)  # an overview is of several reports
-        raise UsageError(f"{path} is a report ({name}) and this run is none; choose another -o for it.")
+        raise UsageError(f"{path} is a report ({name}) and this run is none; choose another folder for it.")
 
 
 def standing(content: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@
 
 Weights of the last step carry the noise of the last batches; their average does not (Polyak and Juditsky
 1992, SIAM J. Control Optim. 30:838). The decay grows in the first steps, so that a short training does not
-keep its random start.
+keep its random start. Statistics of the network are averaged alike: batch normalisation's, and the error that
+evidence of attributes is weighed by, which is the last step's network's, so rather too large.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Plan:
     def identity(self) -> str:
         """16 hex digits of what makes this run this run: settings, levels and the content of its data."""
         content = {
-            "settings": self.settings.to_dict(), "attributes": list(self.attributes),
+            "settings": self.settings.hashed(), "attributes": list(self.attributes),
             "levels": {name: list(levels) for name, levels in self.levels.items()},
             "clip": self.retrieved.get("clip_fingerprint"),
             "content": self.data.get("content"), "retrieved": self.data.get("retrieved"),

@@ -165,6 +165,14 @@ class Settings:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return plain | {"terms": dict(self.terms), "use": None if self.use is None else list(self.use)}
 
+    def hashed(self) -> dict[str, Any]:
+        """What tells these settings from others: `to_dict`, less what was added since trials are kept.
+
+        A setting that is newer than they are is left out where it does what was done before, so that trials
+        and runs keep their names.
+        """
+        return {name: v for name, v in self.to_dict().items() if (name, v) not in _NEWER.items()}
+
     @classmethod
     def from_dict(cls, values: Any) -> Settings:
         """Read what `to_dict` wrote; every setting must be there but those that older runs do not have.
@@ -187,7 +195,7 @@ class Settings:
     @property
     def digest(self) -> str:
         """16 hex digits of all settings."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.hashed(), sort_keys=True).encode()).hexdigest()[:16]
 
     def _check(self, entry: MethodEntry | None) -> None:
         """Types and ranges of all settings, and that they go together."""
@@ -217,7 +225,9 @@ class Settings:
             raise UsageError(f"--use {','.join(self.use)}: names an attribute twice.")
 
 
-_LATER: Mapping[str, Any] = {"alignment": "none", "ema": 0.0}
+_NEWER: Mapping[str, Any] = {"ema": 0.0}
+"""Settings that are newer than kept trials, with what those did."""
+_LATER: Mapping[str, Any] = {"alignment": "none", **_NEWER}
 """Settings that runs of this format may lack, with what those runs did."""
 _NUMBER = (float, int)
 _KINDS: Mapping[str, tuple[type, ...]] = {

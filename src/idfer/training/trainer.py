@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
@@ -133,18 +133,15 @@ class Trainer:
                         saved = time.monotonic()
                 line = {"epoch": epoch + 1} | {k: round(v / self.batches, 6) for k, v in sums.items()}
                 if self.fabric.world_size > 1:
-                    align(self._modules())
+                    align(self.method.modules())
+                    if self.average is not None:
+                        align({"average": self.average})
                 scores = validation.score(self.trained, self.fabric.device) if validation else {}
                 history = [*history, line | scores]
                 self._track(tracked, "epoch", line | scores, done)
                 skip, sums = 0, {}
                 self._save(folder, epoch + 1, 0, sums, history)
                 saved = time.monotonic()
-
-    def _modules(self) -> dict[str, nn.Module]:
-        """What has parameters or statistics to save: the method's, and their average where there is one."""
-        kept = {} if self.average is None else {"average": self.average}
-        return {**self.method.modules(), **kept}
 
     @staticmethod
     def _track(tracked: Sequence[Tracker], kind: str, values: Mapping[str, float], done: int) -> None:
@@ -216,7 +213,9 @@ class Trainer:
         if self.fabric.global_rank:
             return
         state: dict[str, Any] = {"epoch": epoch, "step": step, "sums": sums, "history": history}
-        state["modules"] = {k: v.state_dict() for k, v in self._modules().items()}
+        state["modules"] = {k: v.state_dict() for k, v in self.method.modules().items()}
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
         state["optimizers"] = {k: v.state_dict() for k, v in self.method.optimizers().items()}
         state["random"] = torch.get_rng_state()
         if self.fabric.device.type == "cuda":
@@ -234,8 +233,10 @@ class Trainer:
         if (state := load_state(folder)) is None:
             return None
         try:
-            for name, module in self._modules().items():
+            for name, module in self.method.modules().items():
                 module.load_state_dict(state["modules"][name])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
             for name, optimizer in self.method.optimizers().items():
                 check_optimizer_state(optimizer, state["optimizers"][name])
                 optimizer.load_state_dict(state["optimizers"][name])

@@ -67,10 +67,10 @@ def fit(
     Faces are where the manifest places them (`x, y, width, height` or `box`), else where the detector finds
     the largest. The run's preprocessing contract remembers how, so that `evaluate` and `predict` do the same.
 
-    The weights after the last epoch are kept, or with --ema the moving average of all steps': no
-    split chooses them. A split named `val` is scored after every epoch for the log only. The same command
-    again goes on where an interrupted run stopped, and gives, on one machine's CPU, the same weights bit for
-    bit as an uninterrupted run.
+    The last step's weights are kept, or with --ema their moving average over all steps: no split chooses
+    them. A split named `val` is scored after every epoch for the log only. The same command again goes on
+    where an interrupted run stopped, and gives, on one machine's CPU, the same weights bit for bit as an
+    uninterrupted run.
 
     Args:
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.

@@ -12,6 +12,7 @@ import pytest
 
 from idfer import cli
 from idfer.errors import IdferError, UsageError
+from idfer.experiments import protocol_runs
 from idfer.experiments.jobs import Workers
 from idfer.experiments.ledger import TINY
 from idfer.experiments.protocol import CORRELATION
@@ -75,6 +76,27 @@ def test_gap_cost_and_runner_up_by_hand() -> None:
     assert runner_up(MINORITY, levels, MEAN) == "erm"  # .7 to .68; never the oracle
     assert compare(MINORITY, levels, "cdann", WORST).difference.value == pytest.approx(0.04)
     assert runner_up(MINORITY, minority({"oracle": (0.9, 0.9), "idfer": (0.5, 0.5)}), WORST) == ""
+
+
+def test_a_share_of_a_gap_that_seeds_do_not_show_is_not_given() -> None:
+    levels = minority(SCORES)
+    assert np.isnan(
+        gap_closed(MINORITY, levels, "idfer", "share-50").value
+    )  # harmless: there is none to close
+    correlation = load_design(CORRELATION)
+
+    def closed(gaps: list[float]) -> float:
+        """idfer .1 above ERM; the oracle ahead by a gap per seed."""
+        of = {"erm": [0.0] * 3, "idfer": [0.1] * 3, "oracle": gaps}
+        rows = [
+            Row(name, seed, [Score("ccc", 0.5 + ahead[seed], split, "mean") for split in correlation.tests])
+            for name, ahead in of.items()
+            for seed in range(3)
+        ]
+        return gap_closed(correlation, {"shifted": rows}, "idfer").value
+
+    assert closed([0.21, 0.2, 0.19]) == pytest.approx(0.5)
+    assert np.isnan(closed([0.02, -0.01, 0.01]))  # a mean gap of .007 would make this a share of 15
 
 
 def test_the_area_is_the_mean_height_over_unevenly_spaced_tests() -> None:
@@ -146,7 +168,7 @@ def test_the_overview_corrects_for_the_number_of_protocols(tmp_path: Path) -> No
     assert corrected == pytest.approx([3 * raw[0], 2 * raw[1], 2 * raw[2]], rel=1e-6)
     assert min(corrected[1:]) > 0.05
     assert [line["verdict"] for line in lines] == ["first", "tied", "behind"]
-    assert said["count"] == "First or tied in 2 of 3 protocols."
+    assert said["count"] == "First in 1, tied in 1, behind in 1 of 3 protocols."
     assert said["count"] in text
     page = (tmp_path / "shift-protocols.md").read_text()
     assert "**development, not a report**." in page and "A note." in page
@@ -189,14 +211,14 @@ def test_settings_are_those_chosen_under_correlation_over_its_budget(tmp_path: P
 def campaign(path: Path, **changes: Any) -> Campaign:
     """Two methods on seeds 1 and 2, at the length and with the settings of a shift.json."""
     given: dict[str, Any] = {
-        "tuned": Tuned.read(path), "settings": dict.fromkeys(("erm", "idfer")), "missing": [], "size": "full",
-        "seeds": [1, 2], "epochs": [8], "kind": "report", "again": "", "out": path.parent,
+        "tuned": Tuned.read(path), "settings": dict.fromkeys(("erm", "idfer")), "missing": [], "left_out": [],
+        "size": "full", "seeds": [1, 2], "epochs": [8], "kind": "report", "again": "", "out": path.parent,
         "runs": path.parent, "workers": Workers(), "device": "cpu", "progress": False,
     }  # fmt: skip
     return Campaign(**(given | changes))
 
 
-def test_the_row_of_correlation_is_of_the_same_length_methods_and_seeds(tmp_path: Path) -> None:
+def test_the_row_of_correlation_is_of_the_same_length_and_methods_and_says_its_seeds(tmp_path: Path) -> None:
     def lines(ccc: float) -> list[dict[str, Any]]:
         return [
             Row(name, seed, [Score("ccc", ccc, "reversed", "mean")]).to_dict()
@@ -207,17 +229,17 @@ def test_the_row_of_correlation_is_of_the_same_length_methods_and_seeds(tmp_path
     lengths = {"24": {"rows": lines(0.6)}}
     path = tuned(tmp_path, kind="report", epochs=[8, 24], rows=lines(0.5), lengths=lengths)
     for epochs, ccc in ((8, 0.5), (24, 0.6)):
-        rows, note = _of_correlation(campaign(path, epochs=[epochs]))
-        assert {(row.name, row.seed) for row in rows} == {(m, s) for m in ("erm", "idfer") for s in (1, 2)}
+        rows, note = _of_correlation(campaign(path, epochs=[epochs], seeds=[1, 2, 3]))
+        assert {(row.name, row.seed) for row in rows} == {(m, s) for m in ("erm", "idfer") for s in (1, 2, 3)}
         assert {row.value("ccc", "reversed", "mean") for row in rows} == {ccc}
         assert note == ""
     rows, note = _of_correlation(campaign(path, epochs=[16]))
     assert rows == [] and "left out: shift.json has no rows of it at 16 epochs" in note
-    rows, note = _of_correlation(campaign(path, seeds=[4]))
-    assert rows == [] and "shares no method and seed" in note
-    rows, note = _of_correlation(campaign(path, seeds=[3, 4]))
-    assert {row.seed for row in rows} == {3}
-    assert note == "The row of `correlation` is without seed 4."
+    rows, note = _of_correlation(campaign(path, settings={"hsic": None}))
+    assert rows == [] and "shares no method" in note
+    rows, note = _of_correlation(campaign(path, seeds=[4, 5], settings=dict.fromkeys(("erm", "caf"))))
+    assert {row.seed for row in rows} == {1, 2, 3}
+    assert note == "The row of `correlation` is of seeds 1, 2, 3. The row of `correlation` is without caf."
     rows, note = _of_correlation(campaign(path, kind=TINY))
     assert rows == [] and "left out" in note
 
@@ -257,6 +279,27 @@ def test_wrong_requests_are_refused_before_anything_is_drawn(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_protocol_that_fails_does_not_stop_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned(tmp_path)
+    begun: list[str] = []
+
+    def one(campaign: Campaign, name: str, *rest: Any) -> tuple[str, dict[str, Any]]:
+        begun.append(name)
+        if name == "hidden":
+            raise IdferError("hidden, erm, seed 1: training diverged.")
+        return f"table of {name}", {}
+
+    monkeypatch.setattr(protocol_runs, "_one", one)
+    asked = ["--protocol", "hidden,raters", "--size", "tiny", "--seeds", "1", "-o", str(tmp_path)]
+    assert cli.main(["benchmark", "shift", *asked, "--runs", str(tmp_path / "runs")]) == 1
+    assert begun == ["hidden", "raters"]
+    said = capsys.readouterr().err
+    assert "hidden: hidden, erm, seed 1: training diverged." in said
+    assert "Written: raters. The same command runs what failed again." in said
+
+
 @pytest.mark.slow
 def test_a_protocol_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tuned(tmp_path)
@@ -286,6 +329,8 @@ def test_a_protocol_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str
     page = (tmp_path / "shift-retrieval-noise.md").read_text()
     assert f"`{found['command']}`" in page
     assert "Verdict at 1 epochs" in page
+    assert "- idfer: terms: {information: 2.0}" in page
+    assert "Tuned on `correlation` but not run here: adversarial, caf, groupdro." in page
     assert (tmp_path / "shift-retrieval-noise.png").read_bytes().startswith(b"\x89PNG")
     trained = list((tmp_path / "runs" / "runs").glob("*/model.safetensors"))
     assert len(trained) == 3

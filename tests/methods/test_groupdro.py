@@ -79,6 +79,10 @@ def test_uniform_sampling_makes_groups_equally_frequent() -> None:
     posterior = torch.cat([torch.eye(2)[(torch.arange(300) % 10 == 0).long()], torch.zeros(300, 1)], 1)
     share = groupdro.uniform_sampling(posterior)  # nine in ten are of the first group, nobody of the third
     assert (posterior * share[:, None]).sum(0).tolist() == pytest.approx([0.5, 0.5, 0.0])
+    doubts = torch.tensor([[1.0, 0.0, 0.0]] * 3 + [[0.0, 0.8, 0.2]] * 3)
+    share = groupdro.uniform_sampling(doubts)  # of the third group there is less than one face in all
+    assert share.tolist() == pytest.approx([1 / 6] * 6)
+    assert float(groupdro.uniform_sampling(torch.tensor([[0.5, 0.5]])).sum()) == pytest.approx(1)
     method = build("groupdro", batch)
     assert method.sampling.shape == (300,)
     assert float(method.sampling.sum()) == pytest.approx(1)

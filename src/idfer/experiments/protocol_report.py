@@ -30,15 +30,26 @@ from idfer.experiments.protocol_measures import (
 from idfer.experiments.protocols.design import Design
 from idfer.experiments.scores import rows_of
 from idfer.experiments.statistics import LEVEL
-from idfer.experiments.tables import bracket, columns, flat, interval_text, p_text, pipes, source_text
+from idfer.experiments.tables import (
+    bracket,
+    columns,
+    flat,
+    interval_text,
+    p_text,
+    pipes,
+    settings_text,
+    source_text,
+)
 from idfer.experiments.writer import write_results
 
 Found = Mapping[str, Any]
 OVERVIEW = "shift-protocols"
+VERDICTS = ("first", "tied", "behind", "not tested")
 RULE = (
     "First: idfer's worst-cell CCC is above that of the best baseline (paired two-sided t test over seeds, "
     f"p < {1 - LEVEL:.2g}). Behind: below it. Tied: neither. The best baseline is the one with the best mean "
-    "here, chosen with hindsight, which favours it."
+    "here, chosen with hindsight, which favours it. Tied is no proof of being equal: the lower end of the "
+    "interval is a loss that the seeds do not exclude."
 )
 
 
@@ -125,8 +136,8 @@ def write(name: str, design: Design, content: Found, lengths: Mapping[int, Level
     Args:
         name: of the protocol.
         design: the protocol.
-        content: `kind, ledger, command, settings_from, settings, budget, protocol, seeds, epochs, missing,
-            source, source_of`.
+        content: `kind, ledger, command, settings_from, settings, chosen, budget, protocol, seeds, epochs,
+            missing, left_out, source, source_of`.
         lengths: rows by level, by number of epochs, ascending.
         out: folder.
 
@@ -211,10 +222,13 @@ def _markdown(
         f"# Shift protocol {name}: {title}", "", f"`{whole['command']}`", "",
         standing(whole), "", design.about, "",
         f"Unseen people in every test. Seeds {seeds}: each of people, photographs, weights and order, shared "
-        f"by all methods. Budget of all: {given}. Settings: what the rule of `idfer benchmark shift` chose "
-        f"for each method on the protocol `correlation` ({whole['settings_from']}); nothing was chosen on "
-        "this protocol. `oracle` is ERM trained without the shift, a yardstick.", "",
+        f"by all methods. Budget of all: {given}. `oracle` is ERM trained without the shift, a yardstick.",
+        "",
+        "Settings: what the rule of `idfer benchmark shift` chose for each method on the protocol "
+        f"`correlation` ({whole['settings_from']}); nothing was chosen on this protocol.", "",
+        *(f"- {method}: {settings_text(of)}" for method, of in whole["chosen"].items()), "",
         *([_missing(whole["missing"]), ""] if whole["missing"] else []),
+        *([_left_out(whole["left_out"]), ""] if whole["left_out"] else []),
         f"![figure]({file_of(name)}.png)", "",
     ]  # fmt: skip
     for epochs, levels in lengths.items():
@@ -223,7 +237,7 @@ def _markdown(
             f"## Accuracy{of_length}", "",
             f"CCC, the mean of valence's and arousal's, over the cells {', '.join(design.cells)}. Intervals: "
             "95 %, Student's t over seeds. Gap closed: (method - ERM) / (oracle - ERM) of the worst cell, "
-            "Fieller's interval." + _words(design), "",
+            "Fieller's interval; - where seeds do not tell ERM and oracle apart." + _words(design), "",
             *pipes(accuracy_table(design, levels)), "",
         ]  # fmt: skip
         if len(levels) > 1:
@@ -248,12 +262,19 @@ def _words(design: Design) -> str:
     if design.line:
         words += " Area: mean height of the CCC over the line of tests."
     if design.harmless:
-        words += f" Cost: mean CCC lost to the oracle at {design.harmless}, where nothing is shifted."
+        words += (
+            f" Cost: mean CCC lost to the oracle at {design.harmless}, where nothing is shifted; ERM's is "
+            "that of its learning rate, chosen under a shift."
+        )
     return words
 
 
 def _missing(names: Sequence[str]) -> str:
     return f"Not run, for no setting of theirs was chosen on `correlation`: {', '.join(names)}."
+
+
+def _left_out(names: Sequence[str]) -> str:
+    return f"Tuned on `correlation` but not run here: {', '.join(names)}. One of them may be better."
 
 
 def _compared(lines: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -298,7 +319,7 @@ def overview(found: Mapping[str, Found], command: str, out: Path, kind: str, not
         lines += of_measure
     table = _overview_table(found, [line for line in lines if line["measure"] == WORST])
     decided = [line["verdict"] for line in lines if line["measure"] == WORST]
-    count = f"First or tied in {sum(v in ('first', 'tied') for v in decided)} of {len(decided)} protocols."
+    count = f"{_counted(decided)} of {len(decided)} protocols."
     reports = [of["ledger"] for of in found.values() if of.get("ledger")]
     standing = f"Reports {', '.join(reports)} of [history.md](history.md)." if reports else f"**{kind}**."
     text = [
@@ -321,6 +342,12 @@ def overview(found: Mapping[str, Found], command: str, out: Path, kind: str, not
     }
     files = write_results(out, OVERVIEW, whole, "\n".join(text) + "\n", overview_chart(found, lines))
     return f"{columns(table)}\n\n{count}\n\n{files}"
+
+
+def _counted(verdicts: Sequence[str]) -> str:
+    """`First in 2, tied in 1`: only what there is."""
+    said = [f"{word} in {verdicts.count(word)}" for word in VERDICTS if word in verdicts]
+    return ", ".join(said).capitalize()
 
 
 def _overview_table(found: Mapping[str, Found], lines: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -12,7 +12,8 @@ r"""GroupDRO: minimise the loss of the worst group, by weights that grow with a 
   do not split into faces or groups. Since Σ_g q_g ℓ_g = Σ_i s_i e_i, groups act as the sample weights s, and
   under these L_VA takes its correlations too;
 - with `uniform` faces are drawn with replacement so that every group is as frequent, as in Sagawa et al.:
-  face i with probability (1 / G) Σ_g m_ig / Σ_j m_jg over the training faces;
+  face i with probability (1 / G) Σ_g m_ig / Σ_j m_jg over the training faces, of groups that hold one face or
+  more (Σ_j m_jg >= 1): the small doubts of soft posteriors are no group;
 - a group that a batch holds less than one face of (Σ_i p < 1) has no loss there: its q stays, and the shares
   of the others are scaled to 1. A batch that holds no group at all is an ERM step.
 """
@@ -32,7 +33,7 @@ from idfer.methods.optimise import within
 from idfer.objectives.va import va_loss
 from idfer.types import Batch
 
-LEAST = 1 - 1e-4  # faces that a group must have in a batch; posteriors are rounded
+LEAST = 1 - 1e-4  # faces that a group must have, in a batch or in all; posteriors are rounded
 
 
 def memberships(posterior: Tensor, target: Tensor, quadrants: bool) -> Tensor:
@@ -46,7 +47,8 @@ def memberships(posterior: Tensor, target: Tensor, quadrants: bool) -> Tensor:
 def uniform_sampling(member: Tensor) -> Tensor:
     """Probability (n,) of each face, of which memberships (n, G) are given, when groups are as frequent."""
     mass = member.sum(0)
-    share = member[:, mass > 1e-6] / mass[mass > 1e-6]
+    seen = mass >= min(LEAST, float(mass.max()))  # the largest, where none holds a whole face
+    share = member[:, seen] / mass[seen]
     return share.mean(1) / share.mean(1).sum()
 
 

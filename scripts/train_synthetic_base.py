@@ -33,6 +33,7 @@ from idfer.results import write_json
 from idfer.synthetic import variety
 from idfer.synthetic.dataset import synth
 from idfer.synthetic.mesh import engine as mesh
+from idfer.synthetic.perceived import as_perceived
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 from idfer.training.fit import fit_settings
 from idfer.training.settings import Settings
@@ -44,7 +45,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 NAME = "synthetic-base"
 VAL, TEST = "val", "test"
 LIMIT = 12_000_000  # bytes
-_KEYS = ("train", "val", "test", "attributes", "fit", "runs", "ship", "against")
+_KEYS = ("train", "val", "test", "labels", "attributes", "fit", "runs", "ship", "against")
+_LABELS = {"meant": lambda faces: faces, "perceived": as_perceived}
 _FACES = ("identities", "per_identity", "size", "seed")  # of a set
 _MAY = ("engine", "variety")
 
@@ -72,9 +74,16 @@ def read_recipe(path: Path) -> dict[str, Any]:
     for key in ("ship", "against"):
         if key in recipe and recipe[key] not in recipe["runs"]:
             raise unknown("run", recipe[key], list(recipe["runs"]), f"`{key}` names one of them.")
+    if recipe.get("labels", "meant") not in _LABELS:
+        raise unknown("labels of a recipe", recipe["labels"], list(_LABELS))
     for name in recipe["runs"]:
         settings_of(recipe, name)
     return recipe
+
+
+def labelled(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
+    """Faces with the labels that the recipe asks for: what they mean, or what they show."""
+    return _LABELS[recipe.get("labels", "meant")](faces)
 
 
 def settings_of(recipe: Mapping[str, Any], name: str) -> Settings:
@@ -122,7 +131,8 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
         table["path"] = f"{name}/" + table["path"]
         table["subject"] = f"{name}-" + table["subject"]
         tables.append(table)
-    joined = Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
+    whole = Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
+    joined = labelled(recipe, whole)
     joined.write(folder / "manifest.parquet")
     return joined
 
@@ -172,12 +182,12 @@ def measure(given: argparse.Namespace, recipe: Mapping[str, Any], models: Mappin
         raise IdferError("the photographs could not be measured; what is above says why.")
 
 
-def note_measures(results: Path, test: Path, out: Path, against: Path | None = None) -> None:
+def note_measures(results: Path, test: Manifest | None, out: Path, against: Path | None = None) -> None:
     """Write beside the shipped weights what was measured of them, on photographs and on rendered people.
 
     Args:
         results: folder of photographs.json; a copy is written there, too.
-        test: folder of the rendered people; may be missing.
+        test: the rendered people, if there are any.
         out: folder of the shipped model.
         against: a model to be measured beside it.
     """
@@ -192,9 +202,9 @@ def note_measures(results: Path, test: Path, out: Path, against: Path | None = N
     ]  # fmt: skip
     command = "python scripts/train_synthetic_base.py --assets mh.npz ict.npz --muxspace CHECKOUT --ship"
     noted = {"command": command, **max(measured, key=lambda record: str(record["date"]))}
-    if test.is_dir():
+    if test is not None:
         for key, model in (("rendered", NAME), *((("rendered, against", against),) if against else ())):
-            found = evaluate(model, Manifest.read(test), device="cpu").metrics
+            found = evaluate(model, test, device="cpu").metrics
             noted[key] = {part: found[part] for part in ("accuracy", "invariance", "leakage")}
     for file in (out / METRICS, results / f"{NAME}.json"):  # the second is what documents quote
         write_json(file, noted)
@@ -222,7 +232,8 @@ def run(given: argparse.Namespace) -> None:
     if given.muxspace:
         measure(given, recipe, models)
     if given.ship:
-        note_measures(given.results, folder / TEST, SHIPPED / NAME, models.get(recipe.get("against", "")))
+        test = labelled(recipe, Manifest.read(folder / TEST)) if TEST in recipe else None
+        note_measures(given.results, test, SHIPPED / NAME, models.get(recipe.get("against", "")))
 
 
 def main(words: list[str] | None = None) -> int:

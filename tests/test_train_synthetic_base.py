@@ -55,6 +55,19 @@ def test_a_recipe_becomes_models_for_photographs(script: dict[str, Any], tmp_pat
     assert (out / "erm" / MODEL).stat().st_mtime_ns == kept, "what is finished is kept"
 
 
+def test_labels_are_what_faces_show_where_a_recipe_asks_for_that(
+    script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = script["faces_of"]({**RECIPE, "labels": "perceived"}, tmp_path, []).frame
+    meant = script["faces_of"](RECIPE, tmp_path, []).frame
+    assert (meant["valence"] == meant["factor.valence"]).all()
+    assert (shown["factor.valence"] == meant["valence"]).all() and (shown["path"] == meant["path"]).all()
+    assert shown["valence"].corr(meant["valence"]) < 0.98
+    unknown = write(tmp_path / "recipe.yaml", {**RECIPE, "labels": "felt"})
+    assert script["main"]([unknown, "-o", str(tmp_path / "none")]) == 2
+    assert "unknown labels of a recipe 'felt'" in capsys.readouterr().err
+
+
 def test_a_folder_of_another_recipe_is_refused_and_left_alone(
     script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,7 +97,7 @@ def test_what_was_measured_last_travels_with_the_weights(script: dict[str, Any],
         "synthetic-tiny": {"seed 0": {"date": "2026-03-03", "models": {"synthetic-tiny": {}}}},
     }}}  # fmt: skip
     (tmp_path / "photographs.json").write_text(json.dumps(kept))
-    script["note_measures"](tmp_path, tmp_path / "no-test", tmp_path)
+    script["note_measures"](tmp_path, None, tmp_path)
     noted = json.loads((tmp_path / "metrics.json").read_text())
     assert noted["photographs"] == {"happy over neutral": {"value": 0.8}} and noted["detector"] == "yunet"
 

@@ -1,0 +1,56 @@
+"""Perceived affect: valence and arousal as the action units of a face show them.
+
+Labels of the engines are what a face *means*: `circumplex` draws valence and arousal and shows them by action
+units, one way or another. Photographs are labelled by people who see the face alone, and a face at rest that
+frowns a little looks a little cross to them. What shows and what is meant differ more on faces of `--variety
+wide`, and a network asked for what is meant leans on whatever goes with it in this renderer (raised outer
+brows with pleasure, stretched lips with displeasure), which photographs do not bear out.
+
+The way over action units is that of FATAUVA-Net (Chang, Hsu & Chien 2017, CVPR Workshops). The weights are
+[ours]: a smile and raised cheeks against lowered brows, a wrinkled nose and lowered corners; raised brows,
+lids and an open mouth against closed eyes. A face that shows nothing has 0 and 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idfer.data.manifest import Manifest
+from idfer.errors import IdferError
+from idfer.synthetic.factors import PREFIX
+
+VALENCE = {12: 0.7, 6: 0.3, 4: -0.4, 9: -0.4, 15: -0.4}
+AROUSAL = {1: 0.2, 2: 0.2, 5: 0.4, 25: 0.1, 26: 0.4, 43: -0.4}
+"""Action unit -> what full intensity adds."""
+LABEL_SOURCE = "action units"
+
+
+def perceived(units: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(N, 2) valence and arousal in [-1, 1].
+
+    Args:
+        units: AU number -> (N,) intensity in [0, 1], for those of `VALENCE` and `AROUSAL` at least.
+    """
+    said = [sum(weight * units[au] for au, weight in of.items()) for of in (VALENCE, AROUSAL)]
+    labels: NDArray[np.float64] = np.clip(np.stack(said, axis=1), -1.0, 1.0)
+    return labels
+
+
+def as_perceived(faces: Manifest) -> Manifest:
+    """Faces of `idfer synth` whose labels are what they show; what they mean stays in `factor.valence`.
+
+    Raises:
+        IdferError: the faces have no action units.
+    """
+    columns = {au: f"{PREFIX}au{au}" for au in {**VALENCE, **AROUSAL}}
+    if missing := [column for column in columns.values() if column not in faces.frame]:
+        raise IdferError(
+            f"{faces.root}: column {missing[0]!r} is missing ({len(missing)} such); what a face shows is "
+            "known of faces of `idfer synth` only."
+        )
+    labels = perceived({au: faces.frame[column].to_numpy(np.float64) for au, column in columns.items()})
+    table = faces.frame.assign(valence=labels[:, 0], arousal=labels[:, 1], label_source=LABEL_SOURCE)
+    return Manifest.from_frame(table, faces.root, name=str(faces.root))

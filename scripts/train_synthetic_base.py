@@ -33,7 +33,7 @@ from idfer.results import write_json
 from idfer.synthetic import variety
 from idfer.synthetic.dataset import synth
 from idfer.synthetic.mesh import engine as mesh
-from idfer.synthetic.perceived import as_perceived
+from idfer.synthetic.perceived import as_perceived, smiling
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 from idfer.training.fit import fit_settings
 from idfer.training.settings import Settings
@@ -45,7 +45,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 NAME = "synthetic-base"
 VAL, TEST = "val", "test"
 LIMIT = 12_000_000  # bytes
-_KEYS = ("train", "val", "test", "labels", "attributes", "fit", "runs", "ship", "against")
+_KEYS = ("train", "val", "test", "labels", "smiles", "attributes", "fit", "runs", "ship", "against")
 _LABELS = {"meant": lambda faces: faces, "perceived": as_perceived}
 _FACES = ("identities", "per_identity", "size", "seed")  # of a set
 _MAY = ("engine", "variety")
@@ -74,6 +74,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     for key in ("ship", "against"):
         if key in recipe and recipe[key] not in recipe["runs"]:
             raise unknown("run", recipe[key], list(recipe["runs"]), f"`{key}` names one of them.")
+    if type(times := recipe.get("smiles", 1)) is not int or times < 1:
+        raise IdferError(f"{path}: smiles is {times!r}; give how often such faces are shown, 1 or more.")
     if recipe.get("labels", "meant") not in _LABELS:
         raise unknown("labels of a recipe", recipe["labels"], list(_LABELS))
     for name in recipe["runs"]:
@@ -89,6 +91,13 @@ def labelled(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
 def settings_of(recipe: Mapping[str, Any], name: str) -> Settings:
     """The settings of one run."""
     return Settings.of(**{**recipe["fit"], **recipe["runs"][name]})
+
+
+def with_smiles(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
+    """Faces of which those to train on that smile and show their teeth stand as often as `smiles` says."""
+    more = faces.frame[smiling(faces) & (faces.frame["split"] == "train").to_numpy()]
+    table = pd.concat([faces.frame, *([more] * (recipe.get("smiles", 1) - 1))], ignore_index=True)
+    return Manifest.from_frame(table, faces.root, name=str(faces.root))
 
 
 def sets_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +141,7 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
         table["subject"] = f"{name}-" + table["subject"]
         tables.append(table)
     whole = Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
-    joined = labelled(recipe, whole)
+    joined = with_smiles(recipe, labelled(recipe, whole))
     joined.write(folder / "manifest.parquet")
     return joined
 

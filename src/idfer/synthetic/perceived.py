@@ -13,7 +13,7 @@ lids and an open mouth against closed eyes. A face that shows nothing has 0 and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ VALENCE = {12: 0.7, 6: 0.3, 4: -0.4, 9: -0.4, 15: -0.4}
 AROUSAL = {1: 0.2, 2: 0.2, 5: 0.4, 25: 0.1, 26: 0.4, 43: -0.4}
 """Action unit -> what full intensity adds."""
 LABEL_SOURCE = "action units"
+_SMILES, _PARTED = 0.45, 0.35  # intensities of AU 12 and AU 25 from which lips smile, and show teeth
 
 
 def perceived(units: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -45,12 +46,24 @@ def as_perceived(faces: Manifest) -> Manifest:
     Raises:
         IdferError: the faces have no action units.
     """
-    columns = {au: f"{PREFIX}au{au}" for au in {**VALENCE, **AROUSAL}}
+    units = _units(faces, {**VALENCE, **AROUSAL})
+    labels = perceived(units)
+    table = faces.frame.assign(valence=labels[:, 0], arousal=labels[:, 1], label_source=LABEL_SOURCE)
+    return Manifest.from_frame(table, faces.root, name=str(faces.root))
+
+
+def smiling(faces: Manifest) -> NDArray[np.bool_]:
+    """(N,) which faces smile and show their teeth. Raises as `as_perceived` does."""
+    units = _units(faces, (12, 25))
+    shown: NDArray[np.bool_] = (units[25] > _PARTED) & (units[12] > _SMILES)
+    return shown
+
+
+def _units(faces: Manifest, wanted: Iterable[int]) -> dict[int, NDArray[np.float64]]:
+    columns = {au: f"{PREFIX}au{au}" for au in wanted}
     if missing := [column for column in columns.values() if column not in faces.frame]:
         raise IdferError(
             f"{faces.root}: column {missing[0]!r} is missing ({len(missing)} such); what a face shows is "
             "known of faces of `idfer synth` only."
         )
-    labels = perceived({au: faces.frame[column].to_numpy(np.float64) for au, column in columns.items()})
-    table = faces.frame.assign(valence=labels[:, 0], arousal=labels[:, 1], label_source=LABEL_SOURCE)
-    return Manifest.from_frame(table, faces.root, name=str(faces.root))
+    return {au: faces.frame[column].to_numpy(np.float64) for au, column in columns.items()}

@@ -45,7 +45,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 NAME = "synthetic-base"
 VAL, TEST = "val", "test"
 LIMIT = 12_000_000  # bytes
-_KEYS = ("train", "val", "test", "labels", "smiles", "attributes", "fit", "runs", "ship", "against")
+_SMILES = "repeat_toothy_smiles"
+_KEYS = ("train", "val", "test", "labels", _SMILES, "attributes", "fit", "runs", "ship", "against")
 _LABELS = {"meant": lambda faces: faces, "perceived": as_perceived}
 _FACES = ("identities", "per_identity", "size", "seed")  # of a set
 _MAY = ("engine", "variety")
@@ -74,8 +75,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     for key in ("ship", "against"):
         if key in recipe and recipe[key] not in recipe["runs"]:
             raise unknown("run", recipe[key], list(recipe["runs"]), f"`{key}` names one of them.")
-    if type(times := recipe.get("smiles", 1)) is not int or times < 1:
-        raise IdferError(f"{path}: smiles is {times!r}; give how often such faces are shown, 1 or more.")
+    if type(times := recipe.get(_SMILES, 1)) is not int or times < 1:
+        raise IdferError(f"{path}: {_SMILES} is {times!r}; give how often each is shown, 1 or more.")
     if recipe.get("labels", "meant") not in _LABELS:
         raise unknown("labels of a recipe", recipe["labels"], list(_LABELS))
     for name in recipe["runs"]:
@@ -93,10 +94,15 @@ def settings_of(recipe: Mapping[str, Any], name: str) -> Settings:
     return Settings.of(**{**recipe["fit"], **recipe["runs"][name]})
 
 
-def with_smiles(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
-    """Faces of which those to train on that smile and show their teeth stand as often as `smiles` says."""
+def test_faces(recipe: Mapping[str, Any], folder: Path) -> Manifest | None:
+    """The cross of a folder under the recipe's labels; None where the recipe has none."""
+    return labelled(recipe, Manifest.read(folder / TEST)) if TEST in recipe else None
+
+
+def with_smiles_repeated(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
+    """Faces of which those to train on that smile and show their teeth stand as often as the recipe says."""
     more = faces.frame[smiling(faces) & (faces.frame["split"] == "train").to_numpy()]
-    table = pd.concat([faces.frame, *([more] * (recipe.get("smiles", 1) - 1))], ignore_index=True)
+    table = pd.concat([faces.frame, *([more] * (recipe.get(_SMILES, 1) - 1))], ignore_index=True)
     return Manifest.from_frame(table, faces.root, name=str(faces.root))
 
 
@@ -141,7 +147,7 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
         table["subject"] = f"{name}-" + table["subject"]
         tables.append(table)
     whole = Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
-    joined = with_smiles(recipe, labelled(recipe, whole))
+    joined = with_smiles_repeated(recipe, labelled(recipe, whole))
     joined.write(folder / "manifest.parquet")
     return joined
 
@@ -241,7 +247,7 @@ def run(given: argparse.Namespace) -> None:
     if given.muxspace:
         measure(given, recipe, models)
     if given.ship:
-        test = labelled(recipe, Manifest.read(folder / TEST)) if TEST in recipe else None
+        test = test_faces(recipe, folder)
         note_measures(given.results, test, SHIPPED / NAME, models.get(recipe.get("against", "")))
 
 

@@ -150,7 +150,7 @@ def test_an_own_method_is_benchmarked_and_ablated(tmp_path: Path) -> None:
         "--plan",
         str(tmp_path / "plan.yaml"),
         "--methods",
-        f"erm,oracle,idfer,{METHOD}",
+        f"erm,oracle,{METHOD}",
     ]
     for command in (shift, ["ablate", str(tmp_path / "grid.yaml")]):
         script = "import sys; from idfer.cli import main; sys.path.remove(''); sys.exit(main(sys.argv[1:]))"

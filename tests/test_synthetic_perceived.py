@@ -54,6 +54,6 @@ def test_labels_of_a_manifest_become_what_its_faces_show(tmp_path: Path) -> None
     units = {au: drawn.frame[f"factor.au{au}"].to_numpy(float) for au in circumplex.AUS}
     np.testing.assert_allclose(shown.targets, perceived(units), atol=1e-6)
     assert (shown.frame["factor.valence"] == drawn.frame["factor.valence"]).all()
-    photographs = Manifest(drawn.frame.drop(columns="factor.au9"), drawn.root)
+    lacking = Manifest(drawn.frame.drop(columns="factor.au9"), drawn.root)
     with pytest.raises(IdferError, match=r"'factor\.au9' is missing \(1 such\)"):
-        as_perceived(photographs)
+        as_perceived(lacking)

@@ -68,20 +68,30 @@ def test_labels_are_what_faces_show_where_a_recipe_asks_for_that(
     assert "unknown labels of a recipe 'felt'" in capsys.readouterr().err
 
 
+def test_the_cross_is_labelled_as_the_faces_to_train_on(script: dict[str, Any], tmp_path: Path) -> None:
+    assert script["test_faces"](RECIPE, tmp_path) is None
+    cross = {"identities": 2, "per_identity": 3, "size": 32, "seed": 6}
+    recipe = {**RECIPE, "test": cross, "labels": "perceived"}
+    script["faces_of"](recipe, tmp_path, [])
+    shown = script["test_faces"](recipe, tmp_path).frame
+    assert set(shown["label_source"]) == {"action units"} and len(shown) == 6
+    assert (shown["valence"] != shown["factor.valence"]).any()
+
+
 def test_smiles_that_show_teeth_stand_as_often_as_a_recipe_says(
     script: dict[str, Any], tmp_path: Path, capsys: Any
 ) -> None:
     once = script["faces_of"](RECIPE, tmp_path, []).frame
-    thrice = script["faces_of"]({**RECIPE, "smiles": 3}, tmp_path, []).frame
+    thrice = script["faces_of"]({**RECIPE, "repeat_toothy_smiles": 3}, tmp_path, []).frame
     toothy = (once["factor.au12"] > 0.45) & (once["factor.au25"] > 0.35)
     train = toothy & (once["split"] == "train")
     assert 0 < train.sum() < min(16, toothy.sum()), "of val too, which stays as it is"
     counts = thrice["path"].value_counts()
     assert set(counts.index[counts == 3]) == set(once["path"][train])
     assert set(counts) == {1, 3} and set(counts.index) == set(once["path"])
-    wrong = write(tmp_path / "recipe.yaml", {**RECIPE, "smiles": 0.5})
+    wrong = write(tmp_path / "recipe.yaml", {**RECIPE, "repeat_toothy_smiles": 0.5})
     assert script["main"]([wrong, "-o", str(tmp_path / "none")]) == 1
-    assert "give how often such faces are shown, 1 or more" in capsys.readouterr().err
+    assert "give how often each is shown, 1 or more" in capsys.readouterr().err
 
 
 def test_a_folder_of_another_recipe_is_refused_and_left_alone(

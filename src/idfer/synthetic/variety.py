@@ -5,7 +5,7 @@ face by a closed mouth and a smooth brow. On photographs anger often shouts and 
 often speaks or frowns at the sun, and some faces look cross or amused at rest. A model that has seen
 prototypes only takes the open mouth of the one for laughter and that of the other for surprise. [ours] Here
 every face shows each emotion in one of its ways, some faces speak or screw up their eyes, people differ in
-how they look at rest, all of which the labels know nothing of, and heads turn further.
+how they look at rest, and heads turn further. Labels as drawn know nothing of this; those of `perceived` do.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The faces are those of `correlation`. Each attribute of a person is misread with probability
 0.5 (skin - 1) / 9, from never on the lightest to every second on the darkest skin: its posteriors are turned
 to another level, in all images of that person, for who is misread is misread again. Errors like these leave
-nearly all of the shortcut in place where a method reweighs by its attributes. idfer's conditional information
+much of the shortcut in place where a method reweighs by its attributes. idfer's conditional information
 also knows the labels of a person's other faces, which no misread attribute touches.
 """
 

@@ -340,8 +340,7 @@ def _of_correlation(campaign: Campaign) -> tuple[list[Row], str]:
     if not rows:
         return [], f"{left_out} shares no method with the others."
     seeds, methods = {row.seed for row in rows}, {row.name for row in rows}
-    row = f"The row of `{CORRELATION}` is"
-    said = [f"{row} of seeds {', '.join(map(str, sorted(seeds)))}."] if seeds != {*campaign.seeds} else []
     lacking = [method for method in campaign.settings if method not in methods]
-    said += [f"{row} without {', '.join(lacking)}."] if lacking else []
-    return rows, " ".join(said)
+    differs = [f"of seeds {', '.join(map(str, sorted(seeds)))}"] if seeds != {*campaign.seeds} else []
+    differs += [f"without {', '.join(lacking)}"] if lacking else []
+    return rows, " ".join(f"The row of `{CORRELATION}` is {what}." for what in differs)

@@ -39,7 +39,8 @@ def build(case: str, given: argparse.Namespace) -> tuple[Any, Batch]:
     retrieved = torch.einsum("nak,ake->nae", posterior, text)
     subject = torch.arange(FACES) % PEOPLE
     levels = {f"a{k}": [str(j) for j in range(LEVELS)] for k in range(count)}
-    facts = Facts(2 * torch.rand(FACES, 2) - 1, retrieved, posterior.flatten(1), levels, subject)
+    target, image = 2 * torch.rand(FACES, 2) - 1, torch.arange(FACES)
+    facts = Facts(target, retrieved, posterior.flatten(1), levels, subject, image)
     entry = METHODS[name]
     options = {k: v for k, v in {**NETWORK, **entry.network}.items() if k != "retrieval"}
     if options.pop("attachment") == "evidence":

@@ -54,6 +54,27 @@ def test_a_face_never_informs_its_own_prior() -> None:
     assert abs(prior.explained[0]) < 0.02
 
 
+def test_copies_of_a_face_are_no_other_faces_of_its_person() -> None:
+    """Rows repeated to show some faces more often tell nothing that the faces themselves do not."""
+    y, _, _ = confounded(people=600, faces=1)
+    face = np.repeat(np.arange(600), 3)
+    copies, nothing = y[face], np.zeros((1800, 0))
+    prior = label_prior(copies, nothing, face, images=face)
+    assert abs(prior.explained[0]) < 0.02
+    assert label_prior(copies, nothing, face).explained[0] > 0.5  # what it would take them for
+
+
+def test_a_face_that_is_repeated_weighs_as_one_among_the_others() -> None:
+    y, _, person = confounded(people=100, faces=4)
+    rows = np.concatenate([np.arange(400), np.repeat(np.arange(0, 400, 4), 5)])
+    nothing = np.zeros((len(y), 0))
+    once = label_prior(y, nothing, person, images=np.arange(400))
+    repeated = label_prior(y[rows], nothing[rows], person[rows], images=rows)
+    for image in (0, 1):  # one that is repeated, one that is not
+        known = np.corrcoef(once.mean[image::4, 0], repeated.mean[:400][image::4, 0])[0, 1]
+        assert known > 0.99
+
+
 def test_constant_labels_and_one_person_have_defined_answers() -> None:
     y, c, person = confounded(people=12, faces=5)
     prior = label_prior(np.zeros_like(y), c, person)

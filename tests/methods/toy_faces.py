@@ -48,7 +48,7 @@ def build(
         network=Network("conv4", 32, dim=16),
         fabric=Fabric(accelerator="cpu", devices=1, precision=precision),  # type: ignore[arg-type]
         budget=Budget(steps, lr),
-        facts=Facts(batch.target, batch.retrieved, batch.posterior, LEVELS, batch.subject),
+        facts=Facts(batch.target, batch.retrieved, batch.posterior, LEVELS, batch.subject, batch.row),
         terms=terms,
     )
     return METHODS[name].load()(setup)

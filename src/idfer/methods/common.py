@@ -27,6 +27,7 @@ class Facts:
         posterior: (n, K) level posteriors, the attributes' levels side by side; K = 0 where none were given.
         levels: level names of each attribute.
         subject: (n,) number of the person, 0 to S - 1.
+        image: (n,) key of the image; rows that show the same one have the same.
     """
 
     target: Tensor
@@ -34,6 +35,7 @@ class Facts:
     posterior: Tensor
     levels: Mapping[str, list[str]]
     subject: Tensor
+    image: Tensor
 
 
 @dataclass(frozen=True)

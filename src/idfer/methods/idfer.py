@@ -145,6 +145,7 @@ class Idfer:
             facts.target.numpy(),
             self.levels.free(facts.posterior).numpy(),
             facts.subject.numpy(),
+            images=facts.image.numpy(),
             by_person=self.terms.person,
             power=self.terms.prior_power,
         )

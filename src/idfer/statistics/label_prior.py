@@ -3,7 +3,7 @@ r"""p(y | identity): what is known of a face's label from who it shows, before i
 Labels are made Gaussian by ranks, g = Φ⁻¹(F(y)). A linear-Gaussian regression predicts g from the retrieved
 posteriors (and their squares), averaged over the person's faces since retrieval errs per image and the person
 stays, and, where there are several, from the mean g of the *other* faces of that person, shrunk towards 0
-where they are few:
+where they are few (rows that show one image are one face: a copy would tell its own label):
 
     g | identity ~ N(m(c, ḡ_others), s²)        p(y_b | identity) ∝ p(y_b) N(g_b; m, s²) / N(g_b; 0, 1)
 
@@ -55,6 +55,7 @@ def label_prior(
     attributes: NDArray[np.floating],
     people: NDArray[np.integer],
     *,
+    images: NDArray[np.integer] | None = None,
     by_person: bool = True,
     power: float = 1.0,
     bins: int = 41,
@@ -68,6 +69,7 @@ def label_prior(
         labels: (n, 2) valence and arousal in [-1, 1].
         attributes: (n, k) level posteriors in [0, 1]; k may be 0.
         people: (n,) person of each face.
+        images: (n,) number of the image that each row shows; None for one of its own each.
         by_person: also use the person's other faces: their labels and their posteriors.
         power: t; 1 leaves the estimate as it is, more trusts it more, 0 is p(y) for everybody.
         bins: K, points of the grid.
@@ -93,7 +95,7 @@ def label_prior(
     if by_person:
         c = person_means(c, person)
     c = (c - c.mean(0)) / np.maximum(c.std(0), 1e-6)
-    others = [_of_others(g, person)] if by_person else []
+    others = [_of_others(g, person, images)] if by_person else []
     x = np.column_stack([np.ones(len(g)), c, c**2, *others])
     folds = min(folds, len(names))
     fold = np.random.default_rng(seed).permutation(np.arange(len(names)) % folds)[person]
@@ -115,11 +117,20 @@ def label_prior(
     return LabelPrior(log_p.astype(np.float32), grid.astype(np.float32), (known[0], known[1]))
 
 
-def _of_others(g: Array, person: NDArray[np.integer]) -> Array:
+def _of_others(g: Array, person: NDArray[np.integer], images: NDArray[np.integer] | None) -> Array:
     """(n, 2) mean of g over the person's other faces, shrunk; 0 where there are none."""
-    count = np.bincount(person)[person][:, None] - 1
-    total = np.stack([np.bincount(person, column)[person] for column in g.T], axis=1) - g
-    return np.asarray(total / (count + _SHRINK))
+    face = np.arange(len(g))
+    if images is not None:
+        face = np.unique(np.column_stack([person, images]), axis=0, return_inverse=True)[1].reshape(-1)
+    share = 1 / np.bincount(face)[face][:, None]  # so that a face counts once, however often it is there
+    part = g * share
+    count = _sums(share, person) - 1
+    return np.asarray((_sums(part, person) - _sums(part, face)) / (count + _SHRINK))
+
+
+def _sums(x: Array, group: NDArray[np.integer]) -> Array:
+    """(n, d) each row's sum of x over its group."""
+    return np.stack([np.bincount(group, column)[group] for column in x.T], axis=1)
 
 
 def _on_grid(y: Array, mean: Array, spread: Array, grid: Array) -> Array:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from idfer.data.loader import FaceDataset, fits_memory
@@ -36,6 +37,7 @@ class TrainingData:
         posterior: (N, K) level posteriors; K = 0 for a method that uses none.
         sample_weight: (N,), of mean about 1.
         subject: (N,) number of the person.
+        image: (N,) key of the image.
         place: (N,) place of each row among `rows`.
         sample_weights: effective sample size, clipping and correlations of those; {} where all are 1.
     """
@@ -47,6 +49,7 @@ class TrainingData:
     posterior: Tensor
     sample_weight: Tensor
     subject: Tensor
+    image: Tensor
     place: Tensor
     sample_weights: Mapping[str, Any]
 
@@ -54,8 +57,9 @@ class TrainingData:
         """What a method is told of the n faces beforehand."""
         kept = torch.from_numpy(self.rows)
         return Facts(
-            self.target[kept], self.retrieved[kept], self.posterior[kept], levels, self.subject[kept]
-        )
+            self.target[kept], self.retrieved[kept], self.posterior[kept], levels,
+            self.subject[kept], self.image[kept],
+        )  # fmt: skip
 
 
 def check_random_access(train: Manifest, size: int) -> None:
@@ -76,6 +80,7 @@ def check_random_access(train: Manifest, size: int) -> None:
 def training_data(
     settings: Settings,
     train: Manifest,
+    keys: NDArray[np.int64],
     table: AttributeTable | None,
     preprocess: Preprocess,
     unusable: Mapping[int, str],
@@ -86,6 +91,7 @@ def training_data(
     Args:
         settings: of the run.
         train: N faces.
+        keys: (N,) of their images, as `content.image_keys` gives them.
         table: attributes retrieved for them, row by row; None for a method that needs none.
         preprocess: how faces are cut.
         unusable: rows known to be unusable, and why.
@@ -137,6 +143,7 @@ def training_data(
         posterior=posterior,
         sample_weight=sample_weight,
         subject=torch.from_numpy(np.unique(train.subjects, return_inverse=True)[1]),
+        image=torch.from_numpy(keys),
         place=place,
         sample_weights=described,
     )

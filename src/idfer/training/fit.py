@@ -187,7 +187,7 @@ def fit_settings(
     from idfer.training.trainer import How
 
     how = How(device, devices, num_workers, save_minutes * 60, progress, loggers)
-    run(plan, train, retrieved, validation, table, seen, folder, how)
+    run(plan, train, keys, retrieved, validation, table, seen, folder, how)
     return folder
 
 

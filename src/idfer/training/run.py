@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from idfer.data.locate import locate
@@ -49,6 +51,7 @@ class _Work:
 def run(
     plan: Plan,
     train: Manifest,
+    keys: NDArray[np.int64],
     retrieved: AttributeTable | None,
     validation: Manifest | None,
     table: AttributeTable | None,
@@ -61,6 +64,7 @@ def run(
     Args:
         plan: settings and data.
         train: faces to train on.
+        keys: (N,) of their images.
         retrieved: their attributes, row by row; None for a method that needs none.
         validation: faces scored for the log, or None.
         table: attributes retrieved for all of them, or None.
@@ -89,7 +93,7 @@ def run(
         side, settings.margin, settings.alignment, mean=pixels["mean"], std=pixels["std"],
         detector=placed.detector,
     )  # fmt: skip
-    data = training_data(settings, placed.manifest, retrieved, preprocess, placed.errors, progress)
+    data = training_data(settings, placed.manifest, keys, retrieved, preprocess, placed.errors, progress)
     if (size := min(settings.batch_size, len(data.rows))) % how.devices:
         raise UsageError(
             f"a batch of {size} faces cannot be dealt out evenly to {how.devices} devices; choose another "

@@ -115,6 +115,14 @@ def test_gap_closed_by_hand() -> None:
     assert np.isnan(gap_closed(rows(erm=[0.2], ours=[0.4]), "ours").value)
 
 
+def test_seeds_that_show_no_gap_have_no_share_of_it() -> None:
+    assert np.isfinite(statistics.share_of_gap([0.4, 0.5, 0.6], [0.3, 0.4, 0.5], [0.5, 0.61, 0.7]).low)
+    assert np.isnan(statistics.share_of_gap([0.4, 0.5, 0.6], [0.3, 0.4, 0.5], [0.32, 0.39, 0.51]).value)
+    one_seed = statistics.share_of_gap([0.4], [0.3], [0.5])
+    assert one_seed.value == pytest.approx(0.5)
+    assert np.isnan(one_seed.low)
+
+
 def test_values_are_by_seed_and_leaks_below_chance_are_chance() -> None:
     def row(seed: int, leak: float | None) -> Row:
         return Row("a", seed, [Score("leak", leak, of="age", feature="sampled", probe="nonlinear")])

@@ -12,7 +12,7 @@ from idfer.evaluation.bootstrap import Estimate
 from idfer.experiments.measuring import ATTACHED, ATTRIBUTES, DETACHED
 from idfer.experiments.protocol import TESTS
 from idfer.experiments.scores import Row, names_of, rows_of
-from idfer.experiments.statistics import Paired, mean_interval, paired, ratio
+from idfer.experiments.statistics import Paired, mean_interval, paired, share_of_gap
 
 DIMENSIONS = ("valence", "arousal")
 
@@ -116,11 +116,11 @@ def _measure(measure: str | Measure) -> Measure:
 
 
 def gap_closed(rows: Rows, name: str, measure: str = "reversed_ccc") -> Estimate:
-    """(method - ERM) / (oracle - ERM) on means over seeds; nan where ERM or the oracle was not run."""
+    """(method - ERM) / (oracle - ERM) over seeds, as `share_of_gap`; nan where either was not run."""
     if not {"erm", "oracle"} <= set(names_of(rows)):
         return Estimate(np.nan, np.nan, np.nan)
     method, erm, oracle = (values(rows, each, measure) for each in (name, "erm", "oracle"))
     if name in ("erm", "oracle"):
         exact = float(name == "oracle")
         return Estimate(exact, exact, exact)
-    return ratio(method - erm, oracle - erm)
+    return share_of_gap(method, erm, oracle)

@@ -22,7 +22,7 @@ from idfer.experiments.measuring import DETACHED
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.protocols.design import Design
 from idfer.experiments.scores import Row, names_of, rows_of
-from idfer.experiments.statistics import Paired, best, mean_interval, paired, ratio
+from idfer.experiments.statistics import Paired, best, mean_interval, paired, share_of_gap
 
 Array = NDArray[np.float64]
 Levels: TypeAlias = Mapping[str, Sequence[Row]]
@@ -91,11 +91,7 @@ def estimate(design: Design, levels: Levels, method: str, measure: str, level: s
 
 
 def gap_closed(design: Design, levels: Levels, method: str, level: str = "") -> Estimate:
-    """(method - ERM) / (oracle - ERM) of the worst cell's CCC.
-
-    nan where ERM or the oracle was not run, and where seeds do not tell the two apart: a share of no gap
-    is noise.
-    """
+    """(method - ERM) / (oracle - ERM) of the worst cell's CCC; nan where ERM or the oracle was not run."""
     nothing = Estimate(np.nan, np.nan, np.nan)
     if not {"erm", ORACLE} <= set(methods_of(levels)) or (level and level == design.harmless):
         return nothing
@@ -103,8 +99,7 @@ def gap_closed(design: Design, levels: Levels, method: str, level: str = "") -> 
         exact = float(method == ORACLE)
         return Estimate(exact, exact, exact)
     ours, erm, oracle = (values(design, levels, name, WORST, level) for name in (method, "erm", ORACLE))
-    closed = ratio(ours - erm, oracle - erm)
-    return closed if len(ours) < 2 or np.isfinite(closed.low) else nothing
+    return share_of_gap(ours, erm, oracle)
 
 
 def cost(design: Design, levels: Levels, method: str) -> Estimate:

@@ -48,6 +48,7 @@ LIMIT = 12_000_000  # bytes
 _SMILES = "repeat_toothy_smiles"
 _KEYS = ("train", "val", "test", "labels", _SMILES, "attributes", "fit", "runs", "ship", "against")
 _LABELS = {"meant": lambda faces: faces, "perceived": as_perceived}
+_DEFAULTS = {"labels": "meant", _SMILES: 1}
 _FACES = ("identities", "per_identity", "size", "seed")  # of a set
 _MAY = ("engine", "variety")
 
@@ -59,7 +60,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         IdferError: it cannot be read, or something is missing from it.
         UsageError: a key, setting or run that does not exist.
     """
-    recipe = read_yaml(path)
+    recipe = {**_DEFAULTS, **read_yaml(path)}
     for key in recipe:
         if key not in _KEYS:
             raise unknown("key of a recipe", key, list(_KEYS))
@@ -75,9 +76,9 @@ def read_recipe(path: Path) -> dict[str, Any]:
     for key in ("ship", "against"):
         if key in recipe and recipe[key] not in recipe["runs"]:
             raise unknown("run", recipe[key], list(recipe["runs"]), f"`{key}` names one of them.")
-    if type(times := recipe.get(_SMILES, 1)) is not int or times < 1:
+    if type(times := recipe[_SMILES]) is not int or times < 1:
         raise IdferError(f"{path}: {_SMILES} is {times!r}; give how often each is shown, 1 or more.")
-    if recipe.get("labels", "meant") not in _LABELS:
+    if recipe["labels"] not in _LABELS:
         raise unknown("labels of a recipe", recipe["labels"], list(_LABELS))
     for name in recipe["runs"]:
         settings_of(recipe, name)
@@ -86,7 +87,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 
 def labelled(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
     """Faces with the labels that the recipe asks for: what they mean, or what they show."""
-    return _LABELS[recipe.get("labels", "meant")](faces)
+    return _LABELS[recipe["labels"]](faces)
 
 
 def settings_of(recipe: Mapping[str, Any], name: str) -> Settings:
@@ -102,7 +103,7 @@ def test_faces(recipe: Mapping[str, Any], folder: Path) -> Manifest | None:
 def with_smiles_repeated(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
     """Faces of which those to train on that smile and show their teeth stand as often as the recipe says."""
     more = faces.frame[smiling(faces) & (faces.frame["split"] == "train").to_numpy()]
-    table = pd.concat([faces.frame, *([more] * (recipe.get(_SMILES, 1) - 1))], ignore_index=True)
+    table = pd.concat([faces.frame, *([more] * (recipe[_SMILES] - 1))], ignore_index=True)
     return Manifest.from_frame(table, faces.root, name=str(faces.root))
 
 

@@ -21,7 +21,7 @@ RECIPE: dict[str, Any] = {
         "wide": {"identities": 3, "per_identity": 4, "size": 32, "seed": 4, "variety": "wide"},
     },
     "val": {"identities": 3, "per_identity": 4, "size": 32, "seed": 2},
-    "attributes": ["age", "skin"],
+    "labels": "meant", "repeat_toothy_smiles": 1, "attributes": ["age", "skin"],
     "fit": {"backbone": "conv4", "size": 32, "margin": 0.0, "alignment": "landmarks", "epochs": 1,
             "batch_size": 16, "dim": 8},
     "runs": {"idfer": {"augmentation": "strong"}, "erm": {"method": "erm"}},

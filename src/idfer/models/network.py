@@ -36,6 +36,7 @@ class Network(nn.Module):
         head: "mlp" [ours], or "bottleneck", the lineage's D -> 2 -> BatchNorm -> ReLU -> 2.
         levels: number of levels of each attribute, where what is attached is its evidence of the label
             (`idfer.models.evidence`); () where identity features are added and subtracted themselves.
+        mirror: in eval mode, average the backbone's features of an image and of its mirror image.
 
     Attributes:
         shared: what stands for the backbone in training on several devices: a share of a batch's images ->
@@ -55,6 +56,7 @@ class Network(nn.Module):
         code: int = 0,
         head: Head = "mlp",
         levels: Sequence[int] = (),
+        mirror: bool = False,
     ):
         super().__init__()
         self.attributes = tuple(attributes)
@@ -72,6 +74,7 @@ class Network(nn.Module):
         )
 
         self.evidence = Evidence(tuple(levels), dim) if levels else None
+        self.mirror = mirror
         self.shared: Callable[[Tensor], Tensor] | None = None
 
     def strength(self, detach: Sequence[str] | Mapping[str, float] | None = None) -> Tensor:
@@ -90,6 +93,13 @@ class Network(nn.Module):
                 )
         mask = [float(detached.get(a, 0.0)) for a in self.attributes]
         return next(self.parameters()).new_tensor(mask)[None]
+
+    def _features(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D_backbone)."""
+        if self.training:
+            return self.shared(image) if self.shared else self.backbone(image)
+        z: Tensor = self.backbone(image)
+        return (z + self.backbone(image.flip(-1))) / 2 if self.mirror else z
 
     def forward(
         self,
@@ -121,7 +131,7 @@ class Network(nn.Module):
         Raises:
             UsageError: `detach` names an attribute this network does not have, or `retrieved` is missing.
         """
-        z = self.shared(image) if self.shared and self.training else self.backbone(image)
+        z = self._features(image)
         m = self.strength(detach) if strength is None else strength
         if self.evidence is None:
             mean, identity = self.residual(z, m, retrieved, attach)
@@ -149,5 +159,5 @@ class Network(nn.Module):
         Features of `Prediction.identity` (in the form `residual_prev` others), or their evidence of the
         label. Raises as `forward`.
         """
-        taken, identity = self.residual.parts(self.backbone(image), retrieved)[1:]
+        taken, identity = self.residual.parts(self._features(image), retrieved)[1:]
         return taken if self.evidence is None else self.evidence(identity)

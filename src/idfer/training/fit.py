@@ -51,6 +51,7 @@ def fit(
     dim: int = Settings.dim,
     augmentation: bool | str = Settings.augmentation,
     ema: float = Settings.ema,
+    mirror: bool = Settings.mirror,
     decorrelate: bool | None = None,
     holdout: float = Settings.holdout,
     seed: int = Settings.seed,
@@ -106,6 +107,8 @@ def fit(
             pixels, grain and JPEG, for a model that is trained on rendered faces and meant for photographs.
         ema: decay of an exponential moving average of the weights, e.g. 0.999, which is then what is scored
             and kept; 0 keeps the last step's weights.
+        mirror: in use, not in training, average what the backbone sees in a face and in its mirror image:
+            twice its time, and a little more accurate.
         decorrelate: weigh samples to make labels independent of retrieved attributes; the method's own
             choice by default.
         holdout: share of the people to keep back, e.g. 0.2, where the manifest has no splits.
@@ -131,8 +134,8 @@ def fit(
         method=method, backbone=backbone, pretrained=pretrained, use=use, form=form, retrieval=retrieval,
         code=code, head=head, attachment=attachment, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
         weight_decay=weight_decay, size=size, margin=margin, detector=detector, alignment=alignment,
-        dim=dim, augmentation=augmentation, ema=ema, decorrelate=decorrelate, holdout=holdout, seed=seed,
-        precision=precision,
+        dim=dim, augmentation=augmentation, ema=ema, mirror=mirror, decorrelate=decorrelate, holdout=holdout,
+        seed=seed, precision=precision,
     )  # fmt: skip
     return fit_settings(
         manifest, attributes, settings, out=out, device=device, devices=devices, num_workers=num_workers,

@@ -63,6 +63,7 @@ class Settings:
         dim: width of expression and identity features.
         augmentation: whether training images are varied: False, True (mildly) or "strong".
         ema: decay of the moving average of weights that is kept; 0 keeps the last step's.
+        mirror: whether a trained network looks at a face's mirror image too.
         holdout: share of the people that is kept back where a manifest has no splits.
         seed: of weights, order and augmentation.
         precision: of the forward and backward pass.
@@ -90,6 +91,7 @@ class Settings:
     dim: int = 128
     augmentation: bool | str = True
     ema: float = 0.0
+    mirror: bool = False
     holdout: float = 0.0
     seed: int = 0
     precision: str = "32-true"
@@ -225,7 +227,7 @@ class Settings:
             raise UsageError(f"--use {','.join(self.use)}: names an attribute twice.")
 
 
-_NEWER: Mapping[str, Any] = {"ema": 0.0}
+_NEWER: Mapping[str, Any] = {"ema": 0.0, "mirror": False}
 """Settings that are newer than kept trials, with what those did."""
 _LATER: Mapping[str, Any] = {"alignment": "none", **_NEWER}
 """Settings that runs of this format may lack, with what those runs did."""
@@ -236,8 +238,8 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
     "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER, "detector": (str,),
     "alignment": (str,),
-    "dim": (int,), "augmentation": (bool, str), "ema": _NUMBER, "holdout": _NUMBER, "seed": (int,),
-    "precision": (str,),
+    "dim": (int,), "augmentation": (bool, str), "ema": _NUMBER, "mirror": (bool,), "holdout": _NUMBER,
+    "seed": (int,), "precision": (str,),
 }  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {
     "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e30),

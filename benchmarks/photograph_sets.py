@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from idfer.data.images import SUFFIXES
 from idfer.data.manifest import Manifest
@@ -20,6 +21,7 @@ NEUTRAL, SMILE = "neutral", "smile"
 CLASSES = ("happiness", "neutral", "sadness", "anger", "surprise")
 _WORDS = {"neutral": NEUTRAL, **dict.fromkeys(("smile", "smiling", "happy", "happiness"), SMILE)}
 _LEGEND = "data/legend.csv"
+_FIRST_NAME, _FIRST_NAMES = "first name", Path(__file__).parent / "first_names.yaml"
 COUNT = 200  # photographs a class, by default
 
 
@@ -65,6 +67,60 @@ def muxspace(checkout: Path, count: int = COUNT, seed: int = 0) -> Photographs:
     Raises:
         IdferError: no such checkout, or a legend of another form.
     """
+    usable, counts = _usable(checkout)
+    rows = []
+    for number, word in enumerate(CLASSES):
+        names = [name for name, of in usable if of == word]
+        chosen = np.random.default_rng([seed, number]).permutation(len(names))[:count]
+        rows += [(f"images/{names[i]}", _person(names[i]), word) for i in sorted(chosen)]
+    if not rows:
+        raise _nothing(checkout)
+    frame = pd.DataFrame(rows, columns=["path", "subject", "expression"])
+    draw = f"seed {seed}" + ("" if count == COUNT else f", {count} a class")
+    return Photographs("muxspace", frame, checkout, counts=counts, draw=draw)
+
+
+def muxspace_people(checkout: Path, seed: int = 0) -> Photographs:
+    """Neutral faces and smiles of people whom LFW names, told apart by how their first names are given.
+
+    One photograph of each kind of everybody who has a neutral one, where the first name is in
+    `first_names.yaml`: `first name` is "women's" or "men's".
+
+    Args:
+        checkout: as for `muxspace`.
+        seed: another seed draws other photographs of people who have several.
+
+    Raises:
+        IdferError: no such checkout, a legend of another form, or nobody to be used.
+    """
+    lists = yaml.safe_load(_FIRST_NAMES.read_text(encoding="utf-8"))
+    given = {name: f"{group}'s" for group, names in lists.items() for name in names}
+    usable, counts = _usable(checkout)
+    by_person: dict[str, dict[str, list[str]]] = {}
+    for name, word in usable:
+        if _person(name) != name and word in _WORDS:
+            by_person.setdefault(_person(name), {}).setdefault(_WORDS[word], []).append(name)
+    with_neutral = {person: files for person, files in sorted(by_person.items()) if NEUTRAL in files}
+    rng, rows = np.random.default_rng(seed), []
+    for person, files in with_neutral.items():
+        group = given.get(person.split("_")[0])
+        if group:
+            kinds = [word for word in (NEUTRAL, SMILE) if word in files]
+            rows += [(f"images/{rng.choice(files[word])}", person, word, group) for word in kinds]
+    if not rows:
+        raise _nothing(checkout)
+    frame = pd.DataFrame(rows, columns=["path", "subject", "expression", _FIRST_NAME])
+    people = frame["subject"].nunique()
+    counts |= {"people": people, "first names that say nothing": len(with_neutral) - people}
+    return Photographs("muxspace-people", frame, checkout, (_FIRST_NAME,), counts, f"seed {seed}")
+
+
+def _nothing(checkout: Path) -> IdferError:
+    return IdferError(f"{checkout}: none of the photographs that its legend names is there.")
+
+
+def _usable(checkout: Path) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """Images and their words, each picture once, sorted; and what was left out."""
     said, counts = _legend(checkout)
     by_content: dict[str, tuple[str, str]] = {}
     refused: set[str] = set()
@@ -81,17 +137,8 @@ def muxspace(checkout: Path, count: int = COUNT, seed: int = 0) -> Photographs:
             continue
         by_content[content] = (name, word)
     counts["words disagree"] += len(refused)
-    usable = sorted(pair for content, pair in by_content.items() if content not in refused)
-    rows = []
-    for number, word in enumerate(CLASSES):
-        names = [name for name, of in usable if of == word]
-        chosen = np.random.default_rng([seed, number]).permutation(len(names))[:count]
-        rows += [(f"images/{names[i]}", _person(names[i]), word) for i in sorted(chosen)]
-    if not rows:
-        raise IdferError(f"{checkout}: none of the photographs that its legend names is there.")
-    frame = pd.DataFrame(rows, columns=["path", "subject", "expression"])
-    draw = f"seed {seed}" + ("" if count == COUNT else f", {count} a class")
-    return Photographs("muxspace", frame, checkout, counts=counts, draw=draw)
+    usable = (pair for content, pair in by_content.items() if content not in refused)
+    return sorted(usable), counts
 
 
 def _legend(checkout: Path) -> tuple[dict[str, str], dict[str, int]]:

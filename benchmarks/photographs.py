@@ -10,7 +10,8 @@ often (AUC) a smile is read as more pleasant than a neutral, sad or angry face, 
 one, and surprise as more active than a neutral face. FOLDER holds your own: `neutral` and `smile`, a person's
 files named alike; or give a table (path, subject, expression, and columns such as gender): measured are smile
 over neutral of the same person and across people, and how far neutral faces of groups differ in predicted
-valence.
+valence. With --people the same is measured of CHECKOUT: a neutral face and a smile of everybody whose first
+name is mostly women's, or mostly men's.
 
 Intervals come from resampled people; --against compares two models on the same faces and draws. Faces that
 the detector does not find are counted and left out. Writes results/photographs.json, where each set, model
@@ -40,7 +41,7 @@ from idfer.experiments.ledger import commit_of_code, today
 from idfer.results import write_json
 from idfer.types import FaceModel
 from photograph_ledger import append
-from photograph_sets import COUNT, NEUTRAL, SMILE, Photographs, muxspace, own
+from photograph_sets import COUNT, NEUTRAL, SMILE, Photographs, muxspace, muxspace_people, own
 from ranking import Measured, People
 
 PAIRS = {  # measure: dimension, upper, lower class
@@ -236,6 +237,12 @@ def keep(record: Mapping[str, Any], results: Path) -> None:
         append(results / "photographs.md", section, cells)
 
 
+def _muxspace(given: argparse.Namespace) -> Photographs:
+    if given.people:
+        return muxspace_people(given.muxspace, given.seed)
+    return muxspace(given.muxspace, given.count, given.seed)
+
+
 def main(words: list[str] | None = None) -> int:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(
@@ -244,6 +251,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("model", help="a run's folder, a shipped model, an ONNX file or module:NAME")
     parser.add_argument("--against", default="", help="another model, compared on the same faces")
     parser.add_argument("--muxspace", type=Path, help="a checkout of muxspace/facial_expressions")
+    parser.add_argument("--people", action="store_true", help="of CHECKOUT: people by first names")
     parser.add_argument("--photographs", type=Path, help="your own: a folder or a table")
     parser.add_argument("--detector", help="auto, yunet or haar; the model's own by default")
     parser.add_argument("--detector-file", dest="detector", help="YuNet's .onnx file")
@@ -256,9 +264,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results and ledger")
     given = parser.parse_args(words)
     try:
+        if given.people and not given.muxspace:
+            parser.error("--people is of a checkout: give --muxspace CHECKOUT too")
         if not (given.muxspace or given.photographs):
             parser.error("give photographs: --muxspace CHECKOUT, --photographs FOLDER, or both")
-        sets = [muxspace(given.muxspace, given.count, given.seed)] if given.muxspace else []
+        sets = [_muxspace(given)] if given.muxspace else []
         sets += [own(given.photographs)] if given.photographs else []
         for photographs in sets:
             record = run(given, photographs)

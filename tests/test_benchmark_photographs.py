@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 
 from idfer.synthetic.factors import sample
@@ -106,6 +107,46 @@ def test_a_legend_s_oddities_are_counted_and_no_picture_counts_twice(script: Any
     few = read(checkout, count=2)
     assert len(few.frame) == 10 and few.frame.equals(read(checkout, count=2).frame)
     assert not few.frame.equals(read(checkout, count=2, seed=1).frame)
+
+
+def test_people_are_told_apart_by_first_names_that_say_something(
+    script: Any, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = {
+        "Anna_Able_0001": "neutral", "Anna_Able_0002": "happiness", "Anna_Able_0003": "Neutral",
+        "Paul_Able_0001": "neutral", "Mary_Able_0001": "happiness", "Sunny_Able_0001": "neutral",
+        "David_de_Able_0001": "neutral", "David_de_Able_0002": "anger", "Anna": "neutral",
+    }  # fmt: skip
+    with (checkout / "data" / "legend.csv").open("a") as legend:
+        for face, (name, word) in zip(render(sample(9, 1, seed=3), 64), shown.items(), strict=True):
+            Image.fromarray(face.permute(1, 2, 0).numpy()).save(checkout / "images" / f"{name}.png")
+            legend.write(f"3,{name}.png,{word}\n")
+    read = script("photograph_sets")["muxspace_people"]
+    frame = read(checkout).frame
+    said = sorted(frame[["subject", "expression", "first name"]].itertuples(index=False, name=None))
+    assert said == [
+        ("Anna_Able", "neutral", "women's"), ("Anna_Able", "smile", "women's"),
+        ("David_de_Able", "neutral", "men's"), ("Paul_Able", "neutral", "men's"),
+    ]  # fmt: skip
+    assert {read(checkout, seed=seed).frame["path"].iloc[0] for seed in range(9)} == {
+        "images/Anna_Able_0001.png", "images/Anna_Able_0003.png",
+    }  # fmt: skip
+    assert read(checkout).counts["first names that say nothing"] == 5, "Sunny and four of Some_Body"
+    script_main, out = script("photographs")["main"], tmp_path / "results"
+    out.mkdir()
+    words = ["synthetic-tiny", "--people", "--detector", "none", "--results", str(out)]
+    assert script_main([*words, "--muxspace", str(checkout)]) == 0
+    kept = json.loads((out / "photographs.json").read_text())["muxspace-people"]["none"]["synthetic-tiny"]
+    assert kept["seed 0"]["photographs"] == {"neutral": 3, "smile": 1}
+    with pytest.raises(SystemExit):
+        script_main(words)
+    assert "--people is of a checkout" in capsys.readouterr().err
+
+
+def test_first_names_are_of_one_list_each() -> None:
+    lists = yaml.safe_load((BENCHMARKS / "first_names.yaml").read_text())
+    assert set(lists) == {"women", "men"} and not set(lists["women"]) & set(lists["men"])
+    assert all(len(set(names)) == len(names) > 100 for names in lists.values())
 
 
 def test_a_model_is_measured_and_the_ledger_has_one_line_more(

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from idfer import cli
+from idfer.catalogue import PROTOCOLS
 from idfer.errors import IdferError, UsageError
 from idfer.experiments import protocol_runs
 from idfer.experiments.jobs import Workers
 from idfer.experiments.ledger import TINY
 from idfer.experiments.protocol import CORRELATION
+from idfer.experiments.protocol_chart import protocol_chart
 from idfer.experiments.protocol_measures import (
     MEAN,
     WORST,
@@ -54,6 +56,19 @@ def minority(scores: Mapping[str, tuple[float, float]]) -> Levels:
 
 
 SCORES = {"erm": (0.8, 0.6), "oracle": (0.8, 0.78), "cdann": (0.7, 0.66), "idfer": (0.78, 0.7)}
+
+
+@pytest.mark.parametrize("name", [name for name in PROTOCOLS if name != CORRELATION])
+def test_the_marks_of_a_figure_lie_within_it(name: str) -> None:
+    design = load_design(name)
+    scores = [Score("ccc", 0.5, split, "mean") for split in design.tests]
+    rows = [Row(method, seed, scores) for method in CONTENDERS for seed in (1, 2)]
+    figure = protocol_chart(design, {level: rows for level in design.levels})
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    within, place = figure.bbox, legend.get_window_extent()
+    assert within.x0 <= place.x0 < place.x1 <= within.x1
+    assert within.y0 <= place.y0 < place.y1 <= within.y1
 
 
 def test_worst_and_mean_are_over_cells_alone_and_over_levels_unless_one_is_named() -> None:

@@ -11,7 +11,7 @@ from idfer.catalogue import DEFAULT_METHOD as OURS
 from idfer.experiments.protocol import ORACLE
 from idfer.experiments.protocol_measures import MEAN, WORST, Levels, estimate, methods_of
 from idfer.experiments.protocols.design import Design
-from idfer.reporting.style import COLOURS, INK, MARKERS, SOFT, grid, handle, styled, text
+from idfer.reporting.style import COLOURS, INK, MARKERS, SOFT, grid, handle, legend_outside, styled, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def protocol_chart(design: Design, levels: Levels) -> Figure:
     panels[0].set_ylim(len(order) - 0.4, -0.6)
     handles = [handle(COLOURS[j % 6], MARKERS[j % 6], cell) for j, cell in enumerate(design.cells)]
     handles.append(handle(INK, "|", "worst cell of each seed, 95 %"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3 + len(levels)))
+    legend_outside(figure, handles, 3 + len(levels))
     return figure
 
 
@@ -105,5 +105,5 @@ def overview_chart(found: Mapping[str, Mapping[str, Any]], lines: Sequence[Mappi
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     handles = [handle(colour, marker, name) for name, (colour, marker) in series.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    legend_outside(figure, handles, len(handles))
     return figure

@@ -7,12 +7,13 @@ print alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,3 +81,12 @@ def legend_below(axis: Axes, handles: Any, columns: int, inches: float = 0.72) -
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, ncols=columns,
         frameon=False, fontsize=8.5, handletextpad=0.1, columnspacing=1,
     )  # fmt: skip
+
+
+def legend_outside(figure: Figure, handles: Sequence[Any], columns: int) -> None:
+    """Marks below all axes of a constrained layout, in as many columns as fit, at most `columns`."""
+    for count in range(min(len(handles), columns), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=count, frameon=False)
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            return
+        legend.remove()

@@ -110,8 +110,9 @@ def muxspace_people(checkout: Path, seed: int = 0) -> Photographs:
     if not rows:
         raise _nothing(checkout)
     frame = pd.DataFrame(rows, columns=["path", "subject", "expression", _FIRST_NAME])
-    people = frame["subject"].nunique()
-    counts |= {"people": people, "first names that say nothing": len(with_neutral) - people}
+    people = frame.groupby(_FIRST_NAME)["subject"].nunique()
+    counts |= {f"people of {group} first names": int(count) for group, count in people.items()}
+    counts |= {"first names not in the list": len(with_neutral) - int(people.sum())}
     return Photographs("muxspace-people", frame, checkout, (_FIRST_NAME,), counts, f"seed {seed}")
 
 

@@ -130,6 +130,7 @@ def recipe(model: FaceModel) -> str:
         f"alignment {s.alignment}", f"augmentation {varied}", f"seed {s.seed}",
     ]  # fmt: skip
     parts += [f"moving average {s.ema:g}"] if s.ema else []
+    parts += ["mirror images too"] if s.mirror else []
     return ", ".join(parts)
 
 
@@ -166,7 +167,8 @@ def run(given: argparse.Namespace, photographs: Photographs) -> dict[str, Any]:
     if len(models) == 2:
         record["difference"] = _plain({k: measures[0][k].minus(measures[1][k]) for k in measures[0]})
     if given.scores:
-        table = photographs.frame.assign(valence=answers[0].values[:, 0], arousal=answers[0].values[:, 1])
+        table = photographs.frame[["path", "subject", "expression"]]
+        table = table.assign(valence=answers[0].values[:, 0], arousal=answers[0].values[:, 1])
         table.assign(error=[located.errors.get(row, "") for row in range(len(table))]).to_csv(
             given.scores, index=False
         )

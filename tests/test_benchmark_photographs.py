@@ -131,7 +131,7 @@ def test_people_are_told_apart_by_first_names_that_say_something(
     assert {read(checkout, seed=seed).frame["path"].iloc[0] for seed in range(9)} == {
         "images/Anna_Able_0001.png", "images/Anna_Able_0003.png",
     }  # fmt: skip
-    assert read(checkout).counts["first names that say nothing"] == 5, "Sunny and four of Some_Body"
+    assert read(checkout).counts["first names not in the list"] == 5, "Sunny and four of Some_Body"
     script_main, out = script("photographs")["main"], tmp_path / "results"
     out.mkdir()
     words = ["synthetic-tiny", "--people", "--detector", "none", "--results", str(out)]

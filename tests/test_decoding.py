@@ -163,12 +163,14 @@ def test_pictures_have_the_size_asked_for(size: int) -> None:
 NAMES = ("gender", "age")
 
 
-def run_at(folder: Path, seed: int = 0, names: tuple[str, ...] = NAMES, **contract: str) -> Path:
+def run_at(
+    folder: Path, seed: int = 0, names: tuple[str, ...] = NAMES, mirror: bool = False, **contract: str
+) -> Path:
     """An untrained run: one that reads levels from its identity features, or with no names a plain one."""
     torch.manual_seed(seed)
     levels = [2] * len(names)
     network = Network("conv4", SIZE, names, dim=8, levels=levels)
-    known = {"attachment": "evidence"} if names else {}
+    known: dict[str, Any] = {"mirror": mirror} | ({"attachment": "evidence"} if names else {})
     return write_run(folder, network, record_of("conv4", names, 8, Preprocess(SIZE, **contract), **known))
 
 
@@ -220,6 +222,13 @@ def test_pictures_larger_than_memory_lie_in_a_file_and_teach_the_same(
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+def test_features_of_both_mirror_images_are_shown_one_picture(trained: Path, tmp_path: Path) -> None:
+    faces = Manifest.read(next(trained.parent.glob("*.parquet")))
+    both = load_checkpoint(run_at(tmp_path / "mirror", mirror=True))
+    assert gather.gather(both, faces, 16, tmp_path, None, False)[0].mirrored is None
+    assert gather.gather(load_checkpoint(trained), faces, 16, tmp_path, None, False)[0].mirrored is not None
+
+
 def test_pictures_that_no_disk_has_room_for_are_refused(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,6 +248,8 @@ def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> N
     other = run_at(tmp_path / "other", seed=1)
     with pytest.raises(UsageError, match="decoder of another run"):
         kept.load(folder, load_checkpoint(other))
+    with pytest.raises(UsageError, match="decoder of another run"):  # the same weights, other features
+        kept.load(folder, load_checkpoint(run_at(tmp_path / "mirror", mirror=True)))
     with pytest.raises(UsageError, match="idfer decode fit"):
         kept.load(tmp_path / "nothing", load_checkpoint(other))
     (folder / kept.WEIGHTS).write_bytes(b"cut")

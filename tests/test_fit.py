@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.data import loader
+from idfer.methods.common import Setup
 from idfer.methods.erm import ERM
 from idfer.training import checkpoint
 from idfer.training.checkpoint import load_checkpoint, load_state, save_state
@@ -152,6 +153,27 @@ def test_the_network_that_is_scored_after_an_epoch_is_the_one_that_is_kept(
     scores = Validation(squares.select("val"), model.preprocess, None, {}).score(model.network, model.device)
     assert 0 < abs(scores["val_ccc"]) < 1
     assert scores == pytest.approx({name: logged[name] for name in scores}, abs=1e-5)
+
+
+def test_a_method_is_told_which_rows_show_one_image(
+    squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = squares.select("train").rows(np.array([4, 0, 7, 4, 2]))
+    copied = train.root / train.frame["path"][2]
+    (train.root / "copy.png").write_bytes(copied.read_bytes())
+    train.frame.loc[1, "path"], train.frame.loc[4, "path"] = "gone.png", "copy.png"
+    told: list[torch.Tensor] = []
+    begin = ERM.__init__
+
+    def noted(method: ERM, setup: Setup) -> None:
+        told.append(setup.facts.image)
+        begin(method, setup)
+
+    monkeypatch.setattr(ERM, "__init__", noted)
+    fit(train, None, tmp_path / "run", epochs=1, batch_size=2)
+    (image,) = told
+    assert len(image) == 4, "one cannot be read"
+    assert image[0] == image[2] and image[1] == image[3] and image[0] != image[1]
 
 
 def test_streaming_from_disk_trains_the_same_as_memory(

@@ -25,7 +25,8 @@ def runs(squares: Manifest, squares_table: AttributeTable, tmp_path: Path) -> tu
     without, with_mirror = (
         idfer.fit(
             squares, squares_table, out=tmp_path / f"run-{mirror}", mirror=mirror,
-            backbone=BACKBONE, size=32, batch_size=16, dim=16, epochs=2, device="cpu", progress=False,
+            backbone=BACKBONE, size=32, batch_size=16, dim=16, epochs=2, ema=0.9, device="cpu",
+            progress=False,
         )
         for mirror in (False, True)
     )  # fmt: skip

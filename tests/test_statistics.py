@@ -118,6 +118,7 @@ def test_gap_closed_by_hand() -> None:
 def test_seeds_that_show_no_gap_have_no_share_of_it() -> None:
     assert np.isfinite(statistics.share_of_gap([0.4, 0.5, 0.6], [0.3, 0.4, 0.5], [0.5, 0.61, 0.7]).low)
     assert np.isnan(statistics.share_of_gap([0.4, 0.5, 0.6], [0.3, 0.4, 0.5], [0.32, 0.39, 0.51]).value)
+    assert np.isnan(statistics.share_of_gap([0.4, 0.5, 0.6], [0.5, 0.61, 0.7], [0.3, 0.4, 0.5]).value)
     one_seed = statistics.share_of_gap([0.4], [0.3], [0.5])
     assert one_seed.value == pytest.approx(0.5)
     assert np.isnan(one_seed.low)

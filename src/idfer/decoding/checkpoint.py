@@ -29,7 +29,7 @@ class Drawn:
     """What a decoder draws and from what.
 
     Attributes:
-        run: SHA-256 of the weights of the run whose features it was trained on.
+        run: names the features it was trained on (`features_of`).
         identity_of: the same of the run whose identity features those are; that run, or another beside a
             control.
         expression: D, width of expression features.
@@ -104,6 +104,11 @@ def save(folder: Path, decoder: Decoder | Flow, drawn: Drawn, concepts: Concepts
         temporary.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
+def features_of(checkpoint: Checkpoint) -> str:
+    """What names a run's features: SHA-256 of its weights, and whether it looks at mirror images too."""
+    return sha256(checkpoint.path / MODEL) + ("-mirror" if checkpoint.network.mirror else "")
+
+
 def load(folder: Path, checkpoint: Checkpoint, identity: Checkpoint | None = None) -> Kept:
     """Read a run's decoder.
 
@@ -123,7 +128,7 @@ def load(folder: Path, checkpoint: Checkpoint, identity: Checkpoint | None = Non
         )
     found = read(folder)
     for of, given in ((checkpoint, found.drawn.run), (identity or checkpoint, found.drawn.identity_of)):
-        if given != sha256(of.path / MODEL):
+        if given != features_of(of):
             raise UsageError(
                 f"{folder}: is the decoder of another run than {of.path} (or that was trained again); "
                 "features of one mean nothing to the other. Train one with `idfer decode fit`."

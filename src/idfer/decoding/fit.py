@@ -76,9 +76,8 @@ def decode_fit(
     from idfer.decoding.levels import concepts_of
     from idfer.decoding.reading import check_readable
     from idfer.decoding.train import read_again, train_and_keep
-    from idfer.files import sha256
     from idfer.models.decoder import check_size
-    from idfer.training.checkpoint import MODEL, load_checkpoint
+    from idfer.training.checkpoint import load_checkpoint
 
     check_seed(seed)
     if kind not in EPOCHS:
@@ -104,8 +103,8 @@ def decode_fit(
     known, rows = gather(trained, chosen, side, folder, beside, progress)
     concepts = concepts_of(beside, known.straight, rows, attributes)
     drawn = kept.Drawn.of(
-        known.straight, side, length, sha256(trained.path / MODEL),
-        sha256(beside.path / MODEL), kind,
+        known.straight, side, length, kept.features_of(trained),
+        kept.features_of(beside), kind,
     )  # fmt: skip
     train_and_keep(
         folder, drawn, known, concepts, reread=lambda faces: read_again(trained, faces),

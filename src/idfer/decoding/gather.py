@@ -81,7 +81,8 @@ def gather(
     person = torch.from_numpy(np.unique(kept.subjects, return_inverse=True)[1].ravel())
     target = torch.from_numpy(pictures[: len(rows)]).permute(0, 3, 1, 2)
     known = slice(len(rows))
-    return Faces(target, straight.rows(known), mirrored.rows(known), person), kept
+    both = not trained.network.mirror  # else a face and its mirror image read alike
+    return Faces(target, straight.rows(known), mirrored.rows(known) if both else None, person), kept
 
 
 def shrunk(pixels: Tensor, size: int) -> Tensor:

@@ -253,7 +253,11 @@ def _control(model: FaceModel, seed: int) -> Any:
 
     def features(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            values: NDArray[np.float32] = backbone(model.inputs(crops)).float().cpu().numpy()
+            inputs = model.inputs(crops)
+            seen = backbone(inputs)
+            if model.network.mirror:  # as the run's own features
+                seen = (seen + backbone(inputs.flip(-1))) / 2
+            values: NDArray[np.float32] = seen.float().cpu().numpy()
         return values
 
     return features

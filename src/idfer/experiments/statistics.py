@@ -107,14 +107,15 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, overlap: float = 0.0) ->
 def share_of_gap(method: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Estimate:
     """(method - floor) / (ceiling - floor) on means over the same seeds, with Fieller's interval.
 
-    nan where several seeds do not tell floor and ceiling apart: a share of no gap is noise.
+    nan where several seeds do not show the ceiling above the floor: a share of no gap is noise.
 
     Raises:
         IdferError: no values, or not as many of each.
     """
     (gained, lowest), (_, highest) = _pair(method, floor), _pair(method, ceiling)
     share = ratio(gained - lowest, highest - lowest)
-    return share if len(gained) < 2 or np.isfinite(share.low) else Estimate(np.nan, np.nan, np.nan)
+    shown = np.isfinite(share.low) and highest.mean() > lowest.mean()
+    return share if len(gained) < 2 or shown else Estimate(np.nan, np.nan, np.nan)
 
 
 def _error(x: NDArray[np.float64], overlap: float) -> float:

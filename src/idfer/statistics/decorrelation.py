@@ -121,12 +121,13 @@ def gaussian_ranks(values: np.ndarray) -> np.ndarray:
     return np.asarray(norm.ppf(rankdata(values) / (len(values) + 1)))
 
 
-def person_means(values: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """(N, k) each row's mean over all rows of its person (N,)."""
+def person_means(values: np.ndarray, person: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """(N, k) each row's mean over all rows of its person (N,), rows weighing `weight` (N,) or alike."""
     person = np.unique(person, return_inverse=True)[1]
+    weight = np.ones(len(values)) if weight is None else weight
     total = np.zeros((person.max() + 1, values.shape[1]))
-    np.add.at(total, person, values)
-    return np.asarray((total / np.bincount(person)[:, None])[person])
+    np.add.at(total, person, values * weight[:, None])
+    return np.asarray((total / np.bincount(person, weight)[:, None])[person])
 
 
 def _dependence(y: np.ndarray, c: np.ndarray, weights: np.ndarray) -> float:

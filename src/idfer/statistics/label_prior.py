@@ -92,10 +92,11 @@ def label_prior(
         )
     y, c = labels.astype(np.float64), attributes.astype(np.float64)
     g = np.column_stack([gaussian_ranks(column) for column in y.T])
+    face, share = _faces(person, images)
     if by_person:
-        c = person_means(c, person)
+        c = person_means(c, person, share)
     c = (c - c.mean(0)) / np.maximum(c.std(0), 1e-6)
-    others = [_of_others(g, person, images)] if by_person else []
+    others = [_of_others(g, person, face, share)] if by_person else []
     x = np.column_stack([np.ones(len(g)), c, c**2, *others])
     folds = min(folds, len(names))
     fold = np.random.default_rng(seed).permutation(np.arange(len(names)) % folds)[person]
@@ -117,14 +118,20 @@ def label_prior(
     return LabelPrior(log_p.astype(np.float32), grid.astype(np.float32), (known[0], known[1]))
 
 
-def _of_others(g: Array, person: NDArray[np.integer], images: NDArray[np.integer] | None) -> Array:
+def _faces(
+    person: NDArray[np.integer], images: NDArray[np.integer] | None
+) -> tuple[NDArray[np.integer], Array]:
+    """(n,) number of each row's face, and (n,) its weight: a face counts once, however often it is there."""
+    if images is None:
+        return np.arange(len(person)), np.ones(len(person))
+    face = np.unique(np.column_stack([person, images]), axis=0, return_inverse=True)[1].reshape(-1)
+    return face, 1 / np.bincount(face)[face]
+
+
+def _of_others(g: Array, person: NDArray[np.integer], face: NDArray[np.integer], share: Array) -> Array:
     """(n, 2) mean of g over the person's other faces, shrunk; 0 where there are none."""
-    face = np.arange(len(g))
-    if images is not None:
-        face = np.unique(np.column_stack([person, images]), axis=0, return_inverse=True)[1].reshape(-1)
-    share = 1 / np.bincount(face)[face][:, None]  # so that a face counts once, however often it is there
-    part = g * share
-    count = _sums(share, person) - 1
+    part = g * share[:, None]
+    count = _sums(share[:, None], person) - 1
     return np.asarray((_sums(part, person) - _sums(part, face)) / (count + _SHRINK))
 
 

@@ -108,7 +108,7 @@ def fit(
         ema: decay of an exponential moving average of the weights, e.g. 0.999, which is then what is scored
             and kept; 0 keeps the last step's weights.
         mirror: in use, not in training, average what the backbone sees in a face and in its mirror image:
-            twice its time, and a little more accurate.
+            twice its time. It then does not know left from right.
         decorrelate: weigh samples to make labels independent of retrieved attributes; the method's own
             choice by default.
         holdout: share of the people to keep back, e.g. 0.2, where the manifest has no splits.

@@ -257,7 +257,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--photographs", type=Path, help="your own: a folder or a table")
     parser.add_argument("--detector", help="auto, yunet or haar; the model's own by default")
     parser.add_argument("--detector-file", dest="detector", help="YuNet's .onnx file")
-    parser.add_argument("--count", type=int, default=COUNT, help="photographs a class")
+    parser.add_argument("--count", type=int, default=COUNT, help="photographs a class (not with --people)")
     parser.add_argument("--seed", type=int, default=0, help="of which photographs are drawn")
     parser.add_argument("--name", default="", help="of the model in the results; its own by default")
     parser.add_argument("--recipe", default="", help="how it was made; what its record says by default")

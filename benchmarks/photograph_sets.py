@@ -21,7 +21,7 @@ NEUTRAL, SMILE = "neutral", "smile"
 CLASSES = ("happiness", "neutral", "sadness", "anger", "surprise")
 _WORDS = {"neutral": NEUTRAL, **dict.fromkeys(("smile", "smiling", "happy", "happiness"), SMILE)}
 _LEGEND = "data/legend.csv"
-_FIRST_NAME, _FIRST_NAMES = "first name", Path(__file__).parent / "first_names.yaml"
+FIRST_NAME, _FIRST_NAMES = "first name", Path(__file__).parent / "first_names.yaml"
 COUNT = 200  # photographs a class, by default
 
 
@@ -109,11 +109,11 @@ def muxspace_people(checkout: Path, seed: int = 0) -> Photographs:
             rows += [(f"images/{rng.choice(files[word])}", person, word, group) for word in kinds]
     if not rows:
         raise _nothing(checkout)
-    frame = pd.DataFrame(rows, columns=["path", "subject", "expression", _FIRST_NAME])
-    people = frame.groupby(_FIRST_NAME)["subject"].nunique()
+    frame = pd.DataFrame(rows, columns=["path", "subject", "expression", FIRST_NAME])
+    people = frame.groupby(FIRST_NAME)["subject"].nunique()
     counts |= {f"people of {group} first names": int(count) for group, count in people.items()}
     counts |= {"first names not in the list": len(with_neutral) - int(people.sum())}
-    return Photographs("muxspace-people", frame, checkout, (_FIRST_NAME,), counts, f"seed {seed}")
+    return Photographs("muxspace-people", frame, checkout, (FIRST_NAME,), counts, f"seed {seed}")
 
 
 def _nothing(checkout: Path) -> IdferError:

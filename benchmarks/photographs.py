@@ -41,7 +41,7 @@ from idfer.experiments.ledger import commit_of_code, today
 from idfer.results import write_json
 from idfer.types import FaceModel
 from photograph_ledger import append
-from photograph_sets import COUNT, NEUTRAL, SMILE, Photographs, muxspace, muxspace_people, own
+from photograph_sets import COUNT, FIRST_NAME, NEUTRAL, SMILE, Photographs, muxspace, muxspace_people, own
 from ranking import Measured, People
 
 PAIRS = {  # measure: dimension, upper, lower class
@@ -167,7 +167,8 @@ def run(given: argparse.Namespace, photographs: Photographs) -> dict[str, Any]:
     if len(models) == 2:
         record["difference"] = _plain({k: measures[0][k].minus(measures[1][k]) for k in measures[0]})
     if given.scores:
-        table = photographs.frame[["path", "subject", "expression"]]
+        # names tell nothing of one person
+        table = photographs.frame.drop(columns=FIRST_NAME, errors="ignore")
         table = table.assign(valence=answers[0].values[:, 0], arousal=answers[0].values[:, 1])
         table.assign(error=[located.errors.get(row, "") for row in range(len(table))]).to_csv(
             given.scores, index=False

@@ -135,7 +135,9 @@ def test_people_are_told_apart_by_first_names_that_say_something(
     script_main, out = script("photographs")["main"], tmp_path / "results"
     out.mkdir()
     words = ["synthetic-tiny", "--people", "--detector", "none", "--results", str(out)]
-    assert script_main([*words, "--muxspace", str(checkout)]) == 0
+    scores = tmp_path / "scores.csv"
+    assert script_main([*words, "--muxspace", str(checkout), "--scores", str(scores)]) == 0
+    assert "first name" not in pd.read_csv(scores).columns
     kept = json.loads((out / "photographs.json").read_text())["muxspace-people"]["none"]["synthetic-tiny"]
     assert kept["seed 0"]["photographs"] == {"neutral": 3, "smile": 1}
     with pytest.raises(SystemExit):

@@ -249,15 +249,14 @@ def _control(model: FaceModel, seed: int) -> Any:
         return None
     import torch
 
+    from idfer.models.network import backbone_features
+
     backbone = model.untrained_backbone(seed)
 
     def features(crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            inputs = model.inputs(crops)
-            seen = backbone(inputs)
-            if model.network.mirror:  # as the run's own features
-                seen = (seen + backbone(inputs.flip(-1))) / 2
-            values: NDArray[np.float32] = seen.float().cpu().numpy()
+            seen = backbone_features(backbone, model.inputs(crops), model.network.mirror)
+        values: NDArray[np.float32] = seen.float().cpu().numpy()
         return values
 
     return features

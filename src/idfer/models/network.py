@@ -18,6 +18,12 @@ Head = Literal["mlp", "bottleneck"]
 LOG_VARIANCE = (-8.0, 2.0)  # bounds of the code's log-variance: outside, the noise is nothing or all
 
 
+def backbone_features(backbone: nn.Module, image: Tensor, mirror: bool) -> Tensor:
+    """(B, 3, H, W) -> (B, D_backbone), with `mirror` the mean of an image's and its mirror image's."""
+    z: Tensor = backbone(image)
+    return (z + backbone(image.flip(-1))) / 2 if mirror else z
+
+
 class Network(nn.Module):
     """image -> z -> (z_exp, r[a]) -> valence and arousal.
 
@@ -98,8 +104,7 @@ class Network(nn.Module):
         """(B, 3, H, W) -> (B, D_backbone)."""
         if self.training:
             return self.shared(image) if self.shared else self.backbone(image)
-        z: Tensor = self.backbone(image)
-        return (z + self.backbone(image.flip(-1))) / 2 if self.mirror else z
+        return backbone_features(self.backbone, image, self.mirror)
 
     def forward(
         self,

@@ -92,11 +92,12 @@ def label_prior(
         )
     y, c = labels.astype(np.float64), attributes.astype(np.float64)
     g = np.column_stack([gaussian_ranks(column) for column in y.T])
-    face, share = _faces(person, images)
+    others = []
     if by_person:
+        face, share = _faces(person, images)
         c = person_means(c, person, share)
+        others = [_of_others(g, person, face, share)]
     c = (c - c.mean(0)) / np.maximum(c.std(0), 1e-6)
-    others = [_of_others(g, person, face, share)] if by_person else []
     x = np.column_stack([np.ones(len(g)), c, c**2, *others])
     folds = min(folds, len(names))
     fold = np.random.default_rng(seed).permutation(np.arange(len(names)) % folds)[person]

@@ -174,6 +174,8 @@ def test_audits_of_other_faces_or_labels_do_not_compare(audited: Path, tmp_path:
         (["one/audit.json"], "two audits"),
         (["--predictions", "a.csv", "b.csv"], "one too many"),
         (["--data", "a.csv", "--features", "z.npy"], "--features goes with --predictions"),
+        (["a/audit.json", "b/audit.json", "--use", "age"], "--use goes with --predictions or --model"),
+        (["--predictions", "a.csv", "--size", "64"], "--size goes with --model, not with --predictions"),
         (["--predictions", "nope.csv", "--use", "a"], "no such file"),
         (["--predictions", "a.csv", "--level", "2"], "level"),
         (["--predictions", "a.csv", "--fail-on", "gpa=1"], "Did you mean 'gap'?"),

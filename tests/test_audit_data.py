@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats.contingency import association
@@ -64,6 +66,15 @@ def test_a_planted_stereotype_is_found_where_it_is() -> None:
     high = cells.query("level == 'b' and dimension == 'valence'").set_index("bin")
     assert high["ratio"][bin_name(BINS - 1)] > 1.5 > 0.5 > high["ratio"][bin_name(0)]
     assert high["z"][bin_name(BINS - 1)] > 3
+
+
+def test_what_labels_tell_for_certain_is_found_however_many_tests_there_are() -> None:
+    """With 200 permutations no p over 12 tests could be below .05: labels seemed to tell nothing."""
+    one = sample(60, 8, 0.3)
+    (group,) = one.attributes
+    four = replace(one, attributes=tuple(replace(group, name=f"{group.name} {k}") for k in range(4)))
+    table, _ = stereotype(four, SETTINGS)
+    assert (table[table["label"] == "valence"]["p_adjusted"] <= 0.05).all()
 
 
 @pytest.mark.parametrize("soft", [0.0, 0.4])

@@ -136,6 +136,9 @@ def test_retrieved_levels_weigh_and_are_corrected() -> None:
     assert abs(found["corrected_gap"] - 0.2) < abs(found["gap"] - 0.2)
     assert found["error_rate"] < found["error_to_vanish"] < 0.5
     assert 0 < found["error_to_make"] < 1
+    told = audit.sensitivity["note"].str.contains("not significant").to_numpy()
+    rows = audit.gaps.merge(audit.sensitivity[["attribute", "level_a", "level_b", "dimension", "metric"]])
+    assert (told == ~rows["significant"].astype(bool)).all()
     assert "IDF306" in codes(audit)
 
 
@@ -178,6 +181,7 @@ def test_many_people_are_pooled_without_changing_values(most: int, monkeypatch: 
         alone.groups[["level", "value", "rows", "people"]],
         pooled.groups[["level", "value", "rows", "people"]],
     )
+    pd.testing.assert_frame_equal(alone.circumplex, pooled.circumplex)  # its people, too
     width = (pooled.gaps["high"] - pooled.gaps["low"]) / (alone.gaps["high"] - alone.gaps["low"])
     assert 0.8 < width.median() < 1.25
     assert gap_of(pooled, "gender", "bias")["significant"]
@@ -250,6 +254,10 @@ def test_levels_from_other_sources_are_called_out() -> None:
     source = np.where(sample.attributes[0].top == 0, "studio", "wild").astype(object)
     named = [c for c in run(replace(sample, source=source), quick()).checks if c.code == "IDF304"]
     assert [check.attribute for check in named] == ["gender"]
+    merged = faces(people=70)  # 21 middle and 14 old are one group
+    young = np.where(merged.attributes[1].top == 0, "studio", "wild").astype(object)
+    named = [c for c in run(replace(merged, source=young), quick()).checks if c.code == "IDF304"]
+    assert [check.attribute for check in named] == ["age"]
     random = np.random.default_rng(0).choice(["studio", "wild"], len(source)).astype(object)
     assert "IDF304" not in codes(run(replace(sample, source=random), quick()))
 

@@ -164,6 +164,20 @@ def test_labels_on_another_scale_name_it(low: float, high: float, scale: str) ->
     np.testing.assert_allclose(read_again.sample.label[:, 0], np.linspace(-1, 1, N))
 
 
+def test_a_wrong_range_is_named_with_the_numbers_as_they_stand() -> None:
+    preds = predictions(valence=np.linspace(1, 9, N), arousal=np.linspace(1, 9, N))
+    message = refused(preds, people(), label_range=parse_range("1,7"))
+    assert "outside [1, 7], from 1 to 9" in message and "--range 1,9" in message
+
+
+def test_columns_with_a_role_are_no_attributes() -> None:
+    preds = predictions().rename(columns={"valence_pred": "v_hat", "arousal_pred": "a_hat"})
+    preds = preds.rename(columns={"subject": "who"}).assign(gender=people()["gender"])
+    roles = {"valence_pred": "v_hat", "arousal_pred": "a_hat", "subject": "who"}
+    sample = read(preds, columns=roles, use=None, attributes=preds[["path", "gender", "who"]]).sample
+    assert [attribute.name for attribute in sample.attributes] == ["gender"]
+
+
 def test_marks_of_invalid_frames_and_unit_intervals_are_known() -> None:
     preds = predictions()
     preds.loc[2, ["valence", "arousal"]] = -5

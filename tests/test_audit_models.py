@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import idfer
+from films import SIDE, film, picture
 from idfer import Manifest, cli
 from idfer.auditing.interventions import interventions
 from idfer.data.loader import FaceDataset
@@ -25,6 +26,24 @@ from idfer.synthetic.dataset import write_splits
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FAST = {"permutations": 200, "progress": False, "min_people": 5, "intersections": 1}
+
+
+def test_frames_of_videos_meet_a_table_of_ones_own(tmp_path: Path) -> None:
+    """--key path,frame, as the message on repeated paths says; a face had become clip.mp4|3|3."""
+    film(tmp_path / "clip.mp4", [picture((k % 3, 8, 8)) for k in range(12)])
+    frames = pd.DataFrame({"path": "clip.mp4", "frame": range(12), "subject": [f"p{k}" for k in range(12)]})
+    place = {"x": 8, "y": 8, "width": SIDE, "height": SIDE}
+    faces = Manifest.from_frame(frames.assign(valence=np.linspace(-1, 1, 12), arousal=0.1, **place), tmp_path)
+    gender = frames[["path", "frame"]].assign(gender=["feminine", "masculine"] * 6)
+
+    def score(crops: np.ndarray) -> np.ndarray:
+        return crops.reshape(len(crops), -1)[:, :2] / 255.0
+
+    given = {"model": score, "size": 32, "interventions": False, "attributes": gender}
+    with pytest.raises(IdferError, match="--key path,frame"):
+        idfer.audit(faces, **given, **FAST)
+    audit = idfer.audit(faces, key="path,frame", **given, **FAST)
+    assert (audit.about["rows"], audit.about["attributes"]) == (12, ["gender"])
 
 
 @pytest.fixture(scope="module")

@@ -335,6 +335,9 @@ def test_the_verdict_says_small_numbers_plainly() -> None:
         "erm does not read all groups of age alike: bias of valence is 0.35 lower for older than for young "
         "(interval 0.3 to 0.4, 0 at equal labels)."
     )
+    gaps["standardised_gap"] = -0.1
+    assert "(interval 0.3 to 0.4, 0.1 at equal labels)" in _gap(gaps, "erm", 0.05), "0.1 lower, too"
+    assert "at most 0.1% risk" in _gap(gaps.assign(significant=False), "erm", 0.001)
     assert [brief(v) for v in (1e-9, 0.0213, 1.27)] == ["0", "0.021", "1.3"] and brief(0.5, True) == "+0.5"
 
 

@@ -81,7 +81,7 @@ class Accumulator:
         _add(self._total, unit, rows)
         weights = [np.nan_to_num(a.posterior, nan=0.0) for a in chunk.attributes]
         cell = self._cell(chunk)
-        self.circumplex.add(chunk, unit, len(self._pools.size), weights)
+        self.circumplex.add(chunk, person, weights)
         for k, chosen in enumerate(self._sets):
             at = weights[chosen[0]]
             for i in chosen[1:]:
@@ -169,7 +169,6 @@ class Accumulator:
         self._total = _dealt(self._total, moved, units)
         self._sums = [_dealt(part, moved, units) for part in self._sums]
         self._grid = [_dealt(part, moved, units) for part in self._grid]
-        self.circumplex.fold(moved, units)
 
     def _grow(self, units: int) -> None:
         """Room for every unit."""

@@ -44,7 +44,7 @@ def parse_bins(bins: Mapping[str, Sequence[float] | int] | str | None) -> dict[s
         except (TypeError, ValueError) as error:
             raise UsageError(f"--bins: {name}={values!r} are no numbers.") from error
         count = len(borders) == 1
-        if count and not (borders[0] == int(borders[0]) and 2 <= borders[0] <= 10):
+        if count and borders[0] not in range(2, 11):
             raise UsageError(
                 f"--bins: {name}={borders[0]:g}; give 2 to 10 quantiles, or two borders or more."
             )

@@ -156,12 +156,11 @@ def _attributes(
     for k, attribute in enumerate(attributes):
         grouped = shown[attribute.name]
         structure = grouped.structure
-        levels = [
-            attribute.levels.index(label)
-            for label, show in zip(structure.labels, grouped.shown, strict=True)
-            if show and label in attribute.levels
+        members = [
+            [attribute.levels.index(name) for name in structure.members(i)]
+            for i in grouped.shown.nonzero()[0]
         ]
-        if (apart := extent.apart(k, levels)) >= APART:
+        if (apart := extent.apart(k, members)) >= APART:
             yield Check(
                 "IDF304", "warning",
                 f"{attribute.name}: {apart:.0%} of the rows of two of its levels come from "

@@ -18,14 +18,21 @@ _HELD = 0.5  # from this probability on, a person counts as seen at a level
 
 
 class Circumplex:
-    """Adds up squared errors by cell and level; people are counted by unit (person or pool of people)."""
+    """Adds up squared errors by cell and level, and who was seen there."""
 
     def __init__(self, sizes: list[int]) -> None:
         self._sums = [np.zeros((size * BINS**2, 2)) for size in [1, *sizes]]
-        self._seen = [np.zeros((0, size * BINS**2), bool) for size in [1, *sizes]]
+        # person * cells of all levels + cell, once each
+        self._seen: list[list[NDArray[np.intp]]] = [[] for _ in self._sums]
 
-    def add(self, chunk: Sample, unit: NDArray[np.intp], units: int, weights: list[Array]) -> None:
-        """Add rows with labels and predictions; `weights` (N, L) per attribute, 0 where unknown."""
+    def add(self, chunk: Sample, person: NDArray[np.intp], weights: list[Array]) -> None:
+        """Add rows with labels and predictions.
+
+        Args:
+            chunk: the rows.
+            person: (N,) whose each is.
+            weights: (N, L) per attribute, 0 where unknown.
+        """
         if chunk.label is None or chunk.predicted is None:
             return
         at = np.clip(np.floor((chunk.label + 1) / 2 * BINS).astype(np.intp), 0, BINS - 1)
@@ -37,18 +44,8 @@ class Circumplex:
             size = len(self._sums[k])
             self._sums[k][:, 0] += np.bincount(where, w, size)
             self._sums[k][:, 1] += np.bincount(where, w * square[row], size)
-            if units > len(self._seen[k]):
-                more = np.zeros((units - len(self._seen[k]), size), bool)
-                self._seen[k] = np.concatenate([self._seen[k], more])
             held = w >= _HELD
-            self._seen[k][unit[row][held], where[held]] = True
-
-    def fold(self, pool: NDArray[np.intp], pools: int) -> None:
-        """People become pools of people."""
-        for k, seen in enumerate(self._seen):
-            folded = np.zeros((pools, seen.shape[1]), bool)
-            np.logical_or.at(folded, pool, seen[: len(pool)])
-            self._seen[k] = folded
+            self._seen[k].append(np.unique(person[row][held] * size + where[held]))
 
     def rows(self, groups: list[Grouped], names: list[tuple[str, tuple[str, ...]]], least: int) -> list[Row]:
         """Rows of the table `circumplex`, cells of fewer than `least` people left out.
@@ -63,23 +60,24 @@ class Circumplex:
         for k, (name, levels) in enumerate(names, 1):
             structure, shown = by_name[name].structure, by_name[name].shown
             members = [
-                (tuple(levels.index(part) for part in (merged or (label,))), label)
-                for label, merged, show in zip(
-                    structure.labels, structure.merged or ((),) * len(shown), shown, strict=True
-                )
-                if show
+                (tuple(levels.index(part) for part in structure.members(i)), structure.labels[i])
+                for i in np.flatnonzero(shown)
             ]
             out += self._of(k, name, members, least)
         return out
 
     def _of(self, k: int, name: str, members: list[tuple[tuple[int, ...], str]], least: int) -> list[Row]:
         sums = self._sums[k].reshape(-1, BINS**2, 2)
-        seen = self._seen[k].reshape(len(self._seen[k]), -1, BINS**2)
+        seen = np.unique(np.concatenate([np.zeros(0, np.intp), *self._seen[k]]))
+        person, at = np.divmod(seen, len(self._sums[k]))
+        level, place = np.divmod(at, BINS**2)
         centre = (np.arange(BINS) + 0.5) * 2 / BINS - 1
         rows = []
         for group, label in members:
             total = sums[list(group)].sum(axis=0)
-            people = seen[:, list(group)].any(axis=1).sum(axis=0)
+            inside = np.isin(level, group)
+            once = np.unique(person[inside] * BINS**2 + place[inside])  # at two levels of a group counts once
+            people = np.bincount(once % BINS**2, minlength=BINS**2)
             rows += [
                 {
                     "attribute": name, "level": label, "valence_bin": int(cell // BINS),

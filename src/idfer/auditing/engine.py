@@ -38,9 +38,8 @@ class AuditSettings:
     """How an audit is made.
 
     Attributes:
-        level: confidence of every interval; 1 - level is the family-wise error of the gap tests and of the
-            information tests.
-        permutations: of people, for the tests.
+        level: confidence of every interval; 1 - level is the family-wise error of the gap tests.
+        permutations: of people, for the tests; those of labels take more where their number asks for it.
         min_people: groups of fewer people are merged (ordered attributes) or withheld: no number is shown.
         intersections: largest number of attributes that are crossed; 1 for none.
         power: chance of finding a gap that `detectable` speaks of.
@@ -84,7 +83,7 @@ class Audit:
     presentation"; `dimension` is "valence", "arousal" or (accuracy, groups, gaps) "mean", the mean of both
     dimensions' values. Metrics are `ccc` (in [-1, 1]), `rmse` (in label units), `bias` (mean of prediction -
     label), `slope` (of label on prediction; 1 is calibrated) and, where there are no labels, `mean` (of the
-    prediction). Intervals are at `settings.level`, over people.
+    prediction). Intervals are at `settings.level`, over people; those of `leakage` and `effects` at 95 %.
 
     Attributes:
         accuracy: of everybody.
@@ -98,8 +97,9 @@ class Audit:
             name, or "labels" (the control); `probe` "linear", "nonlinear", "verification" (attribute
             "identity"). `score`, `chance` and `ceiling` are on one scale (0 chance, 1 read perfectly);
             `ceiling` is what the noise of the levels allows (1 for given levels).
-        information: nats of each attribute's level in each feature, beyond what the labels tell ("prediction
-            | labels") and without (plain names); `null_high` is the upper end of the permutation null.
+        information: nats of each attribute's level in the prediction, beyond what the labels tell
+            ("prediction | labels") and without, and in the labels; `null_high` is the upper end of the
+            permutation null.
         effects: of drawn interventions; empty without.
         power: per gap test: the smallest true gap found with `settings.power` at the adjusted level.
         sensitivity: per gap of a soft attribute.
@@ -261,7 +261,7 @@ def _audit(
             sizes=sums.sizes, level=settings.level, permutations=settings.permutations, seed=settings.seed,
         )  # fmt: skip
         filled["power"] = power_rows(tested, metrics, settings.power)
-        filled["sensitivity"] = sensitivity_rows(tested, metrics)
+        filled["sensitivity"] = sensitivity_rows(tested, metrics, settings.level)
     if modelled and sums.labelled:
         names = [(attribute.name, attribute.levels) for attribute in first.attributes]
         filled["circumplex"] = added.circumplex.rows(groups, names, settings.min_people)

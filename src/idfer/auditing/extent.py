@@ -51,10 +51,16 @@ class Extent:
         size = np.maximum(np.abs(self.high), np.abs(self.low))
         return np.asarray(np.isfinite(size) & (self.high - self.low <= 1e-7 * size))
 
-    def apart(self, attribute: int, levels: list[int]) -> float:
-        """Largest share of rows by which the sources of two levels differ (total variation), in [0, 1]."""
-        if not 1 < len(self.sources) <= MOST_SOURCES or len(levels) < 2:
+    def apart(self, attribute: int, groups: list[list[int]]) -> float:
+        """Largest share of rows by which the sources of two groups differ (total variation), in [0, 1].
+
+        Args:
+            attribute: its index.
+            groups: indices of the levels that make up each group.
+        """
+        if not 1 < len(self.sources) <= MOST_SOURCES or len(groups) < 2:
             return 0.0
-        rows: Array = self.by_source[attribute][:, levels]
+        by_level = self.by_source[attribute]
+        rows: Array = np.stack([by_level[:, levels].sum(axis=1) for levels in groups], axis=1)
         share = rows / np.maximum(rows.sum(axis=0), 1e-300)
         return float(0.5 * np.abs(share[:, :, None] - share[:, None, :]).sum(axis=0).max())

@@ -140,7 +140,8 @@ def read_sample(
             "--use age,gender."
         )
     holder = others.get("attributes", faces)
-    chosen = choose(holder, sorted(used_keys), how.use)
+    taken = used_keys | set(how.columns.values())  # by role: what names a face, a person or a label
+    chosen = choose(holder, sorted(taken), how.use)
     found, more = attributes_of(
         holder, chosen, place[holder.name][rows], people, how.bins, asked=how.use is not None,
         ordered=how.ordered, min_people=how.min_people,

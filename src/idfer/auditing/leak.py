@@ -46,10 +46,8 @@ def _shown(attribute: Attribute, grouped: Grouped) -> Levels:
     names, columns = [], []
     for i, name in enumerate(structure.labels):
         if grouped.shown[i]:
-            parts = structure.merged[i] if structure.merged and structure.merged[i] else (name,)
-            columns.append(
-                attribute.posterior[:, [attribute.levels.index(part) for part in parts]].sum(axis=1)
-            )
+            parts = [attribute.levels.index(part) for part in structure.members(i)]
+            columns.append(attribute.posterior[:, parts].sum(axis=1))
             names.append(name)
     if not names:
         return [], np.full((len(attribute.posterior), 0), np.nan)

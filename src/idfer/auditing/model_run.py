@@ -27,7 +27,7 @@ class ModelRun:
     """What a model said of a manifest's faces.
 
     Attributes:
-        predictions: a row per face: the manifest's columns, `path` made unique, `valence_pred`,
+        predictions: a row per face: the manifest's columns, `path` made unique if asked, `valence_pred`,
             `arousal_pred` (NaN where a face could not be read) and `error`.
         features: (N, D) by name; of faces that could not be read NaN.
         attributes: a row per face of the retrieved attributes that were given, or None.
@@ -51,6 +51,7 @@ def run_model(
     batch_size: int = 256,
     seed: int = 0,
     progress: bool = True,
+    rename: bool = True,
 ) -> ModelRun:
     """Run a model.
 
@@ -63,6 +64,7 @@ def run_model(
         batch_size: faces per call.
         seed: of sampled features.
         progress: show a progress bar.
+        rename: make `path` unique; not where other columns tell the faces of a file apart, too.
 
     Raises:
         UsageError: an unknown split.
@@ -78,8 +80,9 @@ def run_model(
     placed = locate_for(part, model.preprocess, detector, progress=progress)
     vectors = vectors_of(model, part, table)
     answers = Pass(batch_size, seed, progress=progress).run(model, placed.manifest, vectors, placed.errors)
-    named = unique_paths(part)
-    predictions = part.frame.assign(**{KEY: named}, error=answers.errors)
+    predictions = part.frame.assign(error=answers.errors)
+    if rename:
+        predictions[KEY] = unique_paths(part)
     predictions["valence_pred"], predictions["arousal_pred"] = answers.valence_arousal.T
     features = {}
     for name, values in answers.features.items():

@@ -94,9 +94,7 @@ def labels_of(
                 f"no label of {holder.name} is below 0: if the scale is [0, 1], say --range 0,1.",
             )
         )  # fmt: skip
-    outside = (np.abs(scaled(values, scale)) > 1).any(axis=1)
-    first = str(keys[np.flatnonzero(outside)[0]]) if outside.any() else ""
-    return checked_labels(scaled(values, scale), holder.name, first)
+    return checked_labels(values, scale, holder.name, keys)
 
 
 def _numbers(table: Table, names: Sequence[str]) -> Array:

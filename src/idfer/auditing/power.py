@@ -61,7 +61,7 @@ def power_rows(tested: Sequence[Tested], metrics: Sequence[str], power: float) -
     return rows
 
 
-def sensitivity_rows(tested: Sequence[Tested], metrics: Sequence[str]) -> list[Row]:
+def sensitivity_rows(tested: Sequence[Tested], metrics: Sequence[str], level: float) -> list[Row]:
     """Rows of the table `sensitivity`: pairs of levels of attributes that a classifier gave.
 
     If its probabilities are calibrated, a row weighted to level a is of level k with probability C[a, k] =
@@ -95,7 +95,9 @@ def sensitivity_rows(tested: Sequence[Tested], metrics: Sequence[str]) -> list[R
         for k, metric in enumerate(metrics):
             for d, dimension in enumerate(DIMENSIONS):
                 note = "" if np.isfinite(fixed[k, d]) else "retrieval too noisy to correct this gap; "
-                if not np.isfinite(vanish[k, d]) and shrink > 0.05:
+                if not np.isfinite(vanish[k, d]) and test.p_adjusted[k, d] <= 1 - level:
+                    note += "significant beside stronger gaps, but any more errors could hide it; "
+                elif not np.isfinite(vanish[k, d]) and shrink > 0.05:
                     most = max(abs(low[k, d]), abs(high[k, d])) / shrink
                     note += f"not significant; a true gap of up to about {brief(most)} could look like this; "
                 rows.append(

@@ -54,27 +54,35 @@ def scaled(values: Array, given: Range) -> Array:
     return stretched
 
 
-def checked_labels(values: Array, name: str, first: str = "") -> Array:
-    """(N, 2) labels in [-1, 1], rounding clipped; NaN passes.
+def checked_labels(values: Array, given: Range, name: str, keys: NDArray[np.object_]) -> Array:
+    """(N, 2) labels stretched from their range to [-1, 1], rounding clipped; NaN passes.
 
     Args:
-        values: after `scaled`.
+        values: (N, 2) as they stand in the table.
+        given: their range.
         name: of the table, for messages.
-        first: key of a row outside, for messages.
+        keys: (N,) of the faces, for messages.
 
     Raises:
         IdferError: some are outside; the message counts them and names the likely scale.
     """
-    outside = (np.abs(values) > 1 + _ROUNDING).any(axis=1)
+    stretched = scaled(values, given)
+    outside = (np.abs(stretched) > 1 + _ROUNDING).any(axis=1)
     if not outside.any():
-        clipped: Array = np.clip(values, -1, 1)
+        clipped: Array = np.clip(stretched, -1, 1)
         return clipped
     row = int(np.flatnonzero(outside)[0])
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     raise IdferError(
-        f"{name}: {int(outside.sum()):,} of {len(values):,} rows have a label outside [-1, 1], from "
-        f"{low:g} to {high:g} (the first: row {row}{first and f', {first}'}).{_likely(values)}"
+        f"{name}: {int(outside.sum()):,} of {len(values):,} rows have a label outside {_shown(given)}, "
+        f"from {low:g} to {high:g} (the first: row {row}, {keys[row]}).{_likely(values, given)}"
     )
+
+
+def _shown(given: Range) -> str:
+    """A range as one interval, or as valence's and arousal's."""
+    sides = [f"[{low:g}, {high:g}]" for low, high in zip(*given, strict=True)]
+    return " and ".join(dict.fromkeys(sides))
 
 
 def looks_like_unit_interval(values: Array) -> bool:
@@ -83,11 +91,11 @@ def looks_like_unit_interval(values: Array) -> bool:
     return bool((low >= 0).all() and (low < 0.1).any() and (high > 0.9).any())
 
 
-def _likely(values: Array) -> str:
+def _likely(values: Array, given: Range) -> str:
     for mark, meaning in _INVALID.items():
         marked = (values == mark).any(axis=1)
         rest = values[~marked]
-        if marked.any() and len(rest) and np.nanmax(np.abs(rest)) <= 1 + _ROUNDING:
+        if marked.any() and len(rest) and np.nanmax(np.abs(scaled(rest, given))) <= 1 + _ROUNDING:
             return f" All of these are {mark:g}: {meaning}. Drop them."
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     fitting = [s for s in SCALES if s[0] <= low and high <= s[1]]

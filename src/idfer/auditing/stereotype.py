@@ -19,6 +19,7 @@ V as the global one (Ducher et al., 1994).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ BINS = 5
 BOTH = "both"
 _CELLS = 40_000_000  # faces x levels looked at in permutations within people, at most
 _LEAST = 200  # permutations, whatever the size
+_MARGIN = 2  # times as many as the clearest of associations needs to be told from chance
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,11 @@ def stereotype(sample: Sample, settings: AuditSettings) -> tuple[pd.DataFrame, p
         index = np.clip(np.digitize(sample.label, edges[1:-1]), 0, BINS - 1)
         labels = index[:, 0] * BINS + index[:, 1]
         people = sample.people
+        tests = len((*DIMENSIONS, BOTH)) * len(sample.attributes)
+        needed = math.ceil(_MARGIN * tests / (1 - settings.level))  # Holm's first step
         for k, attribute in enumerate(sample.attributes):
             rng = np.random.default_rng([settings.seed, 31, k])
-            _one(attribute, labels, people, settings, rng, rows, cells)
+            _one(attribute, labels, people, settings, needed, rng, rows, cells)
         adjusted = holm([row["p"] for row in rows])
         for row, p in zip(rows, adjusted, strict=True):
             row["p_adjusted"] = p
@@ -85,14 +89,14 @@ def stereotype(sample: Sample, settings: AuditSettings) -> tuple[pd.DataFrame, p
 
 def _one(
     attribute: Attribute, cell: NDArray[np.intp], people: NDArray[np.intp], settings: AuditSettings,
-    rng: np.random.Generator, rows: list[dict[str, Any]], cells: list[dict[str, Any]],
+    needed: int, rng: np.random.Generator, rows: list[dict[str, Any]], cells: list[dict[str, Any]],
 ) -> None:  # fmt: skip
     """The rows of one attribute in both tables."""
     known = attribute.known
     posterior = attribute.posterior[known]
     labels = _Labels(cell[known])
     _, person = np.unique(people[known], return_inverse=True)
-    joint, null = _counts(posterior, labels.cell, person, settings.permutations, rng)
+    joint, null = _counts(posterior, labels.cell, person, settings.permutations, needed, rng)
     shown = people_of(attribute, people) >= settings.min_people
     for label in (*DIMENSIONS, BOTH):
         observed, permuted = labels.of(joint, label), labels.of(null, label)
@@ -146,9 +150,14 @@ def _counts(
     cell: NDArray[np.intp],
     person: NDArray[np.intp],
     permutations: int,
+    needed: int,
     rng: np.random.Generator,
 ) -> tuple[Array, Array]:
-    """Joint counts of cells and levels (C, K), and of R permutations of people (R, C, K)."""
+    """Joint counts of cells and levels (C, K), and of R permutations of people (R, C, K).
+
+    R is `permutations`; fewer where that takes too long, but never fewer than `needed`.
+    """
+    permutations = max(permutations, needed)
     cells, levels, count = BINS * BINS, posterior.shape[1], int(person.max()) + 1
     joint: Array = np.stack([np.bincount(cell, column, cells) for column in posterior.T], axis=1)
     joint = joint.astype(np.float64)
@@ -161,7 +170,7 @@ def _counts(
         by_person = by_person.astype(np.float64)
         null = np.stack([by_person.T @ first[rng.permutation(count)] for _ in range(permutations)])
         return joint, np.asarray(null, np.float64)
-    runs = int(np.clip(_CELLS // posterior.size, min(_LEAST, permutations), permutations))
+    runs = int(np.clip(_CELLS // posterior.size, max(_LEAST, needed), permutations))
     null = np.empty((runs, cells, levels))
     own, shown = person[order], cell[order]
     for r in range(runs):

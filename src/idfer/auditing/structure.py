@@ -53,6 +53,10 @@ class Structure:
         """Names of the levels: "older", or "older, women's presentation"."""
         return [", ".join(level) for level in self.levels]
 
+    def members(self, level: int) -> tuple[str, ...]:
+        """Names of the attribute's levels that one stands for: its own, or those it was merged from."""
+        return (self.merged[level] if self.merged else ()) or (self.labels[level],)
+
     @property
     def people(self) -> Array:
         """(L,) people at each level: who has a row there, or the sum of people's probabilities."""

@@ -53,7 +53,7 @@ def _gap(gaps: pd.DataFrame, name: str, error: float) -> str:
     if not len(found):
         return (
             f"No gap of {name} between groups stands out from chance in {len(gaps):,} tests (at most "
-            f"{error:.0%} risk that any of them is a false alarm)."
+            f"{brief(100 * error)}% risk that any of them is a false alarm)."
         )
     plain = found[found["kind"] == "pair"]
     worst: Any = (plain if len(plain) else found).sort_values("strength", ascending=False).iloc[0]
@@ -62,7 +62,7 @@ def _gap(gaps: pd.DataFrame, name: str, error: float) -> str:
     ends = sorted(end * np.sign(gap) for end in (worst["low"], worst["high"]))
     standardised = ""
     if np.isfinite(worst["standardised_gap"]):
-        standardised = f", {brief(worst['standardised_gap'], True)} at equal labels"
+        standardised = f", {brief(worst['standardised_gap'] * np.sign(gap))} at equal labels"
     more = len(found) - 1
     rest = f"; {more:,} more of {len(gaps):,} tests are significant" if more else ""
     return (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from idfer.auditing.checks import Check
 from idfer.auditing.engine import Audit, AuditSettings
 from idfer.auditing.inputs import Read, Reading, read_sample
+from idfer.auditing.joining import KEY
 from idfer.errors import IdferError, UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def of_model(
         table = AttributeTable.read(attributes)
     ran = run_model(
         opened, faces, table, how.splits, detector=detector, batch_size=batch_size, seed=settings.seed,
-        progress=progress,
+        progress=progress, rename=how.key == KEY or table is not None,
     )  # fmt: skip
     read = read_sample(
         ran.predictions,

@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from idfer.auditing.compare import Comparison
     from idfer.auditing.engine import Audit, AuditSettings
 
+# Ways in -> options that they alone use. `device` and `batch_size` change no number and go with all.
+_GO_WITH = {
+    ("predictions",): ("labels", "features"),
+    ("model",): ("interventions", "size", "detector"),
+    ("predictions", "model"): ("predicted_range",),
+    ("predictions", "model", "data"): (
+        "attributes", "subject", "key", "columns", "use", "bins", "ordered", "range", "splits", "name",
+    ),
+}  # fmt: skip
+_USUAL = {"key": "path"}
+
 
 def audit(
     inputs: Sequence[Any] | Any = None,
@@ -123,7 +134,8 @@ def audit(
     from idfer.auditing.scales import parse_range
 
     given = _inputs(inputs)
-    way = _way(given, predictions, model, data, labels, features)
+    way = _way(given, predictions, model, data)
+    _check_options(way, locals())
     settings = AuditSettings(
         level=level, permutations=permutations, min_people=min_people,
         intersections=intersections, seed=seed,
@@ -174,7 +186,7 @@ def _inputs(inputs: Any) -> list[Any]:
     return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
 
 
-def _way(given: list[Any], predictions: Any, model: Any, data: Any, labels: Any, features: Any) -> str:
+def _way(given: list[Any], predictions: Any, model: Any, data: Any) -> str:
     """Which of the ways in was asked for: predictions, model, data or comparison.
 
     Raises:
@@ -203,10 +215,26 @@ def _way(given: list[Any], predictions: Any, model: Any, data: Any, labels: Any,
                 f"{len(given)} input(s) without an option: give {what}, or --predictions, --model, --data."
             )
         raise UsageError(f"--model needs {what} after it: idfer audit --model MODEL MANIFEST.")
-    for option, value in (("labels", labels), ("features", features)):
-        if value is not None and way != "predictions":
-            raise UsageError(f"--{option} goes with --predictions, not with {_option(way)}.")
     return way
+
+
+def _check_options(way: str, values: Mapping[str, Any]) -> None:
+    """Raise for an option that this way in does not use: it would seem to have been followed.
+
+    Args:
+        way: see `_way`.
+        values: of all arguments of `audit`.
+    """
+    for ways, options in _GO_WITH.items():
+        for option in options:
+            value = values[option]
+            empty = value is None or value is False or (isinstance(value, (str, dict, list)) and not value)
+            usual = isinstance(value, str) and value == _USUAL.get(option)
+            if way not in ways and not empty and not usual:
+                listed = " or ".join(f"--{name}" for name in ways)
+                raise UsageError(f"--{option.replace('_', '-')} goes with {listed}, not with {_option(way)}.")
+    if way == "model" and values["subject"] is not None and not isinstance(values["subject"], str):
+        raise UsageError("subject: with a model the people are a column of the manifest; give its name.")
 
 
 def _check_limits(limits: Mapping[str, float], way: str, interventions: bool | None) -> None:

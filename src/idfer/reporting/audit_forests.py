@@ -52,7 +52,9 @@ def gaps(audit: Mapping[str, Any]) -> Chart | None:
             f"{'of them ' if sure else ''}is {compared(largest)}, {dimension_of(largest)}, "
             f"{interval_text(largest, 'gap', signed=True)}."
         )
-    keys = [*_dimensions(found), *_TOLD, key("grey band: a gap in here would likely go unseen", "line", "_")]
+    missed = 100 - 100 * audit["settings"]["power"]
+    band = key(f"grey band: a gap in here is missed in over {missed:.0f} % of samples", "line", "_")
+    keys = [*_dimensions(found), *_TOLD, band]
     alt = f"Gaps between groups. {' '.join(said)} The rest is in the tables below."
     return Chart(panels, alt, keys, kind="top") if panels else None
 

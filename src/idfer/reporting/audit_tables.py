@@ -168,8 +168,7 @@ def effects(audit: Mapping[str, Any]) -> Table | None:
         for a in dict.fromkeys(row["attribute"] for row in rows)
     ]
     return cut(
-        "Change of the prediction at the same expression, with its "
-        f"{share(audit['settings']['level'])} interval.",
+        "Change of the prediction at the same expression, with its 95 % interval.",
         ("Attribute", *(_capital(d) for d in dimensions)), cells, "effects", "Effects as a table",
     )  # fmt: skip
 

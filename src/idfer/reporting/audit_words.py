@@ -104,7 +104,7 @@ def count(value: float | None) -> str:
 
 def share(value: float | None) -> str:
     """A part of a whole: "14 %"; "n/a" for null."""
-    return "n/a" if value is None else f"{100 * value:.0f} %"
+    return "n/a" if value is None else f"{100 * value:.{1 if 0.99 < value < 1 else 0}f} %"
 
 
 def in_signs(text: str) -> str:

@@ -92,6 +92,7 @@ def evaluate(
     words += ["--detector", detector] if detector is not None else []
     words += ["--show-faces", str(show_faces).lower()] if show_faces is not None else []
     words += ["--protocol", protocol] if protocol is not None else []
+    words += [] if controls else ["--controls", "false"]
     command = shlex.join(str(word) for word in words)
     pictures = []
     if has_decoder(run):

@@ -30,6 +30,8 @@ def sheet(
         columns: a title per column.
         names: a title per row; () for none.
         title: of all.
+
+    Titles may hold names of files, so that no $ in them begins a formula.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,11 +50,15 @@ def sheet(
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
             if i == 0:
-                axis.set_title(columns[j], fontsize=7.5, color=INK, loc="center", weight="normal")
+                axis.set_title(
+                    columns[j], fontsize=7.5, color=INK, loc="center", weight="normal", parse_math=False
+                )
         if names:
-            axes[i, 0].set_ylabel(names[i], fontsize=7.5, rotation=0, ha="right", va="center", color=SOFT)
+            axes[i, 0].set_ylabel(
+                names[i], fontsize=7.5, rotation=0, ha="right", va="center", color=SOFT, parse_math=False
+            )
     if title:
-        figure.suptitle(title, fontsize=9.5, weight="bold", x=0.01, ha="left")
+        figure.suptitle(title, fontsize=9.5, weight="bold", x=0.01, ha="left", parse_math=False)
     return figure
 
 

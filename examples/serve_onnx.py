@@ -2,7 +2,9 @@
 
 `idfer export RUN -o model.onnx`, then `python serve_onnx.py model.onnx photo.jpg 160,60,130,150`: valence and
 arousal of the face in that box (x, y, width, height in pixels). All that must be done alike is the crop;
-normalisation and detaching are in the file. Runs that were trained on aligned faces need their landmarks too.
+normalisation and detaching are in the file. A run that was trained on pictures of one face each (`detector:
+none` in the YAML file) takes whole pictures: give no box. Runs that were trained on aligned faces need their
+landmarks too.
 """
 
 import sys
@@ -28,9 +30,21 @@ class Model:
             raise ValueError(f"{file} wants faces aligned by landmarks, which this example does not do.")
 
     def __call__(
-        self, photo: str | Path, box: Sequence[float], detach: Mapping[str, float] | None = None
+        self,
+        photo: str | Path,
+        box: Sequence[float] | None = None,
+        detach: Mapping[str, float] | None = None,
     ) -> np.ndarray:
-        """Valence and arousal, (2,) in [-1, 1], of the face in a box; `detach` as strengths by attribute."""
+        """Valence and arousal, (2,) in [-1, 1], of the face in a box, or in a picture that is one face.
+
+        `detach` are strengths by attribute.
+        """
+        whole = self.described["detector"] == "none"
+        if whole != (box is None):
+            raise ValueError(
+                "this model takes pictures of one face each; give no box." if whole
+                else "give the face's box: x,y,width,height."
+            )  # fmt: skip
         read = cv2.imread(str(photo))
         if read is None:
             raise ValueError(f"{photo} is no image that OpenCV can read.")
@@ -42,10 +56,11 @@ class Model:
             inputs["strength"] = np.array([detach.get(name, 0.0) for name in names], np.float32)
         return self.session.run(["valence_arousal"], inputs)[0][0]
 
-    def crop(self, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
-        """The square round a box with its margin, edge pixels repeated outside, averaged to the size."""
-        x, y, width, height = box
-        side = max(1, floor(max(width, height) * (1 + 2 * self.described["margin"]) + 0.5))
+    def crop(self, image: np.ndarray, box: Sequence[float] | None = None) -> np.ndarray:
+        """The square round a box with its margin, or round an image without; edge pixels are repeated."""
+        x, y, width, height = (0, 0, image.shape[1], image.shape[0]) if box is None else box
+        margin = 0 if box is None else self.described["margin"]
+        side = max(1, floor(max(width, height) * (1 + 2 * margin) + 0.5))
         left, top = floor(x + (width - side) / 2 + 0.5), floor(y + (height - side) / 2 + 0.5)
         rows = np.clip(np.arange(top, top + side), 0, image.shape[0] - 1)
         columns = np.clip(np.arange(left, left + side), 0, image.shape[1] - 1)
@@ -55,5 +70,6 @@ class Model:
 
 
 if __name__ == "__main__":
-    valence, arousal = Model(sys.argv[1])(sys.argv[2], [float(v) for v in sys.argv[3].split(",")])
+    given = [float(v) for v in sys.argv[3].split(",")] if len(sys.argv) > 3 else None
+    valence, arousal = Model(sys.argv[1])(sys.argv[2], given)
     print(f"valence {valence:+.2f}, arousal {arousal:+.2f}")

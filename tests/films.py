@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from idfer.data.detection import Face
+from idfer.data.haar import MARKS
 from idfer.synthetic.factors import sample
 from idfer.synthetic.render import render
 
@@ -48,7 +49,8 @@ def film(
     stream: Any = container.add_stream(codec, rate=25)
     stream.height, stream.width = images[0].shape[:2]
     stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-    base = Fraction(1, 25 if path.suffix == ".avi" else 1000)  # AVI knows fixed rates only
+    fixed = path.suffix == ".avi" or codec == "mpeg2video"  # which know fixed rates only
+    base = Fraction(1, 25 if fixed else 1000)
     stream.codec_context.time_base = base
     if ratio is not None:
         stream.codec_context.sample_aspect_ratio = ratio
@@ -82,8 +84,12 @@ class Bright:
         mask = (image.max(axis=2) > 60).astype(np.uint8)
         mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
-        found = [Face(*(int(v) for v in row[:4]), score=0.9) for row in stats[1:] if row[4] > 200]
+        found = [self._face(*(int(v) for v in row[:4])) for row in stats[1:] if row[4] > 200]
         return sorted(found, key=lambda face: (-face.width * face.height, face.y, face.x))
+
+    def _face(self, x: int, y: int, width: int, height: int) -> Face:
+        marks = np.asarray(np.array([x, y]) + MARKS * width, np.float32)
+        return Face(x, y, width, height, score=0.9, landmarks=marks)
 
 
 def damage(path: Path, number: int) -> None:

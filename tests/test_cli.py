@@ -40,6 +40,7 @@ def test_help_lists_every_command_and_says_what_shipped_models_have_not_seen() -
     for name in cli.VERBS:
         assert f"  {name} " in ended.stdout
     assert "No photograph taught the shipped models" in ended.stdout
+    assert "default: synthetic-base, of rendered faces" in ended.stdout and "toy" not in ended.stdout
 
 
 @pytest.mark.parametrize("name", list(cli.VERBS))
@@ -128,6 +129,17 @@ def test_lists_are_typed_with_commas(arguments: list[str], name: str) -> None:
     assert split_names(parsed(*arguments)[name]) == ["age", "skin"]
 
 
+@pytest.mark.parametrize("text", ["null", "~", "#1.mp4", "none", "1", "age,skin"])
+def test_text_that_is_typed_stays_text(text: str) -> None:
+    names = ("annotate", "plot", "swap", "detach", "detector", "clip")
+    arguments = [part for name in names for part in (f"--{name}", text)]
+    values = parsed("predict", "a.jpg", *arguments, "--smooth=0.5", f"--model={text}")
+    assert {name: values[name] for name in (*names, "model")} == dict.fromkeys((*names, "model"), text)
+    assert parsed("export", "run", f"--detach={text}", "-o", "m.onnx")["detach"] == text
+    assert parsed("predict", "a.jpg", "--camera", "null")["camera"] is None
+    assert parsed("fit", "m.parquet", "--terms", "null")["terms"] is None
+
+
 def test_version() -> None:
     import idfer
 
@@ -199,6 +211,12 @@ def test_a_configuration_file_gives_what_the_command_line_does_not(tmp_path: Pat
     assert (values["lr"], values["batch_size"], values["use"]) == (0.01, 16, ["age", "skin"])
     assert values["terms"] == {"beta": 0.1, "prior_power": 2}
     assert "attributes" not in values
+
+
+def test_a_configuration_file_may_name_one_input_without_a_list(tmp_path: Path) -> None:
+    assert configured("predict", "inputs: photo.jpg\n", tmp_path)["inputs"] == ["photo.jpg"]
+    assert configured("predict", "inputs: photo.jpg\ndetach: [age]\n", tmp_path)["detach"] == ["age"]
+    assert configured("predict", "inputs: photo.jpg\nswap: null\n", tmp_path)["swap"] is None
 
 
 def test_the_later_of_two_configuration_files_wins(tmp_path: Path) -> None:

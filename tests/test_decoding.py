@@ -39,7 +39,7 @@ from idfer.reporting.report import evaluate
 from idfer.reporting.strips import sheet, write
 from idfer.synthetic.factors import sample
 from idfer.synthetic.render import render
-from idfer.training.checkpoint import load_checkpoint
+from idfer.training.checkpoint import load_checkpoint, load_state, save_state
 from idfer.training.settings import Settings
 
 from evaluated import SIZE, write_faces
@@ -148,6 +148,30 @@ def test_what_was_begun_with_another_seed_is_not_gone_on_with(tmp_path: Path) ->
         torch.testing.assert_close(a, b)
 
 
+def test_what_was_begun_with_other_faces_is_not_gone_on_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (one, reading), (other, _) = painted(64, 0), painted(64, 1)
+    drawn = kept.Drawn("", "", 2, (1, 2), 16, 1, len(one))
+
+    def trained(folder: Path | None, crops: torch.Tensor, **more: torch.Tensor) -> dict[str, torch.Tensor]:
+        given = {"batch_size": 32, "folder": folder, "progress": False}
+        return train_decoder(drawn, Faces(crops, reading, **more), **given).state_dict()
+
+    trained(tmp_path, one)
+    assert capsys.readouterr().err == ""
+    again, alone = trained(tmp_path, other), trained(None, other)
+    assert "a decoder was begun there of other faces; it is trained from the start" in capsys.readouterr().err
+    assert all(torch.equal(again[name], alone[name]) for name in alone)
+    trained(tmp_path, other, person=torch.arange(64) % 4)
+    assert "of other faces" in capsys.readouterr().err
+    state = load_state(tmp_path)
+    del state["faces"]  # as an earlier version wrote it
+    save_state(tmp_path, state)
+    trained(tmp_path, other, person=torch.arange(64) % 4)
+    assert "by an earlier idfer, of faces that it did not note" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
 def test_pictures_have_the_size_asked_for(size: int) -> None:
     for kind in (Decoder, Flow):
@@ -240,6 +264,18 @@ def test_pictures_that_no_disk_has_room_for_are_refused(
     )
     assert "48 pictures of 32 pixels a side need" in said and "smaller --size" in said
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_take_a_decoder_is_refused_before_any_work(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gather, "gather", lambda *_: pytest.fail("faces were read"))
+    manifest = str(next(trained.parent.glob("*.parquet")))
+    (tmp_path / "file").touch()
+    said = refused("decode", "fit", str(trained), manifest, "-o", str(tmp_path / "file" / "d"), capsys=capsys)
+    assert "file is a file, not a folder; choose another -o" in said
+    said = refused("decode", "fit", "synthetic-tiny", manifest, capsys=capsys)
+    assert "synthetic-tiny comes with idfer" in said and "--out DIR" in said
 
 
 def test_a_decoder_of_another_run_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -426,6 +462,13 @@ def test_the_truth_of_a_swap_is_the_giver_with_this_expression() -> None:
     np.testing.assert_array_equal(person[crossed.target], person[crossed.giver])
     np.testing.assert_array_equal(expression[crossed.target], expression)
     assert crossed.anybody[1, 0, 0, 0] == np.mean(value[1::shown]).round()
+
+
+@pytest.mark.parametrize("name", ["a$b_$c", "$\\frac$", "x^$_$"])
+def test_a_name_of_any_file_stands_on_a_sheet(tmp_path: Path, name: str) -> None:
+    faces = np.zeros((1, 1, 16, 16, 3), np.uint8)
+    write(sheet(faces, [name], [name], name), file := tmp_path / "sheet.svg")
+    assert file.is_file()
 
 
 def test_a_sheet_of_many_faces_is_small_enough_for_a_repository(tmp_path: Path) -> None:

@@ -147,6 +147,53 @@ def test_the_example_needs_neither_idfer_nor_torch_and_agrees(
     )
 
 
+@pytest.mark.parametrize("shape", [(90, 70), (40, 31), (64, 64)])
+def test_the_example_squares_a_picture_that_is_one_face_as_idfer_does(
+    exported: Path, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    file = tmp_path / "whole.onnx"
+    file.write_bytes(exported.read_bytes())
+    text = exported.with_suffix(".yaml").read_text()
+    assert "Where `detector` is none, the image is\n# itself a face" in text
+    described = text.replace("detector: auto", "detector: none").replace("margin: 0.2", "margin: 0.1")
+    file.with_suffix(".yaml").write_text(described)
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    io.imsave(photo := tmp_path / "face.png", image, check_contrast=False)
+    served = runpy.run_path(str(EXAMPLE))["Model"](file)
+    wanted = Preprocess(64, margin=0.1, detector="none").crop(image)
+    np.testing.assert_array_equal(served.crop(image), wanted)
+    said = load_checkpoint("synthetic-tiny").predict(wanted[None], {"age": 1.0}).valence_arousal[0]
+    np.testing.assert_allclose(served(photo, detach={"age": 1.0}), said, atol=1e-4)
+    with pytest.raises(ValueError, match="give no box"):
+        served(photo, (0, 0, *shape))
+
+
+def test_a_file_never_stands_beside_another_s_description(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.onnx"
+    before = {file: b"an older model", file.with_suffix(".yaml"): b"# Describes an older model\n"}
+    monkeypatch.setattr(exporting, "_traced", lambda checkpoint, strength: onnx.load(exported))
+    replace = Path.replace
+
+    def fails(*_: object) -> str:
+        raise OSError("the disk is full")
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.suffix == ".yaml":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    for where, what, error in ((exporting, "_description", fails), (Path, "replace", killed)):
+        for path, content in before.items():
+            path.write_bytes(content)
+        with monkeypatch.context() as patch, pytest.raises((IdferError, KeyboardInterrupt)):
+            patch.setattr(where, what, error)
+            idfer.export("synthetic-tiny", file, detach="age=0.5,skin")
+        left = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        assert left == before or list(left) == [file]
+
+
 def test_onnx_runtime_alone_needs_no_strength(exported: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of inputs that have a default

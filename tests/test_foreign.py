@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -107,6 +108,33 @@ def test_onnx_that_is_none(tmp_path: Path) -> None:
     path.write_bytes(b"not a model")
     assert "cannot be opened" in refused(path)
     assert "no such ONNX file" in refused(tmp_path / "nothing.onnx")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda1"])
+def test_an_unknown_device_is_refused_for_an_onnx_file_too(tmp_path: Path, device: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown device '{device}'; use auto, cpu, cuda, cuda:N or mps"):
+        open_onnx(write(tmp_path), device)
+
+
+def test_a_gpu_asked_for_is_used_or_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path)
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(UsageError, match=r"--device cuda:1: this ONNX Runtime has no CUDA"):
+        open_onnx(path, "cuda:1")
+    opened, asked = onnxruntime.InferenceSession, []
+
+    def noted(*given: Any, providers: list[Any]) -> Any:
+        asked.append(providers)
+        return opened(*given, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    message = r"theirs\.onnx: ONNX Runtime cannot start CUDA on --device cuda:1"
+    with pytest.warns(UserWarning), pytest.raises(IdferError, match=message):  # it warns and takes the CPU
+        open_onnx(path, "cuda:1")
+    assert asked == [[("CUDAExecutionProvider", {"device_id": 1}), "CPUExecutionProvider"]]
+    assert open_onnx(path, "auto").predict(CROPS).valence_arousal.shape == (5, 2)
 
 
 def test_a_function_of_crops_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,7 @@ def test_no_face_is_not_a_failure(untrained: Path, photos: Path, tmp_path: Path)
         ({"inputs": [""]}, "empty name"),
         ({"swap": ""}, "--swap has an empty name"),
         ({"attributes": True}, "--clip ViT-B-16/openai"),
+        ({"clip": "builtin"}, "--clip builtin would infer attributes, .* give --attributes true"),
         ({"batch_size": 0}, "batch_size"),
         ({"device": "tpu"}, "device"),
     ],

@@ -123,6 +123,22 @@ def test_videos_in_a_folder_are_counted_aloud(
         list_images([tmp_path / "only"])
 
 
+def test_photographs_of_a_kind_that_cannot_be_read_are_counted_aloud_in_a_folder(
+    untrained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("z.HEIC", "deep/a.avif", "deep/.hidden/b.heic"):
+        (photos / name).touch()
+    out = tmp_path / "out.csv"
+    predict([str(photos)], str(untrained), detector="none", out=str(out), progress=False)
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
+    assert told.startswith("idfer: 2 HEIC, AVIF or JPEG XL file(s) in folders are left out, the first ")
+    assert str(photos / "deep" / "a.avif") in told and "convert them" in told
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "a.heif").touch()
+    with pytest.raises(IdferError, match="its 1 HEIC, AVIF or JPEG XL photographs must be converted"):
+        list_images([tmp_path / "only"])
+
+
 def test_an_empty_name_does_not_stand_for_the_working_folder(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

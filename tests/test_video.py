@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,19 +16,28 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from films import HEIGHT, WIDTH, Bright, damage, film, picture, walk
 from idfer.cli import main
 from idfer.data.faces import WholeImage
 from idfer.data.frames import Frame
+from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError
 from idfer.inference.ahead import ahead
+from idfer.inference.annotate import Annotator
 from idfer.inference.drawing import annotate
+from idfer.inference.inputs import Source
+from idfer.inference.plot import Plot
 from idfer.inference.predictor import Predictor, predict
 from idfer.inference.smoothing import Smoother
 from idfer.inference.stream import Queued, Stream
-from idfer.inference.video import VideoOptions
+from idfer.inference.video import Footage, VideoOptions
+from idfer.models.network import Network
 from photographs import EXPECTED, VA, read, save
+
+from conftest import BACKBONE
+from runs import record_of, write_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -271,6 +281,49 @@ def test_a_killed_run_goes_on_where_it_was(
     assert len(read(tmp_path / f"new{suffix}")) == len(before)
 
 
+@pytest.fixture(scope="module")
+def aligning(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder whose faces are aligned by landmarks."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(BACKBONE, 32, ["age"], 16)
+    with torch.no_grad():
+        network.head[-1].weight.mul_(5)
+    contract = Preprocess(32, margin=0.2, detector="auto", alignment="landmarks")
+    record = record_of(BACKBONE, ["age"], 16, contract)
+    return write_run(tmp_path_factory.mktemp("aligning"), network, record)
+
+
+@pytest.mark.parametrize("kept", [1, 16, 27])  # in frame 0, in one that is followed, in a key frame
+def test_a_run_that_follows_faces_goes_on_as_in_one_run(
+    aligning: Path, bright: Bright, tmp_path: Path, kept: int
+) -> None:
+    shake = np.random.default_rng(0).integers(-3, 4, 24)
+    images = [picture((0, 20 + 3 * i, 6), (1, 100 - 2 * i + int(shake[i]), 60)) for i in range(24)]
+    images[6:9] = [picture((1, 80, 60))] * 3  # a face is gone at a key frame
+    path = film(tmp_path / "a.mp4", images)
+
+    def run(out: Path, resume: bool = False, every: int = 4) -> None:
+        predict(
+            [str(path)], str(aligning), out=str(out), detect_every=every, smooth=0.2, resume=resume,
+            batch_size=4, progress=False,
+        )  # fmt: skip
+
+    run(whole := tmp_path / "whole.csv")
+    before = read(whole)
+    assert before["detector"].str.endswith("/track").sum() > 20 and before["error"].isna().all()
+    lines = whole.read_bytes().splitlines(keepends=True)
+    partial = tmp_path / "out.partial.csv"
+    partial.write_bytes(b"".join(lines[: 1 + kept]) + lines[1 + kept][:9])
+    bright.asked = 0
+    run(out := tmp_path / "out.csv", resume=True)
+    pd.testing.assert_frame_equal(read(out), before, atol=1e-4, rtol=0)
+    if kept > 10:
+        partial.write_bytes(b"".join(lines[: 1 + kept]))
+        with pytest.raises(IdferError, match="other options"):
+            run(out, resume=True, every=3)
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 @pytest.mark.parametrize("kept", [1, 11, 16])
 def test_errors_in_the_rows_kept_still_count(
@@ -380,6 +433,83 @@ def test_a_camera_is_watched_until_it_is_interrupted(
     assert (tmp_path / "c.mp4").exists()
 
 
+class Endless(Filmed):
+    """A camera that films until it is told to end, and presses Ctrl-C itself."""
+
+    pressed_at = 99
+
+    def __iter__(self) -> Iterator[Frame]:
+        for i in range(500):
+            if i == self.pressed_at:
+                signal.raise_signal(signal.SIGINT)  # which reaches the main thread, wherever that is
+            yield Frame(i, i / 25, picture((0, 10 + i % 99, 30)))
+        pytest.fail("not interrupted")
+
+
+@pytest.mark.parametrize("pressed_at", ["the camera", "drawing"])
+def test_ctrl_c_ends_a_camera_and_loses_no_row(
+    untrained: Path, bright: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pressed_at: str
+) -> None:
+    monkeypatch.setattr("idfer.inference.predictor.Camera", Endless)
+    before, add, drawn = signal.getsignal(signal.SIGINT), Annotator.add, []
+
+    def pressing(self: Annotator, frame: Frame, rows: list[dict[str, object]]) -> None:
+        drawn.append(frame.number)
+        if len(drawn) == 6 and pressed_at == "drawing":
+            signal.raise_signal(signal.SIGINT)
+        add(self, frame, rows)
+
+    monkeypatch.setattr(Annotator, "add", pressing)
+    monkeypatch.setattr(Endless, "pressed_at", 20 if pressed_at == "the camera" else 99_999)
+    out, video = tmp_path / "out.csv", tmp_path / "c.mp4"
+    arguments = ["predict", "--camera", "0", "--model", str(untrained), "-o", str(out), "--batch-size", "4"]
+    assert main([*arguments, "--annotate", str(video), "--smooth", "0.5"]) == 0
+    frame = read(out)
+    assert frame["frame"].tolist() == drawn == list(range(len(drawn)))
+    assert len(drawn) >= 8 and frame[["valence", "valence_smooth"]].notna().all(axis=None)
+    with av.open(str(video)) as container:
+        assert len(list(container.decode(video=0))) == len(drawn)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [p.name for p in tmp_path.glob("*partial*")] == []
+
+
+def test_an_interrupt_in_the_midst_of_drawing_keeps_the_rows_and_draws_nothing_twice(
+    model: Predictor, bright: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, drawn = Annotator.add, []
+
+    def interrupted(self: Annotator, frame: Frame, rows: list[dict[str, object]]) -> None:
+        drawn.append(frame.number)
+        if len(drawn) == 6:
+            raise KeyboardInterrupt  # as a second Ctrl-C does
+        add(self, frame, rows)
+
+    monkeypatch.setattr(Annotator, "add", interrupted)
+    footage = Footage(model.stream(batch_size=4), VideoOptions(annotate=tmp_path / "c.mp4"))
+    made = pd.concat(list(footage.watch(Filmed(0))))
+    assert made["frame"].tolist() == drawn == list(range(len(drawn)))
+    assert len(drawn) >= 8 and made["valence"].notna().all()
+
+
+def test_a_video_whose_drawing_fails_keeps_the_rows_made(
+    model: Predictor, bright: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Annotator, frame: Frame, rows: list[dict[str, object]]) -> None:
+        if frame.number == 6:
+            raise IdferError("the disk is full")
+
+    path, made = walk(tmp_path / "a.mp4", 12), []
+    whole = model(path, video=VideoOptions(smooth=0.5)).frame()
+    monkeypatch.setattr(Annotator, "add", full)
+    options = VideoOptions(smooth=0.5, annotate=tmp_path / "c.mp4")
+    footage = Footage(model.stream(batch_size=4), options)
+    with pytest.raises(IdferError, match="the disk is full"):
+        made.extend(footage.run([Source(path)]))  # takes what comes before the error
+    kept = pd.concat(made, ignore_index=True)
+    assert kept["frame"].tolist() == list(range(8))
+    pd.testing.assert_frame_equal(kept, whole[:8], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -407,6 +537,48 @@ def test_what_does_not_go_together_is_refused_before_any_work(
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
 
 
+@pytest.mark.parametrize("source", [["a.mp4"], ["--camera", "0"]])
+@pytest.mark.parametrize(
+    ("option", "file", "message"),
+    [
+        ("--plot", "folder.png", r"--plot folder.png: is a folder; give the name of a file"),
+        ("--annotate", "folder.mp4", r"--annotate folder.mp4: is a folder"),
+        ("--plot", "a.mp4/va.png", "a.mp4 is a file, not a folder"),
+    ],
+)
+def test_a_file_to_draw_that_cannot_be_written_is_refused_before_any_work(
+    source: list[str], option: str, file: str, message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("idfer.inference.predictor.load", lambda *_: pytest.fail("a model was loaded"))
+    Path("a.mp4").touch()
+    for folder in ("folder.png", "folder.mp4"):
+        Path(folder).mkdir()
+    assert main(["predict", *source, option, file]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_figure_bears_the_name_of_any_video(tmp_path: Path, suffix: str) -> None:
+    plot = Plot(tmp_path / f"plot{suffix}")
+    plot.add({"face_id": 0, "time": 0.0, "valence": 0.1, "arousal": 0.2})
+    plot.write("clips/a$b_$c.mp4")
+    assert (tmp_path / f"plot{suffix}").is_file()
+
+
+def test_a_video_is_drawn_where_there_is_no_h264(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    times = [0.0, 1001 / 30000, 0.5, 3700.25]
+    with Annotator.to(tmp_path / "drawn.mp4", 30000 / 1001) as annotator:
+        for i, at in enumerate(times):
+            annotator.add(Frame(i, at, picture((0, 10 + 9 * i, 40))), [])
+    with av.open(str(tmp_path / "drawn.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
+        shown = list(container.decode(video=0))
+    assert [frame.time for frame in shown] == pytest.approx(times, abs=1e-4)
+
+
 def test_drawing_leaves_the_picture_as_it_is_and_stays_inside() -> None:
     image = picture((0, 0, 0))
     before = image.copy()
@@ -431,9 +603,6 @@ def test_memory_does_not_grow_with_the_length(
     model: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows of a table kept in memory aside: the stream is what is constant."""
-    from idfer.inference.inputs import Source
-    from idfer.inference.video import Footage
-
     path = film(tmp_path / "a.mp4", [picture((0, 40, 30))] * 3000, preset="ultrafast")
 
     def zero(self: Stream, batch: list[Queued]) -> None:

@@ -56,6 +56,19 @@ def test_every_container_gives_the_pictures_in_order(tmp_path: Path, name: str) 
         assert np.abs(frame.image.astype(int) - image).mean() < 12
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.ts", "libx264"), ("a.asf", "mpeg4"), ("a.vob", "mpeg2video"), ("a.3g2", "mpeg4"),
+        ("a.mxf", "mpeg2video"), ("a.m2v", "mpeg2video"), ("a.ogg", "libvpx"),
+    ],
+)  # fmt: skip
+def test_what_is_known_as_a_video_by_its_name_is_read(tmp_path: Path, name: str, codec: str) -> None:
+    path = walk(tmp_path / name, 8, codec=codec)
+    assert is_video(path)
+    assert sum(frame.image is not None for frame in frames(path)) >= 7
+
+
 def test_a_stream_without_timestamps_is_timed_by_its_rate_and_it_is_said(tmp_path: Path) -> None:
     walk(tmp_path / "a.mp4", 10)
 

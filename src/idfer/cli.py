@@ -89,7 +89,7 @@ VERBS = {
     ),
     "predict": Verb(
         "idfer.inference.predictor", ("inputs",), ("out",),
-        "valence and arousal of every face in images and videos (the shipped model is a toy: see its --help)",
+        "valence and arousal of every face in images and videos (default: synthetic-base, of rendered faces)",
     ),
     "export": Verb(
         "idfer.exporting", ("run",), ("out",),

@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     import torch
 
 
+def check_device(name: str) -> None:
+    """Refuse what is no device's name.
+
+    Raises:
+        UsageError: the name is not auto, cpu, cuda, cuda:N or mps.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps.")
+
+
 def resolve_device(name: str = "auto") -> torch.device:
     """The torch device for `auto` (cuda, else mps, else cpu), `cpu`, `cuda`, `cuda:N` or `mps`.
 
@@ -19,8 +29,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     """
     import torch
 
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise UsageError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:N or mps.")
+    check_device(name)
     cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     mps = torch.backends.mps.is_available()
     if name == "auto":

@@ -36,6 +36,8 @@ TOLERANCE = 1e-3  # of valence and arousal: far below what a face tells, far abo
 _TEXT = """\
 # Describes {name}, which idfer {version} wrote. Read by `idfer evaluate` and `idfer audit --model`.
 # Crops go in as uint8, RGB; normalisation is in the file.
+# A crop is the square round the face box with `margin` on each side. Where `detector` is none, the image is
+# itself a face: it is squared about its centre, without margin. Shrunk by area averaging, enlarged linearly.
 {lines}"""
 
 
@@ -81,11 +83,12 @@ def export(run: str | Path, out: str | Path, detach: list[str] | str | None = No
     strength = network.strength(strengths(detach))[0]
     _check_place(file)
     model = _traced(checkpoint, strength)
-    with atomic(file) as temporary:
+    described = file.with_suffix(".yaml")
+    with atomic(described) as text, atomic(file) as temporary:
+        text.write_text(_description(checkpoint, file.name), encoding="utf-8")
         temporary.write_bytes(model.SerializeToString())
         _check_same(temporary, checkpoint, strength.numpy())
-    with atomic(file.with_suffix(".yaml")) as temporary:
-        temporary.write_text(_description(checkpoint, file.name), encoding="utf-8")
+        described.unlink(missing_ok=True)  # so that a file is never described as another was
     return file
 
 

@@ -20,7 +20,8 @@ def parse(
 
     Args:
         name: the command as the user knows it.
-        function: what it runs; options come from its signature, help from its docstring.
+        function: what it runs; options come from its signature, help from its docstring. One that takes text
+            and is typed gets text, also where YAML sees nothing in it: `~`, `null`, `#1.mp4`.
         positional: parameters that are given without an option's name; `inputs` takes several.
         paths: options that are paths on the command line, whatever else the function takes.
         arguments: what follows the command's name.
@@ -60,6 +61,9 @@ def parse(
         raise UsageError(f"{_one_line(error)} See `idfer {name} --help`.") from error
     values = parsed.as_dict()
     values.pop("config", None)
+    for argument, text in _typed(rest, parameters).items():
+        if values[argument] is None and "str" in str(parameters[argument].annotation).split(" | "):
+            values[argument] = text
     for argument in paths:
         if values.get(argument) is None and parameters[argument].default is Parameter.empty:
             flag = "-o" if argument == "out" else f"--{argument}"
@@ -101,6 +105,17 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
+def _typed(arguments: Sequence[str], known: Iterable[str]) -> dict[str, str]:
+    """The last value typed for each option, as it was typed; of options with several values the first."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    typed: dict[str, str] = {}
+    for argument, after in zip(arguments[:end], [*arguments[1:end], ""], strict=False):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and name[2:] in known:
+            typed[name[2:]] = value if equals else after
+    return typed
+
+
 def underscored(argument: str) -> str:
     """`--per-identity 3` means `--per_identity 3`: people type both."""
     if not argument.startswith("--"):
@@ -138,6 +153,8 @@ def _read_config(
     configured = read_options(file, list(parameters))
     for name, value in configured.items():
         if name in positional:
+            if name == "inputs" and isinstance(value, str):
+                configured[name] = value = [value]
             texts = value if name == "inputs" and isinstance(value, list) else [value]
             if not all(isinstance(text, str) for text in texts):
                 raise UsageError(f"{file}: {name} is {value!r}; it must be a path.")

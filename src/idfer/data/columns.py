@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 BOX = ("x", "y", "width", "height")
 VIDEO = frozenset([
-    "3gp", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "webm", "wmv",
+    "3g2", "3gp", "asf", "avi", "flv", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf",
+    "ogg", "ogv", "ts", "vob", "webm", "wmv",
 ])  # fmt: skip
 """Suffixes (lower case, no dot) of videos."""
 

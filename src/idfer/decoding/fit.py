@@ -51,7 +51,7 @@ def decode_fit(
             pictures; by default those that the run itself reads from its identity features.
         identity: a run whose identity features stand beside the expression feature of RUN: with RUN one of
             erm, a control that shows what a feature not freed of identity still knows.
-        out: folder of the decoder; RUN/decoder by default.
+        out: folder of the decoder; RUN/decoder by default. Of a model that comes with idfer it must be given.
         size: side of the pictures: 16, 32, 64, 128 or 256 pixels; by default the largest that is no larger
             than the run's input.
         epochs: passes over the faces; 30 of a fast decoder by default, 40 of a flow.
@@ -66,8 +66,8 @@ def decode_fit(
         The decoder's folder.
 
     Raises:
-        UsageError: the run has no identity features, a value is out of range, or neither memory nor disk has
-            room for the pictures.
+        UsageError: the run has no identity features, a value is out of range, the decoder's folder cannot be
+            written, or neither memory nor disk has room for the pictures.
         IdferError: no face can be read, or the loss is not finite.
     """
     from idfer.data.manifest import Manifest
@@ -76,6 +76,7 @@ def decode_fit(
     from idfer.decoding.levels import concepts_of
     from idfer.decoding.reading import check_readable
     from idfer.decoding.train import read_again, train_and_keep
+    from idfer.files import check_target
     from idfer.models.decoder import check_size
     from idfer.training.checkpoint import load_checkpoint
 
@@ -95,8 +96,14 @@ def decode_fit(
             f"{beside.path} cuts faces otherwise than {trained.path} (size, margin or detector); a control "
             "is trained on the same faces, cut alike."
         )
-    faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    if out is None and trained.shipped:
+        raise UsageError(
+            f"{trained.name} comes with idfer, and nothing is written into its folder; give --out DIR, and "
+            "draw with `idfer decode --decoder DIR`."
+        )
     folder = Path(out) if out is not None else trained.path / kept.FOLDER
+    check_target(folder / kept.CONFIG)
+    faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     chosen = faces.select("train") if "train" in faces.splits else faces
     side = _largest(trained) if size is None else size
     check_size(side)

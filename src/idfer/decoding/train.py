@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from idfer.decoding import losses
 from idfer.decoding.checkpoint import Drawn, save
 from idfer.decoding.reading import Reading, read_faces
 from idfer.errors import IdferError
+from idfer.inference.notices import say
 from idfer.methods.optimise import schedule
 from idfer.models.decoder import Decoder
 from idfer.models.flow import Flow
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 PIXELS, EDGES, REREAD = 10.0, 1.0, 0.02  # weights
 SHOWN = (0.4, 0.2)  # shares of training faces with every attribute attached, and with none
 LENT = 0.5  # share whose identity features are of another photograph of the same person
+_HASHED = 1024  # pictures at a time
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def train_decoder(
         seed: of weights, order and what is left out.
         device: where.
         precision: of the networks; losses are in float32.
-        folder: where the state is kept after every epoch, to go on from with the same settings; None keeps
-            none.
+        folder: where the state is kept after every epoch, to go on from with the same faces and settings;
+            None keeps none.
         progress: show a bar.
 
     Raises:
@@ -112,7 +115,8 @@ def train_decoder(
     rate = schedule(adam, steps * drawn.epochs)
     parts: dict[str, Any] = {"decoder": decoder, "adam": adam, "schedule": rate}
     asked = repr((drawn, batch_size, lr, seed, precision))
-    begun = _restore(folder, parts, asked)
+    of_faces = "" if folder is None else _digest(faces)
+    begun = _restore(folder, parts, asked, of_faces)
     with bar("decode fit", drawn.epochs * steps, progress) as advance:
         advance(begun * steps, "")
         for epoch in range(begun, drawn.epochs):
@@ -132,7 +136,7 @@ def train_decoder(
                 rate.step()
                 advance(1, f"loss {value:.4f}")
             if folder is not None:
-                state = {"epoch": epoch + 1, "asked": asked}
+                state = {"epoch": epoch + 1, "asked": asked, "faces": of_faces}
                 save_state(folder, state | {name: part.state_dict() for name, part in parts.items()})
     if partners is None or not bool((partners.count > 1).any()):  # nobody lent anybody anything
         condition = decoder.condition
@@ -230,10 +234,27 @@ def _shown(shape: Any, generator: torch.Generator) -> Tensor:
     return torch.where(draw < SHOWN[0], 1.0, torch.where(draw > 1 - SHOWN[1], 0.0, coins))
 
 
-def _restore(folder: Path | None, parts: dict[str, Any], asked: str) -> int:
-    """The epoch to go on from; 0 where nothing was begun, or another decoder was, or with other settings."""
+def _digest(faces: Faces) -> str:
+    """SHA-256 of the pictures and of whose they are.
+
+    Not of what is read from them: its last bits hang on the machine, and which run reads is known otherwise.
+    """
+    digest = hashlib.sha256()
+    for part in faces.crops.split(_HASHED):
+        digest.update(part.permute(0, 2, 3, 1).numpy().tobytes())  # as they lie in memory
+    if faces.person is not None:
+        digest.update(faces.person.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _restore(folder: Path | None, parts: dict[str, Any], asked: str, of_faces: str) -> int:
+    """The epoch to go on from; 0 where nothing was begun, or something else was."""
     state = load_state(folder) if folder is not None else None
     if state is None or state.get("asked") != asked:
+        return 0
+    if state.get("faces") != of_faces:
+        why = "of other faces" if "faces" in state else "by an earlier idfer, of faces that it did not note"
+        say(f"{folder}: a decoder was begun there {why}; it is trained from the start.")
         return 0
     for name, part in parts.items():
         part.load_state_dict(state[name])

@@ -273,11 +273,11 @@ def open_onnx(path: str | Path, device: str = "auto") -> OnnxModel:
 
     Args:
         path: the .onnx file.
-        device: cuda or cuda:N runs it on a GPU where ONNX Runtime can; anything else on the CPU.
+        device: cuda or cuda:N runs it on that GPU; auto, cpu and mps on the CPU.
 
     Raises:
-        UsageError: ONNX Runtime cannot use the device.
-        IdferError: a file is missing or broken, or they contradict each other.
+        UsageError: no device of that name, or an ONNX Runtime without CUDA.
+        IdferError: a file is missing or broken, they contradict each other, or the GPU cannot be used.
     """
     file = Path(path)
     if not file.is_file():

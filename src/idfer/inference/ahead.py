@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 _PAUSE = 0.1  # seconds between looks at whether the other side is still there
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = 2, stopped: Callable[[], bool] = lambda: False) -> Iterator[T]:
     """Yield from `items`, which a thread of its own asks for the next few meanwhile.
 
     Worth it where the work behind `items` leaves Python's lock, as decoders and OpenCV do.
@@ -20,6 +20,7 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     Args:
         items: where to take from; used by that thread alone until this generator ends.
         depth: how many items may wait.
+        stopped: whether to end before the items do; asked between them and while none comes.
 
     Raises:
         Exception: whatever `items` raises, in its place.
@@ -52,7 +53,7 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     try:
-        while True:
+        while not stopped():
             try:
                 item, error, last = queue.get(timeout=_PAUSE)
             except Empty:  # a wait without end would not hear Ctrl-C everywhere

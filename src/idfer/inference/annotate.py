@@ -17,6 +17,7 @@ from idfer.inference.drawing import annotate
 from idfer.inference.notices import say
 
 _TICKS = 90_000  # a second; fine enough for every frame rate in use
+_MPEG4_TICKS = 60_000  # MPEG-4 has at most 65535
 
 
 class _NothingDrawn(Exception):
@@ -29,6 +30,8 @@ class Annotator:
     def __init__(self, path: Path, rate: float) -> None:
         self._av = pyav()
         self._container = self._av.open(str(path), "w")
+        self._codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
+        self._ticks = _TICKS if self._codec == "libx264" else _MPEG4_TICKS
         self._rate = Fraction(rate).limit_denominator(1001)
         self._stream: Any = None
         self._last = -1
@@ -65,18 +68,17 @@ class Annotator:
         if self._stream is None:
             self._begin(picture.shape[1], picture.shape[0])
         made = self._av.VideoFrame.from_ndarray(self._fitted(picture), format="rgb24")
-        made.time_base = Fraction(1, _TICKS)
-        ticks = round(frame.time * _TICKS) if np.isfinite(frame.time) else self._last + 1
+        made.time_base = Fraction(1, self._ticks)
+        ticks = round(frame.time * self._ticks) if np.isfinite(frame.time) else self._last + 1
         made.pts = self._last = max(ticks, self._last + 1)  # players want times that grow
         self._mux(made)
 
     def _begin(self, width: int, height: int) -> None:
-        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
-        self._stream = self._container.add_stream(codec, rate=self._rate)
+        self._stream = self._container.add_stream(self._codec, rate=self._rate)
         self._stream.width, self._stream.height = width + width % 2, height + height % 2  # yuv420p is even
         self._stream.pix_fmt = "yuv420p"
-        self._stream.codec_context.time_base = Fraction(1, _TICKS)
-        if codec == "libx264":
+        self._stream.codec_context.time_base = Fraction(1, self._ticks)
+        if self._codec == "libx264":
             self._stream.options = {"crf": "20", "preset": "veryfast"}
         else:
             self._stream.bit_rate = 4_000_000

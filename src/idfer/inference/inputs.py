@@ -15,6 +15,8 @@ from idfer.data.frames import is_video
 from idfer.data.images import SUFFIXES, read_reduced
 from idfer.errors import IdferError, UsageError
 
+UNREAD = frozenset({".avif", ".heic", ".heif", ".hif", ".jxl"})
+"""Suffixes (lower case) of photographs that cannot be read."""
 _URL = re.compile(r"^([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 
 
@@ -50,10 +52,12 @@ class Listing:
     Attributes:
         sources: images in the order given, and what should hold or be one but cannot be read.
         videos: videos in folders, which are left out.
+        unread: photographs in folders of a kind that cannot be read (`UNREAD`), which are left out.
     """
 
     sources: list[Source] = field(default_factory=list)
     videos: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
 
 
 def list_images(inputs: Iterable[str | Path]) -> Listing:
@@ -108,14 +112,17 @@ def _add_folder(folder: Path, listing: Listing) -> None:
     while search.links:  # after all that is reached without links, so that a real folder keeps its own name
         search.enter(min(search.links))
     if not search.sources:
-        videos = (
+        others = (
             f"; its {len(search.videos)} videos are predicted on when they are named" if search.videos else ""
         )
+        if search.unread:
+            others += f"; its {len(search.unread)} HEIC, AVIF or JPEG XL photographs must be converted first"
         raise IdferError(
-            f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){videos}; give another folder."
+            f"{folder}: holds no image ({', '.join(sorted(SUFFIXES))}){others}; give another folder."
         )
     listing.sources.extend(sorted(search.sources))
     listing.videos.extend(sorted(search.videos))
+    listing.unread.extend(sorted(search.unread))
 
 
 class _Search:
@@ -124,12 +131,14 @@ class _Search:
     Attributes:
         sources: images so far, and what cannot be read.
         videos: videos so far.
+        unread: photographs so far that cannot be read.
         links: links to folders that are still to be followed.
     """
 
     def __init__(self) -> None:
         self.sources: list[Source] = []
         self.videos: list[Path] = []
+        self.unread: list[Path] = []
         self.links: set[Path] = set()
         self._entered: set[tuple[int, int]] = set()  # device and inode of real folders
 
@@ -171,6 +180,8 @@ class _Search:
                 reason = error.strerror or str(error)
         if is_video(path):
             self.videos.append(path)
+        elif suffix in UNREAD:
+            self.unread.append(path)
         elif suffix in SUFFIXES:
             self.sources.append(Source(path))
         elif reason and not suffix:

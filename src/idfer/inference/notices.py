@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idfer.attributes.trust import how_sure, warning_of
 
 if TYPE_CHECKING:
+    from idfer.inference.inputs import Listing
     from idfer.inference.stream import Stream
 
 
@@ -29,10 +28,15 @@ def say_how_sure(stream: Stream, clip: str | None) -> None:
         say(how_sure(clip, stream.reader.levels, stream.certainty))
 
 
-def say_left_out(videos: Sequence[Path]) -> None:
-    """Say how many videos in folders are left out."""
-    if videos:
+def say_left_out(listing: Listing) -> None:
+    """Say how many videos, and photographs that cannot be read, are left out in folders."""
+    if videos := listing.videos:
         say(
             f"{len(videos)} video(s) in folders are left out, the first {videos[0]}: a folder stands "
             "for its images; name videos to have them predicted."
+        )
+    if unread := listing.unread:
+        say(
+            f"{len(unread)} HEIC, AVIF or JPEG XL file(s) in folders are left out, the first {unread[0]}: "
+            "they cannot be read; convert them to JPEG or PNG."
         )

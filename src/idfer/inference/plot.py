@@ -64,7 +64,8 @@ class Plot:
         notes = [f"smoothed over {self._smooth:g} s" if self._smooth else ""]
         notes += ["no face was found" if not most else ""]
         notes += [f"{left_out} face(s) seen for less time are left out" if left_out else ""]
-        axes[0].set_title("; ".join([Path(title).name, *filter(None, notes)]), loc="left", fontsize="medium")
+        text = "; ".join([Path(title).name, *filter(None, notes)])
+        axes[0].set_title(text, loc="left", fontsize="medium", parse_math=False)  # a name may hold any $
         with atomic(self._path) as temporary:
             figure.savefig(temporary, dpi=120)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -14,7 +13,8 @@ from idfer.data.frames import Camera
 from idfer.errors import IdferError, UsageError
 from idfer.inference.detach import Detach, strengths
 from idfer.inference.framing import detector_for
-from idfer.inference.inputs import Source, list_images
+from idfer.inference.inputs import Listing, list_images
+from idfer.inference.interrupt import noticed
 from idfer.inference.memory import list_inputs
 from idfer.inference.notices import builtin_warning, say, say_how_sure, say_left_out
 from idfer.inference.output import COLUMNS, check_out
@@ -114,9 +114,9 @@ class Predictor:
             progress: show a progress bar on stderr.
 
         Raises:
-            UsageError: an unknown attribute or detector, attributes without a CLIP, nothing to swap, an
-                empty name, a web address, an array that holds no image, no input, or options for a video
-                without one.
+            UsageError: an unknown attribute or detector, attributes without a CLIP or a CLIP without
+                attributes, nothing to swap, an empty name, a web address, an array that holds no image, no
+                input, or options for a video without one.
             IdferError: a folder without images, no detector, no face to swap in, or no CLIP of the run's.
         """
         import pandas as pd
@@ -126,9 +126,9 @@ class Predictor:
         options = video or VideoOptions()
         listing = list_inputs(inputs)
         options.check(listing.sources)
-        reads = clip_for(drawn=False, clip=clip) if attributes else None
+        reads = _clip_asked(attributes, clip)
         stream = self.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
-        say_left_out(listing.videos)
+        say_left_out(listing)
         tables = list(Footage(stream, options).run(listing.sources, progress))
         table = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
         predictions = Predictions(table, listing.sources)
@@ -238,7 +238,7 @@ def predict(
 
     Args:
         inputs: image files, videos and folders (a folder stands for its images at any depth, linked folders
-            too; videos are predicted on when they are named).
+            too; videos are predicted on when they are named). HEIC and AVIF must be converted first.
         model: a run folder of `idfer fit`, or a model that comes with idfer.
         detach: identity attributes to remove from the prediction, e.g. age or age,gender; all of the model's
             unless given; "none" removes none: the prediction then leans towards what raters of the training
@@ -250,7 +250,7 @@ def predict(
         attributes: also infer each face's identity attributes (age, gender, ...), a column per level;
             sensitive, so off by default. Needs --clip.
         clip: the CLIP that infers them, as for `idfer retrieve`, e.g. ViT-B-16/openai; builtin knows drawn
-            faces only.
+            faces only. Needs --attributes true.
         swap: an image whose largest face lends its identity: it takes the place of each face's own in what
             is detached.
         batch_size: faces per pass through the network.
@@ -267,8 +267,8 @@ def predict(
         progress: show a progress bar.
 
     Raises:
-        UsageError: an unknown model, attribute, detector or output format, attributes without a CLIP, or
-            options that do not go together; before any work.
+        UsageError: an unknown model, attribute, detector or output format, attributes without a CLIP or a
+            CLIP without attributes, or options that do not go together; before any work.
         IdferError: an image or a frame could not be read, or a face not be predicted; raised after all
             results were written.
     """
@@ -276,36 +276,50 @@ def predict(
 
     target = check_out(out)
     options = VideoOptions(detect_every, smooth, annotate, plot)
-    sources, left_out = _asked(inputs, camera, resume)
+    listing = _asked(inputs, camera, resume)
     if camera is None:
-        options.check(sources, resume)
-    reads = clip_for(drawn=False, clip=clip) if attributes else None
+        options.check(listing.sources, resume)
+    else:
+        options.check_files()
+    reads = _clip_asked(attributes, clip)
     predictor = load(model, device)
     stream = predictor.stream(detach, swap=swap, detector=detector, batch_size=batch_size, clip=reads)
-    say_left_out(left_out)
+    say_left_out(listing)
     footage = Footage(stream, options)
     if resume:
-        footage.kept = Kept.of(target, (*COLUMNS, *footage.extra))
-    tables = footage.run(sources, progress) if camera is None else footage.watch(Camera(camera), progress)
-    write_all(tables, target, footage.kept)
+        footage.kept = Kept.of(target, (*COLUMNS, *footage.extra), detect_every)
+    if camera is None:
+        write_all(footage.run(listing.sources, progress), target, footage.kept)
+    else:
+        with noticed() as stopped:
+            write_all(footage.watch(Camera(camera), progress, stopped), target)
     say_how_sure(stream, reads)
-    _check_complete(footage, len(sources), "on stdout" if target is None else f"in {target}")
+    _check_complete(footage, len(listing.sources), "on stdout" if target is None else f"in {target}")
 
 
-def _asked(
-    inputs: list[str] | None, camera: int | None, resume: bool
-) -> tuple[Sequence[Source], Sequence[Path]]:
-    """What to predict on, and which videos in folders are left out."""
+def _asked(inputs: list[str] | None, camera: int | None, resume: bool) -> Listing:
+    """What to predict on; of a camera nothing is listed."""
     if camera is None:
         if not inputs:
             raise UsageError(
                 "nothing to predict on (no inputs): name image files, videos or folders, or give --camera 0."
             )
-        listing = list_images(inputs)
-        return listing.sources, listing.videos
+        return list_images(inputs)
     if inputs or resume:
         raise UsageError("--camera takes the place of inputs, and there is nothing to --resume.")
-    return (), ()
+    return Listing()
+
+
+def _clip_asked(attributes: bool, clip: str | None) -> str | None:
+    """The CLIP that infers attributes; None where none are asked for."""
+    if attributes:
+        return clip_for(drawn=False, clip=clip)
+    if clip is not None:
+        raise UsageError(
+            f"--clip {clip} would infer attributes, and none are asked for; give --attributes true, or leave "
+            "--clip out."
+        )
+    return None
 
 
 def _check_complete(footage: Footage, inputs: int, where: str) -> None:

@@ -2,8 +2,9 @@
 
 Everything after a frame hangs on what was before it (numbers of faces, smoothing, the drawn video), so the
 frames whose rows are kept are decoded again and their rows are used as they stand, which costs neither
-detector nor network. The last frame kept may lack rows: it is predicted again and must agree, or the two
-runs did not have the same model and options.
+detector nor network. Work begins again at the last frame that the detector looked at in its turn: rows do not
+say where a face that is followed has its landmarks. That frame and those after it, of which the last may lack
+rows, are predicted again and must agree, or the two runs did not have the same model and options.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from idfer.errors import IdferError, UsageError
 from idfer.inference.output import COLUMNS
+from idfer.inference.tracks import FOLLOWED
 
 _TEXT = (".csv", ".jsonl")
 _WHOLE = {name for name, kind in COLUMNS.items() if kind == "Int64"}
@@ -27,22 +29,24 @@ _WORDS = {name for name, kind in COLUMNS.items() if kind == "string"}
 
 @dataclass
 class Kept:
-    """The rows in a partial file up to its last frame.
+    """The rows in a partial file up to the frame where work begins again.
 
     Attributes:
-        path: the file, once it is held.
         columns: what it must have.
+        detect_every: the detector looks at every so many frames.
+        path: the file, once it is held.
         count: frames kept.
     """
 
     columns: Sequence[str]
+    detect_every: int = 1
     path: Path | None = None
     count: int = 0
     _end: int = 0
-    _last: list[dict[str, Any]] = field(default_factory=list)
+    _again: dict[int, list[dict[str, Any]]] = field(default_factory=dict)  # rows of frames predicted again
 
     @classmethod
-    def of(cls, target: Path | None, columns: Sequence[str]) -> Kept:
+    def of(cls, target: Path | None, columns: Sequence[str], detect_every: int = 1) -> Kept:
         """Rows of an output to be taken up once its partial file is held, see `open`.
 
         Raises:
@@ -53,16 +57,16 @@ class Kept:
                 "--resume needs an output file ending in .csv or .jsonl: stdout is not kept, and a Parquet "
                 "file that was cut short cannot be read."
             )
-        return cls(columns)
+        return cls(columns, detect_every)
 
     def open(self, path: Path) -> None:
-        """Take the rows of a file up; it is cut behind its last frame but one.
+        """Take the rows of a file up; it is cut before the frame where work begins again.
 
         Raises:
             IdferError: it has other columns.
         """
         self.path = path
-        start, number = 0, None
+        start, number, seen = 0, None, 0
         for row, begin, _ in _rows(path, path.stat().st_size):
             if row is None:
                 continue
@@ -70,12 +74,17 @@ class Kept:
                 raise self._other("has other columns than this request makes")
             if (row["input"], row["frame"]) != number:
                 number = (row["input"], row["frame"])
-                start, self._last = begin, []
-                self.count += 1
-            self._last.append(row)
-        self.count = max(self.count - 1, 0)
+                if seen == 0 or self._looked_at(row):
+                    start, self.count, self._again = begin, seen, {}
+                seen += 1
+            self._again.setdefault(row["frame"], []).append(row)
         self._end = start if self.count else 0
         os.truncate(path, self._end)
+
+    def _looked_at(self, row: dict[str, Any]) -> bool:
+        """Whether the detector looked at a row's frame in its turn, and not for a face that was lost."""
+        found_by = row["detector"] or ""
+        return row["frame"] % self.detect_every == 0 and found_by != "" and not found_by.endswith(FOLLOWED)
 
     def frames(self, name: str) -> Iterator[list[dict[str, Any]]]:
         """The rows of each frame kept, in order.
@@ -92,14 +101,13 @@ class Kept:
             yield some
 
     def compare(self, rows: Sequence[dict[str, Any]], tolerance: float) -> None:
-        """Check the first frame predicted anew against the rows that the earlier run had of it.
+        """Check a frame predicted anew against the rows that the earlier run had of it, if any.
 
         Raises:
             IdferError: they differ.
         """
-        last, self._last = self._last, []
         anew = {row.get("face_id"): row for row in rows}
-        for row in last:
+        for row in self._again.pop(rows[0]["frame"], ()):
             if not _alike(row, anew.get(row["face_id"]), tolerance):
                 raise self._other(
                     f"was made with another model or other options (frame {row['frame']} differs)"

@@ -26,7 +26,10 @@ _UNLIKE, _ALIKE, _TWIN = (
     0.08,
 )  # 1 - correlation: another face; the same off its path; in another shot
 _CUT_LEVELS, _CUT_LIKE = 20.0, 0.75  # mean change of grey levels and correlation that make a cut
-_FOLLOWED = 0.6  # correlation at which a face counts as found again
+_FOUND = 0.6  # correlation at which a face counts as found again
+
+FOLLOWED = "/track"
+"""What ends a row's `detector` where faces were followed from the frame before and not searched."""
 
 
 @dataclass
@@ -106,9 +109,27 @@ class Tracker:
         return numbers
 
     def remember(
-        self, boxes: Sequence[tuple[int, int, int, int]], ids: Sequence[int], image: np.ndarray, time: float
+        self,
+        boxes: Sequence[tuple[int, int, int, int]],
+        ids: Sequence[int],
+        image: np.ndarray,
+        time: float,
+        followed: bool = False,
     ) -> None:
-        """Take a frame whose faces have their numbers already, as from the rows of an earlier run."""
+        """Take a frame whose faces have their numbers already, as from the rows of an earlier run.
+
+        Args:
+            boxes: of its N faces, x, y, width, height in pixels.
+            ids: their N numbers.
+            image: (H, W, 3) uint8, RGB.
+            time: its time in seconds.
+            followed: whether `follow` found them: it does so again, since boxes are rounded and `look` stays
+                that of the last detection.
+        """
+        if followed:
+            again = self.follow(image, time)
+            if again is not None and {number for number, _ in again} == set(ids):
+                return
         self._shot += self._is_cut(image)
         self._tracks = [track for track in self._tracks if time - track.time <= self.survive]
         known = {track.face_id: track for track in self._tracks}
@@ -142,7 +163,7 @@ class Tracker:
             around = _patch(image, track.expected(time), wide, _SEARCH)
             scores = cv2.matchTemplate(around, track.look, cv2.TM_CCOEFF_NORMED)
             _, best, _, (x, y) = cv2.minMaxLoc(scores)
-            if not best >= _FOLLOWED:
+            if not best >= _FOUND:
                 return None
             shift = (np.array([x, y]) - (_SEARCH - _SIDE) / 2) / _SIDE
             moved.append((track, track.expected(time) + shift * track.size, best))

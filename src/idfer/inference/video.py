@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import chain, groupby
@@ -27,7 +27,7 @@ from idfer.inference.smoothing import Smoother
 from idfer.inference.stream import NO_FACE, Queued, Stream, noted, printable
 from idfer.inference.threads import ahead as ahead_in_threads
 from idfer.inference.threads import workers_for
-from idfer.inference.tracks import Tracker
+from idfer.inference.tracks import FOLLOWED, Tracker
 from idfer.progress import bar, track
 
 if TYPE_CHECKING:
@@ -99,17 +99,36 @@ class VideoOptions:
             raise UsageError("--smooth and --detect-every are for videos, and no input is one.")
         if self.annotate is not None and videos and Path(self.annotate).resolve() == videos[0].resolve():
             raise UsageError(f"--annotate {self.annotate}: is the input itself; give another name.")
+        self.check_files()
+
+    def check_files(self) -> None:
+        """Refuse files to draw that cannot be written, whatever is drawn.
+
+        Raises:
+            UsageError: one is a folder.
+            IdferError: nothing can be written there, or a video is to be drawn and PyAV not installed.
+        """
+        if self.annotate is not None:
+            pyav()
         for option, file in (("--annotate", self.annotate), ("--plot", self.plot)):
             if file is not None:
                 try:
+                    folder = Path(file).is_dir()
                     check_writable(Path(file).absolute().parent)
                 except (OSError, ValueError) as error:
                     raise IdferError(f"{option} {file}: cannot be written ({error}).") from error
+                if folder:
+                    raise UsageError(f"{option} {file}: is a folder; give the name of a file.")
 
 
 def _is_film(source: Source) -> bool:
     """Whether it is a video file; an image in memory may be named as it likes."""
     return is_video(source.path) and not source.error and source.read is None
+
+
+def _finished(row: dict[str, Any]) -> bool:
+    """Whether a row has its numbers, or the reason why it has none."""
+    return "error" in row or "valence" in row
 
 
 class _Searched(NamedTuple):
@@ -188,18 +207,25 @@ class Footage:
                     continue
                 yield from self.watch(frames, progress)
 
-    def watch(self, frames: Frames, progress: bool = False) -> Iterator[pd.DataFrame]:
+    def watch(
+        self, frames: Frames, progress: bool = False, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[pd.DataFrame]:
         """Yield tables of one video or camera, which is closed at the end.
 
         Whatever ends it early, the rows made until then are yielded before the error is raised. Of a camera
         Ctrl-C is the end.
+
+        Args:
+            frames: of the video or camera.
+            progress: show a bar.
+            stopped: whether to end here, as `interrupt.noticed` says of Ctrl-C.
         """
         self.videos += 1
         with ExitStack() as stack:
             stack.callback(frames.close)
             shot = _Shot(self, frames, stack)
             advance = stack.enter_context(bar(Path(frames.name).name, frames.expected, progress))
-            seen = stack.enter_context(closing(ahead(shot.found(ahead(frames)))))  # type: ignore[type-var]
+            seen = stack.enter_context(closing(ahead(shot.found(ahead(frames)), stopped=stopped)))  # type: ignore[type-var]
             try:
                 for one in seen:
                     shot.waiting.append(one)
@@ -225,6 +251,7 @@ class _Shot:
     def __init__(self, footage: Footage, frames: Frames, stack: ExitStack) -> None:
         options, stream = footage.options, footage.stream
         self.waiting: list[_Seen] = []
+        self._used = 0  # of those that wait: smoothed, plotted and drawn
         self._footage, self._stream, self._frames = footage, stream, frames
         self._name = printable(frames.name)
         self._every = options.detect_every
@@ -292,9 +319,12 @@ class _Shot:
             if (error := row.get("error")) and error != NO_FACE:
                 self._footage.broken.add(error)
         faces = [row for row in rows if row.get("face_id") is not None]
-        if frame.image is not None:
+        found_by = rows[0]["detector"] or ""
+        if frame.image is not None and found_by:  # else it was not searched, and the tracker never saw it
             boxes = [(row["x"], row["y"], row["width"], row["height"]) for row in faces]
-            self._tracker.remember(boxes, [row["face_id"] for row in faces], frame.image, frame.time)
+            numbers = [row["face_id"] for row in faces]
+            followed = found_by.endswith(FOLLOWED)
+            self._tracker.remember(boxes, numbers, frame.image, frame.time, followed)
 
     def _look(self, searched: _Searched) -> _Seen:
         """Number a frame's faces, and cut them out."""
@@ -332,7 +362,7 @@ class _Shot:
         if faces is None:
             followed = self._tracker.follow(frame.image, frame.time)
             if followed is not None:
-                return sorted(followed, key=lambda pair: pair[0]), f"{detector.name}/track"
+                return sorted(followed, key=lambda pair: pair[0]), detector.name + FOLLOWED
             faces = detector(frame.image)
         numbers = self._tracker.update(faces, frame.image, frame.time)
         return sorted(zip(numbers, faces, strict=True), key=lambda pair: pair[0]), detector.name
@@ -353,22 +383,29 @@ class _Shot:
         return pixels >= _PIXELS
 
     def flush(self) -> Iterator[pd.DataFrame]:
-        """Predict the faces that wait and hand out their rows."""
-        self._stream.answer([face for seen in self.waiting for face in seen.faces])
-        waiting, self.waiting = self.waiting, []
-        rows: list[dict[str, Any]] = []
-        for seen in waiting:
+        """Predict the faces that wait and hand out their rows.
+
+        Where it is interrupted all still wait, and another call goes on, using no frame twice.
+        """
+        self._stream.answer([face for s in self.waiting for face in s.faces if not _finished(face.row)])
+        for seen in self.waiting[self._used :]:
+            self._used += 1
             self._use(seen)
-            if not seen.written:
-                rows += seen.rows
+        rows = [row for seen in self.waiting if not seen.written for row in seen.rows]
+        made = table(rows, self._footage.extra) if rows else None
+        self.waiting, self._used = [], 0
         self._flushed = time.monotonic()
-        if rows:
-            yield table(rows, self._footage.extra)
+        if made is not None:
+            yield made
 
     def _use(self, seen: _Seen) -> None:
         """All that is done with a frame's finished rows beside writing them."""
         if self._footage.kept is not None and not seen.written:
-            self._footage.kept.compare(seen.rows, _SAME)
+            try:
+                self._footage.kept.compare(seen.rows, _SAME)
+            except IdferError:
+                self.waiting = []  # another model's rows do not follow those kept
+                raise
         for row in seen.rows:
             self._any |= row.get("face_id") is not None
             if self._smoother is not None:
@@ -383,11 +420,11 @@ class _Shot:
         waiting, self.waiting = self.waiting, []
         rows: list[dict[str, Any]] = []
         for seen in waiting:
-            if any("error" not in row and "valence" not in row for row in seen.rows):
+            if not all(_finished(row) for row in seen.rows):
                 break
             if not seen.written:
                 for row in seen.rows:
-                    if self._smoother is not None:
+                    if self._smoother is not None and SMOOTH[0] not in row:
                         self._smoother.add(row)
                 rows += seen.rows
         if rows:

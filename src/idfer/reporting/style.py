@@ -26,6 +26,7 @@ STYLE: dict[str, Any] = {
     "axes.edgecolor": SOFT, "xtick.color": SOFT, "ytick.color": INK, "axes.spines.top": False,
     "axes.spines.right": False, "axes.titlesize": 10.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "svg.fonttype": "path", "svg.hashsalt": "idfer",
+    "text.parse_math": False,  # names may hold a $
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from idfer.errors import UsageError
 from idfer.objectives.barber_agakov import BarberAgakov
 from idfer.objectives.club import CLUB
 from idfer.objectives.club_categorical import ClubCategorical
@@ -345,7 +346,7 @@ def test_too_small_a_batch_is_refused_by_name(kind: type[PenaltyTerm]) -> None:
         lambda: term(x[:1], c[:1], MASK, y=y[:1]),
         lambda: term.guarded(x[:1], c[:1], MASK, keep[:1]),
     ):
-        with pytest.raises(ValueError, match=f"{kind.__name__} needs at least (two|four) samples"):
+        with pytest.raises(UsageError, match=f"{kind.__name__} needs at least (two|four) samples"):
             call()
 
 
@@ -389,7 +390,7 @@ def test_shrinking_the_features_gains_nothing(kind: type[PenaltyTerm]) -> None:
 
 
 def test_one_or_two_coordinates_cannot_be_normalised() -> None:
-    with pytest.raises(ValueError, match="normalise=False"):
+    with pytest.raises(UsageError, match="normalise=False"):
         CLUB(1, 2, 1)(torch.randn(4, 2), torch.randn(4, 1, 1))
 
 

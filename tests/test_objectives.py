@@ -94,7 +94,7 @@ def test_club_guards_negative_and_non_finite_estimates() -> None:
 
 
 def test_club_refuses_a_batch_of_one() -> None:
-    with pytest.raises(ValueError, match="two samples"):
+    with pytest.raises(UsageError, match="two samples"):
         CLUB(1, 4, 1)(torch.randn(1, 4), torch.randn(1, 1, 1), torch.ones(1, 1))
 
 

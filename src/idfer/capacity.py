@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_GROUP_LIMITS = (  # of a container; the second is what older kernels call it
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+_GROUPS = (  # of a container: its limit, what is used of it; the second is what older kernels call them
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 
 
@@ -39,8 +39,19 @@ def _memory_bounds() -> Iterator[int]:
             name, _, amount = line.partition(":")
             if name == "MemAvailable":
                 yield int(amount.split()[0]) * 1024
-    for limit in _GROUP_LIMITS:
+    for limit, used in _GROUPS:
         with suppress(OSError, ValueError):  # "max" where there is none
-            yield int(Path(limit).read_text())
+            yield max(int(Path(limit).read_text()) - _held(Path(used)), 0)
     with suppress(OSError, ValueError, AttributeError):  # all there is: a bound on macOS too
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _held(used: Path) -> int:
+    """Bytes that a container uses, without the cached files that make room for others."""
+    cached = 0
+    with suppress(OSError, ValueError):
+        for line in used.with_name("memory.stat").read_text().splitlines():
+            name, _, amount = line.partition(" ")
+            if name in ("inactive_file", "total_inactive_file"):
+                cached = max(cached, int(amount))
+    return int(used.read_text()) - cached

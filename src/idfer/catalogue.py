@@ -107,7 +107,7 @@ METHODS: Mapping[str, MethodEntry] = {
         network={"form": "residual_post", "retrieval": "hard", "head": "bottleneck"},
         terms={
             "information": 0.0, "residual": 0.0, "attach": 0.0, "beta": 0.02, "estimator": "club_categorical",
-            "ramp_from": 0.0, "ramp_to": 0.2,
+            "ramp_from": 0.0, "ramp_to": 0.2, "va_late": 1.0,
         },
         search={"terms.beta": Choice(0.0, 0.002, 0.006, 0.02, 0.06, 0.2, 0.5)},
     ),

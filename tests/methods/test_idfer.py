@@ -142,6 +142,7 @@ def test_rows_meet_their_own_attributes_wherever_train_stands_in_the_manifest(
         ({"rate": "much"}, "must be a number"),
         ({"rate": float("nan")}, "must be finite"),
         ({"va": 0.0, "information": 0.0}, "nothing would be learned"),
+        ({"va_late": 0.0, "information": 0.0}, "nothing would be learned, or no longer"),
     ],
 )
 def test_wrong_terms_are_named(

@@ -81,7 +81,7 @@ class Adversarial(Plain):
         return feature
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One step; logs the loss, L_VA, Σ_a CE_a in nats and how often a guard of the adversary acted."""
+        """One step; logs the loss, L_VA and Σ_a CE_a in nats."""
         prediction = self.network(batch.image)
         va = va_loss(prediction.valence_arousal.float(), batch.target, batch.sample_weight)
         feature, mask = self.seen(prediction.expression.float(), batch.target), self.levels.mask
@@ -95,8 +95,7 @@ class Adversarial(Plain):
         entropy = self.adversary.reversed_loss(feature, posterior, mask, strength)
         self.adversary.requires_grad_(True)
         self.descend(va + entropy)  # its gradient is that of L_VA - λ τ Σ_a CE_a
-        guards = {f"guard_{name}": float(times) for name, times in self.adversary.pop_guards().items()}
-        return numbers(loss=va - strength * entropy, va=va, adversary=entropy) | guards
+        return numbers(loss=va - strength * entropy, va=va, adversary=entropy)
 
     def modules(self) -> dict[str, nn.Module]:
         """The network and the adversary."""

@@ -73,7 +73,7 @@ class Idfer:
                 first and forget afterwards.
             alpha: α, weight of what ties identity features to what was retrieved.
             beta: β, weight of the penalty between z_exp and retrieved attributes.
-            estimator: of that term, a name of `idfer.objectives.ESTIMATORS`, or a class of one's own as
+            estimator: of that term, a name of `idfer.catalogue.ESTIMATORS`, or a class of one's own as
                 `module:Class`.
             attach: probability that an attribute stays attached in a training sample.
             ramp_from: share of the steps at which weights and the penalty begin and v moves.
@@ -102,8 +102,11 @@ class Idfer:
             within(self, 0, inf, "residual", "rate")
             within(self, 0, 1, "budget_to", "attach", "ramp_from", "ramp_to")
             within(self, 1, inf, "critic_steps")
-            if not self.va and not self.information:
-                raise UsageError("--terms.va and --terms.information are both 0: nothing would be learned.")
+            if not (self.va and self.va_late) and not self.information:
+                raise UsageError(
+                    "--terms.information is 0, and so is --terms.va or --terms.va_late: nothing would be "
+                    "learned, or no longer."
+                )
 
     def __init__(self, setup: Setup):
         fabric, network, facts = setup.fabric, setup.network, setup.facts
@@ -172,7 +175,8 @@ class Idfer:
             told = self.network.evidence.log_levels(prediction.identity.float())
             entropy = -(self.levels(batch.posterior) * told.clamp_min(-30)).sum(-1).mean()
             loss, logged["levels"] = loss + terms.alpha * entropy, entropy
-            self.network.evidence.measure(clear, batch.target, batch.sample_weight)
+            step = self.schedule.last_epoch
+            self.network.evidence.measure(clear, batch.target, batch.sample_weight, step)
         if terms.information:
             known = self.log_p[batch.row.to(self.log_p.device)]
             information = conditional_information(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from idfer.statistics.label_evidence import LabelEvidence
 
 _FITTED = ("slope", "centre", "mean", "variance", "left", "explained")
-_DECAY = 0.99  # of the running error: about the last hundred batches
+_DECAY = 0.99  # of the running error in the end: about the last hundred batches
 _LEAST = 0.1  # of the precision 1 / s_f² is left, however far strengths above 1 divide out
 
 
@@ -67,10 +67,14 @@ class Evidence(nn.Module):
         self.error.copy_(self.variance)
 
     @torch.no_grad()
-    def measure(self, f: Tensor, label: Tensor, weight: Tensor) -> None:
-        """Take the errors of predictions f (B, 2) of weighted (B,) training faces into account."""
+    def measure(self, f: Tensor, label: Tensor, weight: Tensor, step: int) -> None:
+        """Take the errors of predictions f (B, 2) of weighted (B,) training faces into account.
+
+        The mean runs faster in the first of the training's steps, counted from 0: else a short training keeps
+        the error it began with, and attached attributes outweigh the face.
+        """
         square = (weight[:, None] * (f.float() - label).square()).sum(0) / weight.sum().clamp_min(1e-6)
-        self.error.lerp_(square.clamp_min(1e-4), 1 - _DECAY)
+        self.error.lerp_(square.clamp_min(1e-4), 1 - min(_DECAY, (1 + step) / (10 + step)))
 
     def log_levels(self, identity: Tensor) -> Tensor:
         """(B, A, K) log-probabilities of the levels, -inf where an attribute has fewer; of (B, A, D)."""

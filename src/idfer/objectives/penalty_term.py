@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from idfer.errors import UsageError
 from idfer.objectives.guards import Guards, clean, quiet, shares
 
 Sees = Literal["vectors", "levels"]  # whitened ID vectors, or level posteriors
@@ -62,7 +63,7 @@ class PenaltyTerm(nn.Module):
         """The unguarded estimate, (A, B) or (A,) in nats; arguments as in `guarded`.
 
         Raises:
-            ValueError: too few samples.
+            UsageError: too few samples.
         """
         self._enough(x)
         mask = c.new_ones(c.shape[1:]) if mask is None else mask
@@ -80,7 +81,7 @@ class PenaltyTerm(nn.Module):
             y: (B, 2) labels, for the label-conditional term.
 
         Raises:
-            ValueError: too few samples.
+            UsageError: too few samples.
         """
         self._enough(x)
         mask = c.new_ones(c.shape[1:]) if mask is None else mask
@@ -99,7 +100,7 @@ class PenaltyTerm(nn.Module):
             y: (B, 2) labels, for the label-conditional term.
 
         Raises:
-            ValueError: too few samples.
+            UsageError: too few samples.
         """
         self._enough(x)
         x, c, y, usable = clean(quiet(x), c, mask, y)
@@ -119,7 +120,7 @@ class PenaltyTerm(nn.Module):
     def _enough(self, x: Tensor) -> None:
         if len(x) < self.least:
             number = {2: "two", 4: "four"}.get(self.least, str(self.least))
-            raise ValueError(
+            raise UsageError(
                 f"{type(self).__name__} needs at least {number} samples in a batch, got {len(x)}: "
                 "it compares a sample with others. Use a larger batch or drop the last, short one."
             )
@@ -129,13 +130,14 @@ def normal(x: Tensor, normalise: bool) -> Tensor:
     """x layer-normalised without affine, so that shrinking the features gains nothing; or x itself.
 
     Raises:
-        ValueError: one or two coordinates, of which layer normalisation leaves nothing or a sign.
+        UsageError: one or two coordinates, of which layer normalisation leaves nothing or a sign.
     """
     if not normalise:
         return x
     if x.shape[-1] < 3:
-        raise ValueError(
-            f"layer normalisation of {x.shape[-1]} coordinates loses them; pass normalise=False."
+        raise UsageError(
+            f"layer normalisation of a feature of {x.shape[-1]} numbers loses it; take 3 or more (--code, or "
+            "--dim where there is no code), or normalise=False."
         )
     # torch's own eps of 1e-5 lets features of that variance hide by shrinking
     return F.layer_norm(x, x.shape[-1:], eps=1e-8)

@@ -252,14 +252,16 @@ class _Record:
             )
 
 
-def _numbers(name: str, values: Sequence[float] | str, whole: bool = False) -> list[float]:
+def _numbers(name: str, values: Sequence[float] | float | str, whole: bool = False) -> list[float]:
     """`"1,4"`, `[1, 4]` or one number as numbers, each once."""
-    parts = split_names(values) or [] if isinstance(values, str) else values
+    parts: Sequence[Any] = [values] if isinstance(values, (int, float)) else values
+    if isinstance(values, str):
+        parts = split_names(values) or []
     try:
         numbers = list(dict.fromkeys(float(v) for v in parts))
     except ValueError:
         numbers = []
-    if not numbers or (whole and any(v != int(v) for v in numbers)):
+    if not numbers or (whole and not all(v.is_integer() for v in numbers)):
         kind = "whole numbers" if whole else "numbers"
         raise UsageError(f"--{name} takes {kind} with commas between, got {values!r}.")
     return numbers

@@ -231,6 +231,8 @@ def test_one_person_to_choose_on_is_said_and_ccc_stands_unweighted(
         (["--tries", "0"], "--tries is 0; it must be at least 1."),
         (["--budget.epohcs", "3"], "unknown setting 'epohcs'. Did you mean 'epochs'?"),
         (["--budget.holdout", "0.2"], "a fifth of the people is kept back already"),
+        (["--budget.seed", "3"], "the budget: seed is no setting that all methods share; give --seeds."),
+        (["--budget.method", "bmse"], "the budget: method is no setting that all methods share"),
         (["--seeds", "1,x"], "--seeds: 'x' is not a seed"),
     ],
 )
@@ -243,6 +245,23 @@ def test_wrong_usage_is_one_line(
     assert message in said
     assert len(said.splitlines()) == 1
     assert not trained(tmp_path)
+
+
+def test_tries_are_refused_where_a_plan_lists_the_settings(
+    squares: Manifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("grid: {erm: [{lr: .01}, {lr: .02}]}\n")
+    command = compare(tmp_path, "--manifest", str(squares.root), "--plan", str(plan), "--tries", "1")
+    assert cli.main([*command, "--methods", "erm"]) == 2
+    assert (
+        "plan.yaml lists the settings of erm, so none are drawn; leave --tries out" in capsys.readouterr().err
+    )
+    assert cli.main([*command, "--methods", "bmse", "--folds", "1"]) == 2, "a plan for others is no hindrance"
+    assert "--folds is 1" in capsys.readouterr().err
+    plan.write_text("budget: {seed: 3}\n")
+    assert cli.main([*command, "--methods", "erm"]) == 2
+    assert f"{plan}: the budget: seed is no setting" in capsys.readouterr().err
 
 
 def test_unusable_data_is_one_line(

@@ -19,7 +19,7 @@ from idfer.experiments.manifests.chart import compare_chart
 from idfer.experiments.manifests.faces import Faces
 from idfer.experiments.manifests.measures import measures_of, probed
 from idfer.experiments.manifests.places import Place, places
-from idfer.experiments.manifests.report import comparisons
+from idfer.experiments.manifests.report import _effective, comparisons
 from idfer.experiments.manifests.tables import accuracy_table, leakage_table
 from idfer.experiments.scores import Row, Score
 
@@ -117,6 +117,20 @@ def test_what_was_not_measured_everywhere_is_a_dash() -> None:
     assert by_name["method"][2:] == ["age", "identity"]
     assert by_name["erm"][2] == "-"
     assert by_name["idfer"][2] == "0.10 [0.10, 0.10]"
+
+
+def test_what_the_weights_leave_is_of_the_places_where_it_was_measured() -> None:
+    """The page said "leave nan% of the test faces", where at one place a single person was tested."""
+    shares = [0.5, None, 0.7]
+    rows = [
+        Row(name, at, [] if share is None else [Score("effective", share, "test")])
+        for name in ("erm", "idfer")
+        for at, share in enumerate(shares)
+    ]
+    assert _effective(rows) == (
+        "60% of the test faces in effect (at 2 of 3 places; at the others a single person is tested)"
+    )
+    assert _effective([row for row in rows if row.seed != 1]) == "60% of the test faces in effect"
 
 
 def test_the_page_says_which_test_and_what_leakage_is_of() -> None:

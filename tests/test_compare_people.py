@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,19 @@ def test_seeds_are_averaged_and_folds_pooled(faces: Manifest, tmp_path: Path) ->
     found = over_people(table, faces, divided, "erm")["erm"].ccc
     assert found.value == pytest.approx(np.mean(by_seed))
     assert found.low < found.value < found.high
+
+
+def test_folds_of_a_column_keep_their_values(faces: Manifest, tmp_path: Path) -> None:
+    numbers = faces.frame["subject"].str[1:].astype(int) % 3
+    for fold, values in (
+        (numbers, {0, 1, 2}),
+        ("part " + numbers.astype(str), {"part 0", "part 1", "part 2"}),
+    ):
+        given = replace(faces, frame=faces.frame.assign(fold=fold))
+        table = _kept(given, places(given), tmp_path, {"erm": 0.5})
+        assert set(table["fold"]) == values
+        assert (table["fold"].to_numpy() == fold[table["row"]].to_numpy()).all()
+        table.to_parquet(tmp_path / "compare.parquet")
 
 
 def test_predictions_that_are_gone_are_named(faces: Manifest, tmp_path: Path) -> None:

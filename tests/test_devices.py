@@ -16,6 +16,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
 from idfer.catalogue import METHODS
+from idfer.data import loader
 from idfer.training.processes import run_processes
 from idfer.training.trainer import Trainer
 
@@ -89,6 +90,14 @@ def test_two_processes_take_the_steps_of_one_go_on_where_it_stopped_and_end_toge
             fit("resumed", **whole)
     fit("resumed", devices=2, **whole)
 
+    # a face that cannot be read while it streams
+    streamed: dict[str, Any] = {"method": "erm", "epochs": 2, "num_workers": 0, "batch_size": 36}
+    with monkeypatch.context() as patched:
+        patched.setattr(loader, "MEMORY_LIMIT", 0)
+        squares.files[5].write_bytes(squares.files[5].read_bytes()[:100])
+        fit("one reads", **streamed)
+        fit("two read", devices=2, **streamed)
+
     # one of two fails
     (tmp_path / "failing.py").write_text(ONE_FAILS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -100,12 +109,16 @@ def test_two_processes_take_the_steps_of_one_go_on_where_it_stopped_and_end_toge
     assert not (tmp_path / "failing" / "model.safetensors").exists()
     for name, work in zip(RUNS, waiting, strict=False):
         check_moved_alike(work.parameters, tmp_path / f"{name}-1", tmp_path / f"{name}-2", 2e-3)
-    one, two = tmp_path / "whole", tmp_path / "resumed"
-    check_moved_alike(waiting[len(RUNS)].parameters, one, two, 0.02)
-    assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
-    logs = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (one, two)]
-    for of_one, of_two in zip(*logs, strict=True):
-        assert of_two == pytest.approx(of_one, rel=1e-3, abs=1e-3)
+    for number, names in enumerate((("one reads", "two read"), ("whole", "resumed"))):
+        one, two = (tmp_path / name for name in names)
+        check_moved_alike(waiting[len(RUNS) + 1 - number].parameters, one, two, 0.02)
+        assert {file.name for file in one.iterdir()} == {file.name for file in two.iterdir()}
+        logs = [
+            [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (one, two)
+        ]
+        for of_one, of_two in zip(*logs, strict=True):
+            assert of_two == pytest.approx(of_one, rel=1e-3, abs=1e-3)
+            assert ("unread" in of_two) == (number == 0)
     tracked = (two / "csv" / "metrics.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in tracked] == ["epoch", "1", "2", "3"]
 

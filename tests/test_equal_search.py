@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from idfer.errors import UsageError
 from idfer.experiments import study
 from idfer.experiments.grid import Plan, contenders
 from idfer.experiments.jobs import Job, Workers
@@ -54,3 +55,22 @@ def test_every_method_is_tried_as_often_on_the_same_seeds_and_with_the_same_budg
         assert {job.arguments["data"] for job in jobs} == {ORACLE if method == ORACLE else SHIFTED}
         assert {job.arguments["protocol"] for job in jobs} == {Protocol()}
         assert [one.chosen for one in tuning[method]].index(True) == 2
+
+
+def test_a_term_of_the_budget_reaches_every_setting() -> None:
+    """It reached the first alone: the terms of the others replaced those of the budget."""
+    usual = Plan({"backbone": "conv4"}, {})
+    given = Plan({"backbone": "conv4", "terms": {"residual": 0.2, "va_late": 0.9}}, {})
+    before, after = (plan.settings("idfer") for plan in (usual, given))
+    assert len(after) == 9
+    assert {one.to_dict()["terms"]["residual"] for one in after} == {0.2}
+    assert after[0].to_dict()["terms"]["va_late"] == 0.9
+    for name in ("va_late", "information", "prior_power"):  # a setting changes the budget
+        assert [one.to_dict()["terms"][name] for one in after[1:]] == [
+            one.to_dict()["terms"][name] for one in before[1:]
+        ]
+    smaller = given.shortened({"terms": {"residual": 0.1}}, ["idfer"], 2)
+    assert [one.to_dict()["terms"]["residual"] for one in smaller.settings("idfer")] == [0.1, 0.1]
+    for name in ("method", "seed"):
+        with pytest.raises(UsageError, match=f"the budget: {name} is no setting that all methods share"):
+            Plan({name: "erm"}, {})

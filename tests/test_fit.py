@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -20,13 +22,17 @@ from safetensors.torch import load_file
 
 import idfer
 from idfer import AttributeTable, IdferError, Manifest, UsageError
-from idfer.data import loader
+from idfer.data import loader, locate
+from idfer.data.haar import Haar
+from idfer.data.landmarks import TEMPLATE
 from idfer.methods.common import Setup
 from idfer.methods.erm import ERM
 from idfer.training import checkpoint
 from idfer.training.checkpoint import load_checkpoint, load_state, save_state
+from idfer.training.record import Record
 from idfer.training.validation import Validation
 from idfer.types import Batch
+from photographs import save
 
 from conftest import BACKBONE
 
@@ -183,6 +189,124 @@ def test_streaming_from_disk_trains_the_same_as_memory(
     monkeypatch.setattr(loader, "MEMORY_LIMIT", 0)
     streamed = fit(squares, None, tmp_path / "streamed", num_workers=0)
     assert weights(in_memory) == weights(streamed)
+
+
+def test_a_face_that_cannot_be_read_while_streaming_has_a_stand_in(
+    squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One broken file among hundreds of thousands ended a training, and again when it was to go on."""
+    monkeypatch.setattr(loader, "MEMORY_LIMIT", 0)
+    broken = [3, 40]
+    boxes = [[0, 0, 32, 32] if row != 40 else [99, 0, 32, 32] for row in range(len(squares))]
+    faces = Manifest.from_frame(squares.frame.assign(box=boxes, detector=""), squares.root)
+    faces.files[3].write_bytes(faces.files[3].read_bytes()[:100])
+    shown: list[Batch] = []
+    step = ERM.step
+
+    def noted(method: ERM, batch: Batch) -> dict[str, float]:
+        shown.append(batch)
+        return step(method, batch)
+
+    monkeypatch.setattr(ERM, "step", noted)
+    whole = fit(faces, None, tmp_path / "whole", num_workers=1)
+    rows = torch.cat([batch.row for batch in shown])
+    assert len(rows) == 2 * 64
+    assert not set(broken) & set(rows.tolist())
+    assert torch.equal(torch.cat([batch.target for batch in shown]), torch.from_numpy(faces.targets)[rows])
+    said = capsys.readouterr().err
+    (line,) = [line for line in said.splitlines() if "stood in" in line]  # once, though there are two epochs
+    assert re.fullmatch(
+        r"idfer: epoch 1: 2 of 64 training faces could not be read, .*; the first: row \d+: .*", line
+    )
+    log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert [epoch["unread"] for epoch in log] == [2, 2]
+
+    kept, calls = checkpoint.save_state, 0
+
+    def stop_after_third(folder: Path, state: dict[str, Any]) -> None:
+        nonlocal calls
+        kept(folder, state)
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("idfer.training.trainer.save_state", stop_after_third)
+    with pytest.raises(KeyboardInterrupt):
+        fit(faces, None, tmp_path / "stopped", num_workers=0, save_minutes=0)
+    monkeypatch.setattr("idfer.training.trainer.save_state", kept)
+    stopped = fit(faces, None, tmp_path / "stopped", num_workers=0)
+    assert weights(stopped) == weights(whole)
+    assert (stopped / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("readable", "message"),
+    [
+        (0, r"no face of a batch of 16 can be read; the first: row \d+: .* the same command goes on\.$"),
+        (
+            66,
+            r"more than 5% of the 64 training faces of an epoch cannot be read; the first: row \d+: .*dam",
+        ),
+    ],
+)
+def test_too_many_faces_that_cannot_be_read_end_a_training(
+    readable: int, message: str, squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, "MEMORY_LIMIT", 0)
+    for file in squares.files[readable:72]:
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(IdferError, match=message) as refused:
+        fit(squares, None, tmp_path / "run", num_workers=1)
+    assert "Traceback" not in str(refused.value)
+
+
+def test_a_run_goes_on_with_the_detector_that_it_was_begun_with(
+    astronaut: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in range(4):
+        save(tmp_path / f"{name}.png", astronaut)
+    frame = pd.DataFrame({"path": [f"{n}.png" for n in range(4)], "subject": list("abcd")})
+    faces = Manifest.from_frame(frame.assign(valence=0.1, arousal=0.2), tmp_path)
+    options: dict[str, Any] = {"batch_size": 2, "epochs": 1}
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("idfer.training.run.save_model", stop)
+        fit(faces, None, tmp_path / "run", **options)
+
+    class Another(Haar):
+        name = "yunet"
+
+    real = locate.load_detector
+    monkeypatch.setattr(locate, "load_detector", lambda name: Another() if name == "auto" else real(name))
+    with pytest.raises(
+        UsageError, match=r"faces were placed by haar, now by yunet; use --detector haar -o .*run"
+    ):
+        fit(faces, None, tmp_path / "run", **options)
+    run = fit(faces, None, tmp_path / "run", detector="haar", **options)
+    assert load_checkpoint(run).preprocess.detector == "haar"
+
+
+def test_landmarks_are_part_of_what_a_run_of_aligned_faces_is(squares: Manifest, tmp_path: Path) -> None:
+    marks = (TEMPLATE * 32).tolist()
+    given = replace(squares, frame=squares.frame.assign(landmarks=[marks] * len(squares)))
+    moved = replace(squares, frame=squares.frame.assign(landmarks=[(TEMPLATE * 30).tolist()] * len(squares)))
+    aligned: dict[str, Any] = {"alignment": "landmarks", "epochs": 1}
+    run = fit(given, None, tmp_path / "run", **aligned)
+    fit(given, None, tmp_path / "run", **aligned)
+    with pytest.raises(UsageError, match="the landmarks of its training faces are others"):
+        fit(moved, None, tmp_path / "run", **aligned)
+    # what an earlier version wrote says nothing of them, and is the run that it was
+    record = Record.read(run)
+    older = replace(record, data={k: v for k, v in record.data.items() if k != "landmarks"})
+    older.write(run)
+    assert record.identity != older.identity
+    fit(moved, None, tmp_path / "run", **aligned)
+    plain = fit(given, None, tmp_path / "plain", epochs=1)
+    assert "landmarks" not in Record.read(plain).data
+    fit(moved, None, plain, epochs=1)
 
 
 def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(

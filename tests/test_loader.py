@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -101,3 +103,43 @@ def test_rows_known_to_be_unusable_are_never_read(tmp_path: Path, bad: dict[str,
             for row in errors:
                 with pytest.raises(IdferError, match=f"^row {row}: .*no face found$"):
                     dataset.read(row)
+
+
+def test_the_next_of_the_batch_stands_in_for_a_face_that_cannot_be_read(
+    tmp_path: Path, bad: dict[str, str]
+) -> None:
+    for number in range(4):
+        Image.new("RGB", (SIZE, SIZE), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    manifest = faces(tmp_path, ["0.png", "1.png", "cut.png", "cut.png", "2.png", "3.png"])
+    dataset = FaceDataset(manifest, Preprocess(SIZE))
+    batch, wanted = [5, 0, 2, 4, 3], [5, 0, 4, 4, 5]
+    whole = dataset.portion(batch)
+    assert whole.rows.tolist() == wanted
+    assert whole.pixels[:, 0, 0, 0].tolist() == [3, 0, 2, 2, 3]
+    assert list(whole.unread) == [2, 3]
+    assert whole.unread[2].startswith("row 2: ") and "cut.png" in whole.unread[2]
+    for share in (slice(0, 3), slice(3, 5)):  # of two processes: the same, though it is another's face
+        portion = dataset.portion(batch, share)
+        assert portion.rows.tolist() == wanted[share]
+        assert (portion.pixels == whole.pixels[share]).all()
+    none = dataset.portion([2, 3])
+    assert (len(none.rows), len(none.pixels), len(none.unread)) == (0, 0, 2)
+    good = dataset.portion([5, 0, 4])
+    loaded = dataset.load(progress=False).portion([5, 0, 4])
+    assert (loaded.pixels == good.pixels).all() and loaded.rows.tolist() == [5, 0, 4]
+
+
+@pytest.mark.timeout(60)
+def test_workers_start_after_opencv_has_used_its_threads(tmp_path: Path, bad: dict[str, str]) -> None:
+    """They waited for ever for threads that a forked process does not have; faces are found with them."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        for _ in range(5):
+            cv2.cvtColor(np.zeros((3000, 3000, 3), np.uint8), cv2.COLOR_RGB2GRAY)
+        time.sleep(0.3)  # until they sleep
+        dataset = FaceDataset(faces(tmp_path, ["good.png"] * 2), Preprocess(SIZE))
+        assert [portion.rows.tolist() for portion in dataset.batches([[1], [0]], num_workers=1)] == [[1], [0]]
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)

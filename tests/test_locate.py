@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from idfer.data import locate as module
 from idfer.data import pictures
 from idfer.data.haar import Haar
 from idfer.data.images import read_image
+from idfer.data.landmarks import landmarks_of
 from idfer.data.loader import FaceDataset
 from idfer.data.locate import locate
 from idfer.data.manifest import Manifest
@@ -252,3 +254,45 @@ def test_a_broken_cache_names_its_file(photos: Path, content: bytes | None) -> N
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(IdferError, match=r"faces\.sqlite: the face cache cannot be used"):
         locate(faces(photos, "a.png"), "haar", progress=False)
+
+
+# -- landmarks of faces that have a box ---------------------------------------------------------------------
+
+
+def test_landmarks_are_those_of_the_face_in_the_box(photos: Path, searched: list[tuple[int, ...]]) -> None:
+    face = Haar()(read_image(photos / "a.png"))[0]
+    searched.clear()
+    x, y, width, height = face.box
+    boxes = [[x + 6, y + 4, width, height], [0, 300, width, height], [x, y, width, height], None]
+    own = [None, None, [[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]], None]
+    manifest = faces(photos, *["a.png"] * 3, "b.png", box=boxes, landmarks=own)
+    for _ in range(2):  # found, then from the cache
+        located = locate(manifest, "haar", alignment="landmarks", progress=False)
+        places = landmarks_of(located.manifest.frame)
+        np.testing.assert_allclose(places[0], face.landmarks, atol=0.01)
+        assert np.isnan(places[1]).all()
+        assert places[2].ravel().tolist() == list(range(1, 11))
+        assert not np.isnan(places[3]).any()
+        np.testing.assert_array_equal(located.manifest.boxes[:3], manifest.boxes[:3])
+        assert list(located.errors) == [1]
+        assert re.search(
+            r"a\.png: no face that haar finds overlaps the box of this row \(0, 300, \d+, \d+\)",
+            located.errors[1],
+        )
+        assert (located.detector, located.hint) == ("haar", "")
+        assert located.manifest.frame["detector"].tolist() == ["", "", "", "haar"]
+        assert len(searched) == 2
+    locate(faces(photos, "b.png", box=[[1, 2, 30, 40]]), "haar", progress=False)
+    assert len(searched) == 2, "faces that are not aligned need none"
+
+
+@pytest.mark.usefixtures("no_detector")
+def test_faces_without_landmarks_that_no_detector_may_search(photos: Path) -> None:
+    given = faces(photos, "a.png", "b.png", box=[[1, 2, 30, 40], None])
+    none = locate(given, "none", alignment="landmarks", progress=False)
+    assert [none.errors[row].split(": ")[1] for row in (0, 1)] == [
+        "has no landmarks to align it by, and --detector none finds none; give another --detector, or give a "
+        "column `landmarks`"
+    ] * 2
+    whole = locate(faces(photos, "a.png", detector="none"), alignment="landmarks", progress=False)
+    assert "its `detector` none says that the whole image is the face; empty that" in whole.errors[0]

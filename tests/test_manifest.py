@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from idfer.data.landmarks import landmarks_of
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError, UsageError
 from idfer.inference.output import table as predictions
@@ -224,3 +225,76 @@ def test_names_of_people_in_a_csv_are_text(tmp_path):
     assert faces.subjects.tolist() == ["007", "7", "3.png"]
     with pytest.raises(IdferError, match="the manifest's name is empty"):
         Manifest.read("")
+
+
+def test_of_text_only_an_empty_cell_is_missing(tmp_path: Path) -> None:
+    """A person called NA was nobody, so the same person in train and test was not seen."""
+    head = "path,subject,split,valence,arousal,factor.glasses,factor.age,x,y,width,height\n"
+    rows = (
+        "a.png,NA,train,0,0,None,NA,nan,NA,,null\nb.png,None,val,0,0,round,35,1,2,3,4\nc.png,,val,0,0,,,,,,\n"
+    )
+    (tmp_path / "a.csv").write_text(head + rows)
+    faces = Manifest.read(tmp_path / "a.csv")
+    assert faces.subjects.tolist() == ["NA", "None", "c.png"]
+    assert faces.frame["factor.glasses"].tolist()[:2] == ["None", "round"]
+    assert faces.frame["factor.glasses"].isna().tolist() == [False, False, True]
+    assert faces.frame["factor.age"].dtype == float
+    assert [faces.box(row) for row in range(3)] == [None, (1, 2, 3, 4), None]
+    (tmp_path / "b.csv").write_text(head + rows.replace(",None,val", ",NA,val"))
+    with pytest.raises(IdferError, match="IDF001 subject 'NA'"):
+        Manifest.read(tmp_path / "b.csv")
+
+
+def test_a_column_of_numbers_and_a_late_word_is_text(tmp_path: Path) -> None:
+    """It came with a warning, and could not be written."""
+    count = 40_000  # more than pandas reads at a time
+    notes = [*map(str, range(count - 1)), "unknown"]
+    lines = [f"a{i}.png,0,0,{note},{'x' * 12}" for i, note in enumerate(notes)]
+    (tmp_path / "a.csv").write_text("\n".join(["path,valence,arousal,note,padding", *lines]))
+    faces = Manifest.read(tmp_path / "a.csv")
+    assert faces.frame["note"].tolist() == notes
+    mixed = Manifest.from_frame(table(note=pd.Series([1, "unknown", None], dtype=object)), tmp_path)
+    again = Manifest.read(mixed.write(tmp_path / "mixed.parquet")).frame["note"]
+    assert again[:2].tolist() == ["1", "unknown"]
+    assert again.isna()[2]
+    odd = Manifest.from_frame(table(note=pd.Series([1, {1}, None], dtype=object)), tmp_path)
+    with pytest.raises(IdferError, match=r"odd\.parquet: .*cannot be written as Parquet .*'note'|note"):
+        odd.write(tmp_path / "odd.parquet")
+    assert not (tmp_path / "odd.parquet").exists()
+
+
+def test_what_is_written_as_csv_comes_back(tmp_path: Path) -> None:
+    """The file was Parquet by another name."""
+    marks = [[[1.25, 2.0], [3, 4], [5, 6], [7, 8], [9, 10]], None, list(range(10))]
+    columns = {
+        "subject": ["007", "NA", ""],
+        "video": ["1", "2", None],
+        "note": "",
+        "skin": ['dark, "brown"', "None", None],
+    }
+    faces = Manifest.from_frame(
+        table(**columns, box=[[1, 2, 3.5, 4], None, None], age=[30.5, np.nan, 7], landmarks=marks), tmp_path
+    )
+    again = Manifest.read(faces.write(tmp_path / "faces.csv"))
+    assert (tmp_path / "faces.csv").read_text().startswith("path,valence,arousal,subject,")
+    rest = [name for name in faces.frame.columns if name not in ("landmarks", "note")]
+    assert again.frame["note"].isna().all()
+    pd.testing.assert_frame_equal(again.frame[rest], faces.frame[rest])
+    np.testing.assert_array_equal(landmarks_of(again.frame), landmarks_of(faces.frame))
+    for column in (["01", "02", "03"], [[1, 2], [3], None]):
+        lost = Manifest.from_frame(table(level=pd.Series(column, dtype=object)), tmp_path)
+        with pytest.raises(IdferError, match=r"lost\.csv: column 'level' would not come back from a CSV"):
+            lost.write(tmp_path / "lost.csv")
+        assert not (tmp_path / "lost.csv").exists()
+    with pytest.raises(UsageError, match=r"faces\.json: a manifest is written as \.parquet or \.csv"):
+        faces.write(tmp_path / "faces.json")
+
+
+def test_a_manifest_written_elsewhere_finds_its_pictures(tmp_path: Path) -> None:
+    faces = Manifest.from_frame(table(path=["set/a.png", "b.png", "/data/c.png"]), tmp_path / "data")
+    for folder in ("elsewhere", "data", "."):
+        again = Manifest.read(faces.write(tmp_path / folder / "m.parquet"))
+        assert [file.resolve() for file in again.files] == [file.resolve() for file in faces.files]
+    assert again.frame["path"].tolist() == ["data/set/a.png", "data/b.png", "/data/c.png"]
+    kept = Manifest.read(faces.write(tmp_path / "m.parquet", keep_paths=True))
+    assert kept.frame["path"].tolist() == faces.frame["path"].tolist()

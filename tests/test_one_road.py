@@ -83,3 +83,26 @@ def test_what_predict_found_can_be_trained_on(photographs: Manifest, tmp_path: P
     first, second = ((run / "model.safetensors").read_bytes() for run in runs)
     assert first == second
     assert idfer.load(str(runs[1])).checkpoint.preprocess.detector == "haar"
+
+
+def test_a_face_in_a_given_box_is_aligned_as_predict_aligns_it(tmp_path: Path) -> None:
+    """Boxes without landmarks, as AffectNet has them, could not be aligned at all: every row was an error."""
+    face = data.astronaut()[:260, 100:360]
+    small = np.asarray(Image.fromarray(face).resize((180, 180), Image.Resampling.BOX))
+    for number in range(4):
+        canvas = np.full((400, 640, 3), 90, np.uint8)
+        canvas[20:280, 10:270], canvas[150 + 10 * number : 330 + 10 * number, 400:580] = face, small
+        Image.fromarray(canvas).save(tmp_path / f"{number}.png")
+    frame = pd.DataFrame({"path": [f"{n}.png" for n in range(4)], "subject": list("abcd")})
+    frame[["valence", "arousal"]] = np.linspace(-0.8, 0.8, 8).reshape(4, 2)
+    boxes = [[455, 190 + 10 * n, 64, 80] for n in range(4)]  # the smaller face, not quite as Haar marks it
+    given = Manifest.from_frame(frame.assign(box=boxes), tmp_path)
+    run = idfer.fit(given, out=tmp_path / "run", detector="haar", alignment="landmarks", **OPTIONS)
+    assert idfer.load(str(run)).checkpoint.preprocess.detector == "haar"
+    evaluation = evaluated(run, given)
+    assert evaluation.metrics["data"]["faces_placed_by"] == "haar"
+    table = idfer.load(str(run), device="cpu")(given.files).frame()
+    smaller = table.loc[table["face_id"] == 1, ["valence", "arousal"]].to_numpy(float)
+    np.testing.assert_allclose(smaller, said(evaluation), atol=2e-3)
+    larger = table.loc[table["face_id"] == 0, ["valence", "arousal"]].to_numpy(float)
+    assert np.abs(larger - said(evaluation)).max() > 0.02

@@ -93,6 +93,13 @@ def test_folds_of_the_manifest_are_used_as_they_are() -> None:
     found = places(manifest)
     assert (found.kind, len(found.every)) == ("column", 4)
     assert [set(fold[place.division == 3]) for place in found.every] == [{0}, {1}, {2}, {3}]
+    assert [(place.name, place.fold) for place in found.every] == [(f"fold {k}", k) for k in range(4)]
+    assert [place.fold for place in places(faces(fold=fold / 1)).every] == [0, 1, 2, 3]
+    words = places(faces(fold=[f"part {k}" for k in fold])).every
+    assert [(place.name, place.fold) for place in words[:2]] == [
+        ("fold part 0", "part 0"),
+        ("fold part 1", "part 1"),
+    ]
     with pytest.raises(UsageError, match="the manifest fixes the folds"):
         places(manifest, seeds=[1, 2])
     assert places(manifest, folds=4, seeds=[1, 2]).kind == "dealt"

@@ -310,6 +310,23 @@ def test_table_keeps_attributes_as_numbers_and_frames_as_frames(tmp_path: Path) 
         found("table", file)
 
 
+def test_table_knows_people_called_na(tmp_path: Path) -> None:
+    file = trees.table(tmp_path)
+    file.write_text(
+        "path,valence,arousal,subject,age,glasses,left,top,w,h\n"
+        "pictures/a.png,0,0,NA,NA,None,NA,nan,,\n"
+        "pictures/b.png,0,0,null,30,round,1,2,3,4\n"
+        "pictures/c.png,NA,0,,31,,,,,\n"
+    )
+    names = "factor.age=age,factor.glasses=glasses,x=left,y=top,width=w,height=h"
+    reading = found("table", file, columns=names)
+    assert column(reading, "subject") == ["NA", "null"]
+    assert column(reading, "factor.glasses") == ["None", "round"]
+    assert reading.manifest.frame["factor.age"].dtype == float
+    assert [reading.manifest.box(row) for row in range(2)] == [None, (1, 2, 3, 4)]
+    assert reading.dropped == {NOT_A_NUMBER: 1}
+
+
 def test_table_takes_parquet_semicolons_and_columns_that_have_their_names(tmp_path: Path) -> None:
     trees.table(tmp_path)
     frame = pd.DataFrame(
@@ -416,6 +433,13 @@ def test_a_written_manifest_finds_its_pictures_from_where_it_is(tmp_path: Path) 
         assert all(file.is_file() for file in Manifest.read(out).files)
     paths = Manifest.read(tmp_path / "data" / "m.parquet").frame["path"]
     assert paths.str.startswith("set/").all()  # the folder may move as a whole
+    written = read("aff-wild2", root).write(tmp_path / "elsewhere" / "again.csv")
+    assert all(file.is_file() for file in Manifest.read(written).files)
+
+
+def test_a_manifest_of_another_suffix_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"m\.json: a manifest is written as \.parquet or \.csv"):
+        found("omg", tmp_path / "nowhere", out=tmp_path / "m.json")
 
 
 def test_read_is_the_same_manifest_and_does_not_drop_in_silence(
@@ -457,3 +481,52 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_every_reader_is_tested_here() -> None:
     assert set(READERS) == {*ALL, "table"}
+
+
+def test_class_folders_may_be_links(tmp_path: Path) -> None:
+    """`--follow-links true` never walked into them."""
+    root, away = trees.folder(tmp_path / "set"), tmp_path / "away"
+    (root / "train" / "happy").rename(away)
+    (root / "train" / "happy").symlink_to(away)
+    (root / "joy").symlink_to(away)  # at the root, whose path begins with no slash
+    (root / "train" / "sad").symlink_to(root / "val" / "sad")  # a link that does not leave the root
+    reading = found("folder", root)
+    assert "train/sad/c.png" in labels(reading)
+    assert reading.dropped[OUTSIDE] == 2
+    assert reading.first[OUTSIDE] == "joy (a link)"
+    (root / "train" / "happy" / "again").symlink_to(root / "train")  # for ever
+    (root / "train" / "self").symlink_to("self")
+    followed = found("folder", root, follow_links=True)
+    assert {"train/happy/a.png", "joy/a.png"} <= labels(followed).keys()
+    assert OUTSIDE not in followed.dropped
+    assert followed.dropped["link leads to a folder that holds it"] >= 1
+
+
+def test_absolute_paths_through_a_linked_root_are_inside_it(tmp_path: Path) -> None:
+    """/data, a link to /mnt/ssd: paths that begin with /data were said to leave the root."""
+    trees.table(tmp_path / "ssd")
+    (tmp_path / "data").symlink_to("ssd")
+    for name in ("data", "ssd"):
+        lines = ["path,valence,arousal", *(f"{tmp_path / name}/pictures/{x}.png,0,0" for x in "abc")]
+        (tmp_path / "ssd" / "labels.csv").write_text("\n".join(lines))
+        reading = found("table", tmp_path / "data" / "labels.csv")
+        assert list(labels(reading)) == [f"pictures/{x}.png" for x in "abc"]
+
+
+@pytest.mark.parametrize("name", ["afew-va", "affectnet", "folder"])
+def test_a_folder_of_images_is_refused_where_it_would_be_ignored(name: str, tmp_path: Path) -> None:
+    make = {"affectnet": trees.affectnet_2021}.get(name) or ALL[name]
+    with pytest.raises(UsageError, match=r"--images is not for .*: its images lie .*; leave it out"):
+        found(name, make(tmp_path), images="pictures")
+
+
+def test_aff_wild2_crops_in_a_folder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = trees.aff_wild2(tmp_path / "set")
+    (root / "cropped_aligned").rename(root / "mine")
+    monkeypatch.chdir(tmp_path)
+    for given in ("mine", str(root / "mine"), str(root / ".." / "set" / "mine")):
+        assert "mine/video1_left/00001.jpg" in labels(found("aff-wild2", Path("set"), images=given))
+    (root / "mine").rename(tmp_path / "mine")
+    for given in (str(tmp_path / "mine"), "../mine"):
+        with pytest.raises(IdferError, match=r"mine: is not under set; give --images"):
+            found("aff-wild2", Path("set"), images=given)

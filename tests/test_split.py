@@ -77,6 +77,11 @@ def test_written_beside_or_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixtu
     written = Manifest.read(out)
     assert written.files[0] == tmp_path / "set" / "0.png"
     assert set(written.frame["fold"]) == {0, 1, 2}
+    text = split(written, tmp_path / "folds" / "m.csv", folds=3).path
+    assert text.read_text().startswith("path,")
+    assert Manifest.read(text).files[0] == tmp_path / "set" / "0.png"
+    with pytest.raises(UsageError, match=r"m\.txt: a manifest is written as"):
+        split(tmp_path / "nowhere", tmp_path / "m.txt")
 
 
 @pytest.mark.parametrize(

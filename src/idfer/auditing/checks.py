@@ -158,7 +158,7 @@ def _attributes(
         structure = grouped.structure
         members = [
             [attribute.levels.index(name) for name in structure.members(i)]
-            for i in grouped.shown.nonzero()[0]
+            for i in grouped.shown.nonzero()[0].tolist()
         ]
         if (apart := extent.apart(k, members)) >= APART:
             yield Check(

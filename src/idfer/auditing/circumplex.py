@@ -61,7 +61,7 @@ class Circumplex:
             structure, shown = by_name[name].structure, by_name[name].shown
             members = [
                 (tuple(levels.index(part) for part in structure.members(i)), structure.labels[i])
-                for i in np.flatnonzero(shown)
+                for i in np.flatnonzero(shown).tolist()
             ]
             out += self._of(k, name, members, least)
         return out

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.data.images import open_regular
+from idfer.data.landmarks import landmarks_of
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 
@@ -51,6 +52,14 @@ def content_digest(manifest: Manifest, keys: NDArray[np.int64]) -> str:
     digest.update(manifest.boxes.tobytes())
     digest.update(manifest.whole.tobytes())
     return digest.hexdigest()[:16]
+
+
+def landmarks_digest(manifest: Manifest) -> str:
+    """16 hex digits of the landmarks that a manifest gives its faces; "" where it gives none."""
+    places = landmarks_of(manifest.frame)
+    if places is None or np.isnan(places).all():
+        return ""
+    return hashlib.sha256(places.tobytes()).hexdigest()[:16]
 
 
 def _image_key(file: Path, frame: int, known: tuple[int, bytes] | None) -> int:

@@ -61,7 +61,7 @@ def crop(
         size: side of the square crops in pixels.
         margin: context around a face box, as a fraction of its longer side, on each side.
         alignment: none, or landmarks: turn and scale each face so that eyes, nose and mouth corners lie on a
-            template.
+            template, as for `idfer fit`.
         detector: what finds faces that the manifest does not place, as for `idfer fit`.
         format: png (exact), webp or jpeg (smaller).
         quality: of webp and jpeg, 1 to 100.
@@ -90,7 +90,7 @@ def crop(
         raise UsageError(str(error)) from error
     faces = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     root = _folder(Path(out), faces)
-    located = locate(faces, detector, progress=progress)
+    located = locate(faces, detector, alignment=alignment, progress=progress)
     names = [_name(located, row, contract, format, quality) for row in range(len(faces))]
     reasons = _write(root, FaceDataset(located.manifest, contract, located.errors), names, quality, progress)
     return _finish(root, located, names, reasons)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -96,16 +97,40 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         return (self.read(row) if self.pixels is None else self.pixels[row]), row
 
-    def __getitems__(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """A whole batch at once; one indexing operation when the faces are in memory."""
-        index = torch.as_tensor(rows)
+    def portion(self, rows: Sequence[int], share: slice = slice(None)) -> Portion:
+        """A batch at once, or a share of it; one indexing operation when the faces are in memory.
+
+        In place of a face that cannot be read stands the next of the batch that can be.
+
+        Args:
+            rows: (B,) of the whole batch.
+            share: which of its places to read.
+        """
+        places = range(len(rows))[share]
         if self.pixels is not None:
-            return self.pixels[index], index
+            index = torch.as_tensor([rows[place] for place in places])
+            return Portion(self.pixels[index], index, {})
         side = self.preprocess.size
-        batch = np.empty((len(rows), 3, side, side), np.uint8)
-        for planes, row in zip(batch, rows, strict=True):
-            _lay(self.cut(int(row), partial(self._picture, int(row))), planes)
-        return torch.from_numpy(batch), index
+        batch = np.empty((len(places), 3, side, side), np.uint8)
+        shown, unread = list[int](), dict[int, str]()
+        for planes, place in zip(batch, places, strict=True):
+            for step in range(len(rows)):
+                row = int(rows[(place + step) % len(rows)])
+                if row not in unread and self._is_laid(row, planes, unread):
+                    shown.append(row)
+                    break
+            else:
+                return Portion(torch.from_numpy(batch[:0]), torch.empty(0, dtype=torch.long), unread)
+        return Portion(torch.from_numpy(batch), torch.tensor(shown), unread)
+
+    def _is_laid(self, row: int, planes: np.ndarray, unread: dict[int, str]) -> bool:
+        """Read a face into its place of a batch; whether that could be done, else `unread` says why not."""
+        try:
+            _lay(self.cut(row, partial(self._picture, row)), planes)
+        except IdferError as error:
+            unread[row] = str(error)
+            return False
+        return True
 
     def fits(self) -> bool:
         """Whether all decoded faces stay under `MEMORY_LIMIT`."""
@@ -131,22 +156,62 @@ class FaceDataset(Dataset[tuple[Tensor, int]]):
         return self
 
     def batches(
-        self, order: Sequence[Sequence[int]], num_workers: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (uint8 (b, 3, S, S), rows (b,)) in the given order of row lists.
+        self, order: Sequence[Sequence[int]], num_workers: int = 0, share: slice = slice(None)
+    ) -> Iterator[Portion]:
+        """Batches, or a share of each, in the given order of row lists.
 
         Worker processes decode ahead unless the faces are in memory. Calling this draws a seed from torch's
         global random state, as every DataLoader does.
+
+        Raises:
+            IdferError: when its batch is due, no face of which can be read.
         """
         workers = 0 if self.pixels is not None else num_workers
         loader: DataLoader[Any] = DataLoader(
-            self,
+            _Portions(self, share),
             batch_sampler=order,  # type: ignore[arg-type]
             num_workers=workers,
             collate_fn=_as_is,  # type: ignore[arg-type]
             worker_init_fn=_on_one_thread,
         )
-        return iter(loader)
+        with _opencv_on_one_thread():
+            return _readable(iter(loader))
+
+
+class Portion(NamedTuple):
+    """Faces of a batch.
+
+    Attributes:
+        pixels: (b, 3, S, S) uint8.
+        rows: (b,) whose faces they are; none where no face of the batch can be read.
+        unread: message by row that could not be read, so that another stands in its place.
+    """
+
+    pixels: Tensor
+    rows: Tensor
+    unread: dict[int, str]
+
+
+class _Portions(Dataset[Portion]):
+    """A share of every batch of a dataset, as a DataLoader asks for it."""
+
+    def __init__(self, faces: FaceDataset, share: slice) -> None:
+        self.faces, self.share = faces, share
+
+    def __getitems__(self, rows: Sequence[int]) -> Portion:
+        return self.faces.portion(rows, self.share)
+
+
+def _readable(portions: Iterator[Portion]) -> Iterator[Portion]:
+    """The same; an error of a worker would come with its traceback, so it is raised here."""
+    for portion in portions:
+        if not len(portion.rows):
+            first = portion.unread[min(portion.unread)]
+            raise IdferError(
+                f"no face of a batch of {len(portion.unread)} can be read; the first: {first} Mend the files "
+                "(`idfer check` names them), and the same command goes on."
+            )
+        yield portion
 
 
 def fits_memory(count: int, side: int) -> bool:
@@ -158,10 +223,24 @@ def _on_one_thread(worker: int) -> None:
     """Keep OpenCV from starting a thread per core in every worker, as torch does of itself."""
     import cv2
 
+    if cv2.getNumThreads() != 1:  # a process that was forked has it from `_opencv_on_one_thread`
+        cv2.setNumThreads(1)
+
+
+@contextmanager
+def _opencv_on_one_thread() -> Iterator[None]:
+    """End OpenCV's threads while processes are forked, in which they are gone and would be waited for."""
+    import cv2
+
+    before = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
-def _as_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _as_is(batch: Portion) -> Portion:
     return batch
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -28,12 +29,13 @@ from idfer.types import Preprocessing
 NO_FACE = "no face found"
 GIVEN = "box"  # what places faces whose boxes came with the data, from nobody knows which detector
 
+_OVERLAP = 0.3  # least overlap of a given box and a face that is found, to be one face [ours]
 _STRETCH = 256  # pictures committed to the cache at a time
 _THREADS = 8  # at most: each may hold a large image
 
 Place = tuple[float, ...]
 """x, y, width, height and, where the detector finds them, x, y of 5 landmarks in pixels of the file's upright
-image; () where no face is."""
+image; () where no face is. Of every face of a picture 14 numbers each, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class Located:
             "none") and those in `errors`; `detector` names what found a box; `landmarks` where they
             are known.
         detector: what places the faces, for the preprocessing contract: "none", "box", "yunet" or "haar"; in
-            a mixture the detector that was run.
-        errors: message by row that has no face or cannot be read; without its row number.
-        searched: how many rows a detector was asked for.
+            a mixture, and where it found landmarks alone, the detector that was run.
+        errors: message by row that has no face or landmarks, or cannot be read; without its row number.
+        searched: how many rows a detector was asked for a box of.
         faceless: in how many of them it found no face.
     """
 
@@ -74,16 +76,22 @@ class Located:
         return replace(self, manifest=self.manifest.rows(chosen), errors=errors)
 
 
-def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True) -> Located:
+def locate(
+    manifest: Manifest, detector: str = "auto", *, alignment: str = "none", progress: bool = True
+) -> Located:
     """Say where the face of each row is: by its box, as a whole image, or as the largest face found.
 
     A row with a box keeps it; a row whose `detector` column is "none" is itself a face; for every other row
     the detector is asked. What it says is cached by the content of the image, so that it is asked once. Where
     all rows have a box or are faces, no image is read and no detector is loaded.
 
+    Faces that are aligned need landmarks: for a row with a box and without them the detector is asked too,
+    and gives those of the face that overlaps the box most, by at least .3 of the area that both cover.
+
     Args:
         manifest: the faces.
         detector: as for `idfer.data.faces.load_detector`; "none" takes every row without a box as a face.
+        alignment: of the preprocessing contract, "none" or "landmarks".
         progress: show a progress bar.
 
     Raises:
@@ -95,33 +103,45 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
     whole = ~given if detector == WHOLE else manifest.whole & ~given
     rows = np.flatnonzero(~given & ~whole)
     names = np.where(whole, WHOLE, manifest.frame["detector"].to_numpy(object))
-    if not len(rows):
+    aligned = alignment != "none"
+    landmarks = landmarks_of(manifest.frame) if aligned or len(rows) else None
+    landmarks = np.full((len(manifest), 5, 2), np.nan) if landmarks is None else landmarks
+    bare = np.isnan(landmarks).any(axis=(1, 2)) & aligned
+    boxed = np.flatnonzero(given & bare & (detector != WHOLE))
+    errors = _without_landmarks(manifest, np.flatnonzero(bare & (whole | (detector == WHOLE))), detector)
+    if not len(rows) and not len(boxed):
         frame = manifest.frame.assign(detector=names)
-        return Located(replace(manifest, frame=frame), _placed_by(names[given]))
+        return Located(replace(manifest, frame=frame), _placed_by(names[given]), errors)
 
     finder = load_detector(detector)
-    paths, frames = manifest.file_names, manifest.frames.tolist()
-    shown = [(paths[row], frames[row]) for row in rows]
-    first = dict(zip(reversed(shown), rows[::-1].tolist(), strict=True))  # the first row of each picture
-    found = _find(manifest, sorted(first.values()), _Search(finder, manifest), progress)
-    boxes, errors, faceless = manifest.boxes.copy(), {}, 0
-    landmarks = landmarks_of(manifest.frame)
-    landmarks = np.full((len(manifest), 5, 2), np.nan) if landmarks is None else landmarks
-    for row, picture in zip(rows.tolist(), shown, strict=True):
-        place = found[first[picture]]
+    shown = list(zip(manifest.file_names, manifest.frames.tolist(), strict=True))
+    boxes, faceless = manifest.boxes.copy(), 0
+    for row, place in _by_row(manifest, rows, shown, _Search(finder, manifest), progress):
         if isinstance(place, str):
             errors[row] = place
         elif not place:
-            number = f"frame {picture[1]}: " if picture[1] >= 0 else ""
-            errors[row] = f"{picture[0]}: {number}{NO_FACE}"
+            errors[row] = f"{_named(shown[row])}: {NO_FACE}"
             faceless += 1
         else:
             boxes[row] = place[:4]
             if len(place) > 4:
                 landmarks[row] = np.reshape(place[4:], (5, 2))
     names[rows] = finder.name
+    for row, place in _by_row(manifest, boxed, shown, _Search(finder, manifest, every=True), progress):
+        found = place if isinstance(place, str) else _nearest(boxes[row], place)
+        if isinstance(found, str):
+            errors[row] = found
+        elif found is None:
+            errors[row] = (
+                f"{_named(shown[row])}: no face that {finder.name} finds overlaps the box of this row "
+                f"({', '.join(f'{v:g}' for v in boxes[row])}), so it has no landmarks to align it by; mend "
+                "the box, or give a column `landmarks`"
+            )
+        else:
+            landmarks[row] = found
     frame = manifest.frame.assign(detector=names)
-    frame[list(BOX)] = boxes
+    if len(rows):
+        frame[list(BOX)] = boxes
     if not np.isnan(landmarks).all():
         frame[COLUMN] = written(landmarks)
     return Located(replace(manifest, frame=frame), finder.name, errors, len(rows), faceless)
@@ -130,7 +150,7 @@ def locate(manifest: Manifest, detector: str = "auto", *, progress: bool = True)
 def locate_for(
     faces: Manifest, preprocess: Preprocessing, detector: str | None = None, *, progress: bool = True
 ) -> Located:
-    """`locate`, as a model's contract wants its faces.
+    """`locate`, as a model's contract wants its faces, with landmarks where it aligns them.
 
     Args:
         faces: the manifest.
@@ -142,7 +162,8 @@ def locate_for(
         UsageError, IdferError: as `locate`.
     """
     contract = getattr(preprocess, "detector", WHOLE)
-    return locate(faces, detector or ("auto" if contract == "box" else contract), progress=progress)
+    chosen = detector or ("auto" if contract == "box" else contract)
+    return locate(faces, chosen, alignment=getattr(preprocess, "alignment", "none"), progress=progress)
 
 
 def _placed_by(detectors: np.ndarray) -> str:
@@ -155,8 +176,55 @@ def _placed_by(detectors: np.ndarray) -> str:
     return name if not names and name in ("yunet", "haar") else GIVEN
 
 
+def _without_landmarks(manifest: Manifest, rows: np.ndarray, detector: str) -> dict[int, str]:
+    """The messages of rows that are to be aligned, have no landmarks, and are not searched."""
+    why = (
+        "--detector none finds none; give another --detector"
+        if detector == WHOLE
+        else "its `detector` none says that the whole image is the face; empty that"
+    )
+    files = manifest.file_names
+    return {
+        row: f"{files[row]}: has no landmarks to align it by, and {why}, or give a column `landmarks`"
+        for row in rows.tolist()
+    }
+
+
+def _named(picture: tuple[str, int]) -> str:
+    """A picture in a message: its file, and which frame of it."""
+    file, frame = picture
+    return f"{file}: frame {frame}" if frame >= 0 else file
+
+
+def _nearest(box: np.ndarray, faces: Place) -> np.ndarray | None:
+    """(5, 2) landmarks of that of several faces which overlaps a box most; None where none does enough."""
+    found = np.reshape(faces, (-1, 14))
+    if not len(found):
+        return None
+    low = np.maximum(found[:, :2], box[:2])
+    high = np.minimum(found[:, :2] + found[:, 2:4], box[:2] + box[2:])
+    shared = np.clip(high - low, 0, None).prod(axis=1)
+    overlap = shared / (found[:, 2:4].prod(axis=1) + box[2:].prod() - shared)
+    best = int(overlap.argmax())
+    return found[best, 4:].reshape(5, 2) if overlap[best] >= _OVERLAP else None
+
+
+def _by_row(
+    manifest: Manifest, rows: np.ndarray, shown: Sequence[tuple[str, int]], search: _Search, progress: bool
+) -> Iterator[tuple[int, Place | str]]:
+    """Each row with what is found in its picture; a picture of several rows is searched once."""
+    first: dict[tuple[str, int], int] = {}
+    for row in rows.tolist():
+        first.setdefault(shown[row], row)
+    if not first:
+        return
+    found = _find(manifest, sorted(first.values()), search, progress)
+    for row in rows.tolist():
+        yield row, found[first[shown[row]]]
+
+
 def _find(manifest: Manifest, rows: Sequence[int], search: _Search, progress: bool) -> dict[int, Place | str]:
-    """By row, the largest face in its picture, or why that cannot be read."""
+    """By row, the faces in its picture that are asked for, or why that cannot be read."""
     places: dict[int, Place | str] = {}
     with (
         open_cache(cache_dir() / "faces.sqlite", "face") as cache,
@@ -186,7 +254,7 @@ def _find_stretch(
             keys[row] = key
     cached = cache.find(list(keys.values()))
     unknown = [row for row, key in keys.items() if key not in cached]
-    searched = dict(pictures.each(unknown, search.largest))
+    searched = dict(pictures.each(unknown, search.faces))
     cache.add({keys[row]: _packed(place) for row, place in searched.items() if not isinstance(place, str)})
     for row, key in keys.items():
         places[row] = searched[row] if row in searched else _unpacked(cached[key])
@@ -202,11 +270,11 @@ def _unpacked(value: bytes) -> Place:
 
 
 class _Search:
-    """Searches the pictures of a manifest; several threads may ask at once."""
+    """Searches the pictures of a manifest for the largest or every face; several threads may ask at once."""
 
-    def __init__(self, finder: Detector, manifest: Manifest):
-        self._finder = finder
-        self._identity = finder.fingerprint.encode()
+    def __init__(self, finder: Detector, manifest: Manifest, every: bool = False):
+        self._finder, self._every = finder, every
+        self._identity = finder.fingerprint.encode() + (b"|every" if every else b"")
         self._files, self._frames = manifest.file_names, manifest.frames.tolist()
         self._digests = FileDigests()
 
@@ -220,8 +288,8 @@ class _Search:
         number = f"|{frame}".encode() if frame >= 0 else b""
         return hashlib.sha256(content + self._identity + number).digest()
 
-    def largest(self, row: int, read: Read) -> Place | str:
-        """Box of the largest face, () where there is none, or why the picture cannot be had."""
+    def faces(self, row: int, read: Read) -> Place | str:
+        """The largest face or every face, () where there is none, or why the picture cannot be had."""
         import cv2
 
         try:
@@ -232,10 +300,12 @@ class _Search:
         except (MemoryError, cv2.error) as error:
             reason = " ".join(str(error).split())[:200] or "out of memory"
             return f"{self._files[row]}: cannot be searched for faces ({reason}); scale it down."
-        if not faces:
-            return ()
-        points = () if faces[0].landmarks is None else faces[0].landmarks.ravel().tolist()
-        return tuple(float(factor * value) for value in (*faces[0].box, *points))
+        numbers: list[float] = []
+        for face in faces if self._every else faces[:1]:
+            absent = [math.nan] * 10 if self._every else []
+            points = absent if face.landmarks is None else face.landmarks.ravel().tolist()
+            numbers += [float(factor * value) for value in (*face.box, *points)]
+        return tuple(numbers)
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idfer.data import columns
+from idfer.data import columns, table_files
 from idfer.errors import IdferError, UsageError, unknown
-from idfer.files import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,11 +105,20 @@ class Manifest:
                 f"{first['split']!r}; split by person, so that scores are of unseen people."
             )
 
-    def write(self, path: str | Path) -> Path:
-        """Write the table as Parquet (atomic: whole or not at all); returns the path."""
+    def write(self, path: str | Path, *, keep_paths: bool = False) -> Path:
+        """Write the table as Parquet, or as CSV to a .csv (atomic: whole or not at all); returns the path.
+
+        Args:
+            path: the file; where it lies in another folder than `root`, paths become those `seen_from` there.
+            keep_paths: write paths as they are, relative to `root`, which the reader must know.
+
+        Raises:
+            UsageError: a suffix other than .parquet and .csv.
+            IdferError: the file cannot be written, or cannot keep a column; the message names it.
+        """
         target = Path(path)
-        with atomic(target) as temporary:
-            self.frame.to_parquet(temporary, index=False)
+        faces = self if keep_paths else self.seen_from(target.parent)
+        table_files.write(faces.frame, target)
         return target
 
     def seen_from(self, folder: str | Path) -> Manifest:
@@ -222,8 +230,6 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Path]:
     Raises:
         IdferError: the file is missing or unreadable.
     """
-    import pandas as pd
-
     if not str(path):
         raise IdferError("the manifest's name is empty; give the path of a manifest.parquet or a CSV.")
     file = Path(path)
@@ -238,10 +244,7 @@ def read_table(path: str | Path) -> tuple[pd.DataFrame, Path]:
             "the path of a manifest.parquet or a CSV with columns path, valence, arousal."
         )
     try:
-        # as text: 007 and 7 are two people, and 1 stays 1 where another cell is empty
-        names = dict.fromkeys(_TEXTS, "str")
-        csv = file.suffix.lower() == ".csv"
-        table = pd.read_csv(file, dtype=names) if csv else pd.read_parquet(file)
+        table = table_files.read(file)
     except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise IdferError(f"{file}: cannot be read as a manifest ({reason}). Write it again.") from error

@@ -63,7 +63,7 @@ def split(
 
     Args:
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
-        out: the manifest to write; without it the folds are only shown.
+        out: the manifest to write, a .parquet or a .csv; without it the folds are only shown.
         by: column whose rows stay together: subject, or e.g. video. A row without a value is its own group.
         folds: how many, 2 or more.
         test: the fold that becomes split test.
@@ -71,12 +71,15 @@ def split(
         seed: of the shuffle.
 
     Raises:
-        UsageError: no such column or fold, or fewer groups than folds.
+        UsageError: no such column or fold, fewer groups than folds, or `out` is neither .parquet nor .csv.
         IdferError: the manifest cannot be used or `out` cannot be written.
     """
     from idfer.data.manifest import Manifest
+    from idfer.data.table_files import check_suffix
 
     check_seed(seed)
+    if out is not None:
+        check_suffix(out)
     if folds < 2:
         raise UsageError(f"--folds is {folds}; it must be at least 2.")
     for name, fold in (("--test", test), ("--val", val)):

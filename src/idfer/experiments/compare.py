@@ -62,7 +62,8 @@ def benchmark_compare(
         by: column whose rows stay together in folds: subject by default, or e.g. video. A row without a value
             is its own group.
         seeds: each deals folds anew; of official splits each trains anew. 1 by default, 1,2,3,4,5 of splits.
-        tries: settings tried per method; the plan's by default, 9. 1 tries the defaults alone.
+        tries: settings tried per method; the plan's by default, 9. 1 tries the defaults alone. Not with a
+            plan that lists the settings.
         choose: what settings are chosen by on held-out people: weighted (CCC under weights that make labels
             and attributes independent) or plain (CCC); weighted by default where attributes are given.
         plan: YAML file of budget and settings per method; the one that comes with idfer by default.
@@ -95,7 +96,7 @@ def benchmark_compare(
     if manifest is None or not str(manifest):
         raise UsageError("--manifest is missing; give the path of a manifest.parquet or a CSV.")
     wanted = _methods(methods)
-    shown = _plan(plan, budget, tries)
+    shown = _plan(plan, budget, tries, wanted)
     settings = {method: shown.settings(method) for method in wanted}
     shown.check_equal(wanted)
     _check_placing(settings)
@@ -165,16 +166,24 @@ def _methods(given: Sequence[str] | str) -> list[str]:
     return wanted
 
 
-def _plan(path: str | Path | None, budget: Mapping[str, Any] | None, tries: int | None) -> Plan:
+def _plan(
+    path: str | Path | None, budget: Mapping[str, Any] | None, tries: int | None, methods: Sequence[str]
+) -> Plan:
     """The plan with what the command line says of it."""
-    from idfer.experiments.grid import Plan
+    from idfer.experiments.grid import Plan, merged
 
     read = Plan.read(Path(path or PLAN))
-    both = {**read.budget, **(budget or {})}
+    both = merged(read.budget, budget or {})
     if both.get("holdout"):
         raise UsageError("--budget.holdout: a fifth of the people is kept back already; leave it out.")
     if tries is not None and tries < 1:
         raise UsageError(f"--tries is {tries}; it must be at least 1.")
+    listed = [method for method in methods if read.listed(method) is not None]
+    if tries is not None and listed:
+        raise UsageError(
+            f"--tries {tries}: {path} lists the settings of {', '.join(listed)}, so none are drawn; leave "
+            "--tries out, or those lists."
+        )
     return replace(read, budget=both, count=read.count if tries is None else tries)
 
 

@@ -57,13 +57,19 @@ class Plan:
     grid: Mapping[str, Search]
     count: int = SETTINGS
 
+    def __post_init__(self) -> None:
+        for name, cure in (("method", "name methods with --methods"), ("seed", "give --seeds")):
+            if name in self.budget:
+                raise UsageError(f"the budget: {name} is no setting that all methods share; {cure}.")
+
     @classmethod
     def read(cls, path: Path) -> Plan:
         """Read a plan.
 
         Raises:
             IdferError: it cannot be read.
-            UsageError: it is no plan, or lists settings of a method that does not exist.
+            UsageError: it is no plan, lists settings of a method that does not exist, or names a method or a
+                seed in its budget.
         """
         content = read_yaml(path)
         for key in content:
@@ -86,12 +92,18 @@ class Plan:
         count = content.get("settings", SETTINGS)
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise UsageError(f"{path}: settings is {count!r}; give a whole number of settings, at least 1.")
-        return cls(budget, grid, count)
+        try:
+            return cls(budget, grid, count)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+
+    def listed(self, method: str) -> Search | None:
+        """The settings that the plan itself lists for a method, if it does."""
+        return self.grid.get(method, self.grid.get(trained_as(method)))
 
     def search(self, method: str) -> Search:
         """What is changed in each setting tried for a method."""
-        trained = trained_as(method)
-        listed = self.grid.get(method, self.grid.get(trained))
+        trained, listed = trained_as(method), self.listed(method)
         return draw(method_entry(trained).search, self.count, name=trained) if listed is None else listed
 
     def settings(self, method: str) -> list[Settings]:
@@ -103,7 +115,7 @@ class Plan:
         tried = []
         for number, changes in enumerate(self.search(method), start=1):
             try:
-                tried.append(Settings.of(**{**self.budget, **changes, "method": trained_as(method)}))
+                tried.append(Settings.of(**merged(self.budget, changes) | {"method": trained_as(method)}))
             except IdferError as error:
                 raise type(error)(f"plan, {method}, setting {number}: {error}") from error
         return tried
@@ -117,9 +129,17 @@ class Plan:
 
     def shortened(self, changes: Mapping[str, Any], methods: Sequence[str], count: int) -> Plan:
         """The same with a smaller budget and only the first settings of each method."""
-        return Plan(
-            {**self.budget, **changes}, {method: self.search(method)[:count] for method in methods}, count
-        )
+        searches = {method: self.search(method)[:count] for method in methods}
+        return Plan(merged(self.budget, changes), searches, count)
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with some changed; terms change key by key."""
+    both = {**settings, **changes}
+    before, after = settings.get("terms"), changes.get("terms")
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        both["terms"] = {**before, **after}
+    return both
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -99,8 +100,8 @@ def fit(
         detector: what finds faces that the manifest does not place: auto (YuNet if at hand, else Haar),
             yunet, haar, the path of a YuNet .onnx file, or none: each image is one whole face already.
         alignment: none: faces are cropped upright; landmarks: turned and scaled so that eyes, nose and mouth
-            corners lie on a template, in prediction too. Landmarks come from YuNet or from the manifest's
-            column `landmarks`.
+            corners lie on a template, in prediction too. Landmarks come from the manifest's column
+            `landmarks`, else from the detector: of a face that overlaps the manifest's box, if it has one.
         dim: width of expression and identity features.
         augmentation: true (flip, small shift, rotation and scale, brightness and contrast), false, or strong:
             also tint, light, texture, things in the way, grey, blur, pictures cut off at the face, few
@@ -127,7 +128,7 @@ def fit(
 
     Raises:
         UsageError: an unknown method, backbone or attribute, a value out of its range, or `out` holds a run
-            of other settings.
+            of other settings, or one whose faces another detector placed.
         IdferError: unusable data, a loss that is not finite, a full disk; what was trained is kept.
     """
     settings = Settings.of(
@@ -221,11 +222,13 @@ def _plan(
     attributes: str,
 ) -> Plan:
     """What the run is, with where its data came from by name and by content."""
-    from idfer.data.content import content_digest
+    from idfer.data.content import content_digest, landmarks_digest
 
     data: dict[str, Any] = {"manifest": manifest, "rows": len(train)}
     data |= {"drawn": train.drawn, "synthetic": train.synthetic}
     data["content"] = content_digest(train, keys)
+    if settings.alignment != "none":  # else nobody looks at them
+        data["landmarks"] = landmarks_digest(train)
     if retrieved is None:
         return Plan(settings, (), {}, 0, {}, data)
     posteriors = np.ascontiguousarray(retrieved.posteriors)
@@ -274,7 +277,11 @@ def _is_done(folder: Path, plan: Plan) -> bool:
         return False
     if not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} is not empty and not a run; choose another -o.")
-    if difference := plan.difference(Record.read(folder)):
+    begun = Record.read(folder)
+    if begun.settings.detector == "auto" and begun.preprocess.detector == plan.settings.detector:
+        # what "auto" was then is now asked for by its name
+        begun = replace(begun, settings=replace(begun.settings, detector=plan.settings.detector))
+    if difference := plan.difference(begun):
         raise UsageError(
             f"{folder} holds a run of other settings ({difference}); choose another -o or delete it."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ class Plan:
         embedding: width of the retrieved ID vectors its network reads; 0 where it reads none.
         retrieved: which CLIP and vocabulary retrieved them, and warnings about that.
         data: where the faces came from: `manifest`, `rows`, `content` (a digest of them), `attributes`,
-            `retrieved` (a digest), `drawn` (whether all faces are of the drawn engine), `synthetic` (whether
-            all are idfer's, drawn or rendered).
+            `retrieved` (a digest), `landmarks` (of aligned faces: a digest of those that the manifest gives,
+            "" without; earlier versions wrote no such entry), `drawn` (whether all faces are of the drawn
+            engine), `synthetic` (whether all are idfer's, drawn or rendered).
     """
 
     settings: Settings
@@ -62,6 +63,8 @@ class Plan:
             "clip": self.retrieved.get("clip_fingerprint"),
             "content": self.data.get("content"), "retrieved": self.data.get("retrieved"),
         }  # fmt: skip
+        if landmarks := self.data.get("landmarks"):  # without them a run is named as ever
+            content["landmarks"] = landmarks
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def difference(self, other: Plan) -> str:
@@ -70,10 +73,18 @@ class Plan:
         for name in mine:
             if mine[name] != theirs[name]:
                 return f"{name}: {theirs[name]!r}, now {mine[name]!r}"
+        if "landmarks" not in other.data:  # written before they were told of
+            return replace(self, data={k: v for k, v in self.data.items() if k != "landmarks"})._told(other)
+        return self._told(other)
+
+    def _told(self, other: Plan) -> str:
+        """Words for what other data a run with the same settings has."""
         if self.identity == other.identity:
             return ""
         if self.data.get("content") != other.data.get("content"):
             return "its training faces or their labels are others"
+        if self.data.get("landmarks") != other.data.get("landmarks"):
+            return "the landmarks of its training faces are others"
         return "its retrieved attributes are others"
 
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idfer.data.locate import locate
+from idfer.data.locate import Located, locate
 from idfer.data.preprocess import Preprocess
 from idfer.errors import IdferError, UsageError
 from idfer.models.backbone import create_backbone, data_config
@@ -73,14 +73,16 @@ def run(
         how: on which devices, and the like.
 
     Raises:
-        UsageError: there are no such devices, or the method cannot be trained so.
+        UsageError: there are no such devices, the method cannot be trained so, or another detector placed the
+            faces of the run that is interrupted.
         IdferError: too few usable faces, a loss that is not finite, a damaged state, a full disk.
     """
     settings, progress = plan.settings, how.progress
     where = training_device(how.device, how.devices, settings.precision)
     side = settings.size or int(data_config(create_backbone(settings.backbone))["size"])
     check_random_access(train, side)
-    placed = locate(train, settings.detector, progress=progress)
+    placed = locate(train, settings.detector, alignment=settings.alignment, progress=progress)
+    _check_placing(folder, placed)
     if len(placed.errors) == len(train):
         first = placed.errors[min(placed.errors)]
         raise IdferError(f"no face can be trained on; the first: {first}. {placed.hint}".rstrip(". ") + ".")
@@ -107,6 +109,20 @@ def run(
         run_processes(_in_process, work, how.devices)
     else:
         _train(work, network)
+
+
+def _check_placing(folder: Path, placed: Located) -> None:
+    """Refuse to go on with faces that are placed otherwise than when the run was begun.
+
+    Raises:
+        UsageError: which detector placed them.
+    """
+    if not (folder / STATE).is_file():
+        return
+    before = Record.read(folder).preprocess.detector
+    if before != placed.detector:
+        cure = f"use --detector {before} -o {folder}" if before in ("yunet", "haar") else "choose another -o"
+        raise UsageError(f"{folder}: faces were placed by {before}, now by {placed.detector}; {cure}.")
 
 
 def _in_process(work: _Work) -> None:
@@ -149,5 +165,7 @@ def _validation(work: _Work, reads: AttributeTable | None) -> Validation | None:
     settings, vectors_of = work.plan.settings, None
     if reads is not None:
         vectors_of = vectors(aligned(reads, work.validation, settings.retrieval), settings.retrieval)
-    held_out = locate(work.validation, settings.detector, progress=work.how.progress)
+    held_out = locate(
+        work.validation, settings.detector, alignment=settings.alignment, progress=work.how.progress
+    )
     return Validation(held_out.manifest, work.preprocess, vectors_of, held_out.errors)

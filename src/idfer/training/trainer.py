@@ -32,6 +32,7 @@ from idfer.training.order import by_person, drawn
 from idfer.training.settings import Settings
 from idfer.training.shared_backbone import align
 from idfer.training.trackers import EVERY, Tracker, trackers
+from idfer.training.unread import Unread
 from idfer.training.validation import Validation
 from idfer.types import Batch, Method
 
@@ -106,6 +107,8 @@ class Trainer:
         epochs = self.settings.epochs
         state = self._restore(folder) or {"epoch": 0, "step": 0, "sums": {}, "history": []}
         skip, sums, history = state["step"], state["sums"], state["history"]
+        unread = Unread(self.data.faces, self.batches * self.size, self.fabric)
+        unread.count = state.get("unread", 0)
         done = state["epoch"] * self.batches + skip
         saved = time.monotonic()
         with (
@@ -116,11 +119,12 @@ class Trainer:
             for epoch in range(state["epoch"], epochs):
                 self.network.train()
                 order = self._order(epoch)[skip:]
-                batches = self.data.faces.batches([rows[self._share] for rows in order], how.num_workers)
+                batches = self.data.faces.batches(order, how.num_workers, self._share)
                 if skip:  # in the middle of an epoch its loader had drawn its seed before the state was saved
                     self._set_random(state)
-                for step, ((pixels, _), rows) in enumerate(zip(batches, order, strict=True), start=skip):
-                    logged = self._logged(self.method.step(self._batch(pixels, rows, epoch, step)))
+                for step, (portion, rows) in enumerate(zip(batches, order, strict=True), start=skip):
+                    shown = unread.shown(portion, rows)
+                    logged = self._logged(self.method.step(self._batch(portion.pixels, shown, epoch, step)))
                     if self.average is not None:
                         self.average.update_parameters(self.network)
                     sums = {k: sums.get(k, 0.0) + v for k, v in logged.items()}
@@ -129,9 +133,10 @@ class Trainer:
                         self._track(tracked, "step", logged | self._rate(), done)
                     advance(1, _note(history))
                     if time.monotonic() - saved > how.save_seconds:
-                        self._save(folder, epoch, step + 1, sums, history)
+                        self._save(folder, epoch, step + 1, sums, history, unread.count)
                         saved = time.monotonic()
                 line = {"epoch": epoch + 1} | {k: round(v / self.batches, 6) for k, v in sums.items()}
+                line |= unread.end(epoch + 1)
                 if self.fabric.world_size > 1:
                     align(self.method.modules())
                     if self.average is not None:
@@ -208,11 +213,13 @@ class Trainer:
         )
 
     def _save(
-        self, folder: Path, epoch: int, step: int, sums: dict[str, float], history: list[dict[str, float]]
-    ) -> None:
+        self, folder: Path, epoch: int, step: int, sums: dict[str, float], history: list[dict[str, float]],
+        unread: int = 0,
+    ) -> None:  # fmt: skip
         if self.fabric.global_rank:
             return
         state: dict[str, Any] = {"epoch": epoch, "step": step, "sums": sums, "history": history}
+        state["unread"] = unread
         state["modules"] = {k: v.state_dict() for k, v in self.method.modules().items()}
         if self.average is not None:
             state["average"] = self.average.state_dict()
@@ -242,6 +249,7 @@ class Trainer:
                 optimizer.load_state_dict(state["optimizers"][name])
             self._set_random(state)
             progress = {"epoch": int(state["epoch"]), "step": int(state["step"])}
+            progress["unread"] = int(state.get("unread", 0))  # earlier versions count none
             log = {"sums": dict(state["sums"]), "history": [dict(line) for line in state["history"]]}
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
             raise damaged_state(folder, error) from error

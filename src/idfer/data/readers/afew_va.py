@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idfer.data.readers import disk
-from idfer.data.readers.tally import OUTSIDE, Options, Tally, keep_present, keep_valid, not_there
+from idfer.data.readers.tally import (
+    OUTSIDE,
+    Options,
+    Tally,
+    keep_present,
+    keep_valid,
+    not_there,
+    refuse_images,
+)
 from idfer.data.readers.tally import number_columns as numbers
 from idfer.progress import track
 
@@ -40,10 +48,12 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
     """A row per frame of AFEW-VA under `root`; see the module for the format.
 
     Raises:
+        UsageError: a folder of images was given.
         IdferError: no clip is here.
     """
     import pandas as pd
 
+    refuse_images(options, "AFEW-VA", "beside the JSON of their clip")
     files = sorted(
         file
         for depth in ("*", "*/*")

@@ -53,7 +53,7 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
     """A row per labelled crop of Aff-Wild2 under `root`; see the module for the format.
 
     Raises:
-        IdferError: annotations or crops are not here.
+        IdferError: annotations or crops are not here, or the folder given for crops is not under `root`.
     """
     import pandas as pd
 
@@ -97,13 +97,18 @@ def _crops(root: Path, places: list[Path], options: Options, tally: Tally) -> li
         folders = [root / options.images]
         if not folders[0].is_dir():
             raise not_there(root, [options.images], "the folder of crops")
+        if disk.below(root, folders[0]) is None:
+            raise IdferError(
+                f"{folders[0]}: is not under {root}; give --images a folder of crops under ROOT, or a ROOT "
+                "that holds both."
+            )
     else:
         folders = [path for place in places for path in sorted(place.glob(f"{CROPS}*")) if path.is_dir()]
     if not folders:
         raise not_there(root, [f"{CROPS}/VIDEO/00001.jpg"], "the crops of Aff-Wild2")
     # archives hold the folder once more: cropped_aligned/cropped_aligned/VIDEO
     nested = [inner for outer in folders for inner in sorted(outer.glob(f"{CROPS}*")) if inner.is_dir()]
-    return [path.relative_to(root).as_posix() for path in dict.fromkeys([*folders, *nested])]
+    return [name for path in dict.fromkeys([*folders, *nested]) if (name := disk.below(root, path))]
 
 
 def _video(

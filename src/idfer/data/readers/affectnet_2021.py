@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers import disk
-from idfer.data.readers.tally import ABSENT, MISSING, OUTSIDE, Options, Tally, keep_valid
+from idfer.data.readers.tally import ABSENT, MISSING, OUTSIDE, Options, Tally, keep_valid, refuse_images
 from idfer.progress import bar
 
 if TYPE_CHECKING:
@@ -30,9 +30,14 @@ def sets(root: Path) -> list[Path]:
 
 
 def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
-    """A row per labelled image under `root`; `detector` is "none", since the images are faces."""
+    """A row per labelled image under `root`; `detector` is "none", since the images are faces.
+
+    Raises:
+        UsageError: a folder of images was given.
+    """
     import pandas as pd
 
+    refuse_images(options, "AffectNet of 2021", "in `images` beside `annotations`")
     for name in SETS.keys() - {folder.name for folder in sets(root)}:
         tally.add(ABSENT, 1, f"{name}/annotations")
     parts = [_read_set(root, folder.name, options, tally) for folder in sets(root)]

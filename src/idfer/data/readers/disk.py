@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,20 +21,36 @@ PRESENT, MISSING, OUTSIDE = 0, 1, 2
 def tidy(paths: pd.Series, root: Path) -> pd.Series:
     """Paths with forward slashes and without `.` and `..`; absolute ones under `root` become relative.
 
-    What leaves `root` still begins with `..` or `/` afterwards, and `look` says so.
+    They may name `root` as it was given or, where that is a link, as what it leads to. What leaves `root`
+    still begins with `..` or `/` afterwards, and `look` says so.
     """
     odd = paths.str.contains(r"\\|//|^/|^[A-Za-z]:|(?:^|/)\.\.?(?:/|$)", regex=True).to_numpy(bool)
     if not odd.any():
         return paths
-    base = root.resolve().as_posix()
+    bases = _names(root)
     tidied = paths.copy()
-    tidied[odd] = [_tidied(path, base) for path in paths[odd]]
+    tidied[odd] = [_tidied(path, bases) for path in paths[odd]]
     return tidied
 
 
-def _tidied(path: str, base: str) -> str:
+def _names(root: Path) -> list[str]:
+    """The absolute paths of a folder: as it was given, and without links."""
+    return [Path(os.path.abspath(root)).as_posix(), root.resolve().as_posix()]  # noqa: PTH100
+
+
+def _tidied(path: str, bases: list[str]) -> str:
     path = posixpath.normpath(path.replace("\\", "/"))
-    return path.removeprefix(f"{base}/") if path.startswith(f"{base}/") else path
+    base = next((base for base in bases if path.startswith(f"{base.rstrip('/')}/")), None)
+    return path if base is None else path[len(base.rstrip("/")) + 1 :]
+
+
+def below(root: Path, path: Path) -> str | None:
+    """A path relative to `root`, with forward slashes; None where neither it nor its target is in it."""
+    for name in map(PurePosixPath, _names(path)):
+        for base in _names(root):
+            if name.is_relative_to(base):
+                return name.relative_to(base).as_posix()
+    return None
 
 
 def look(root: Path, paths: pd.Series, follow_links: bool = False) -> NDArray[np.int8]:
@@ -90,7 +106,7 @@ class Inside:
         return self._listed[folder]
 
     def holds(self, path: str | Path) -> bool:
-        """Whether a path is under the root once its links are followed."""
+        """Whether a path is under the root once its links are followed, or links may leave it."""
         real = os.path.realpath(path)
         return self._follow or real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from idfer.data.images import SUFFIXES
 from idfer.data.readers import disk
-from idfer.data.readers.tally import MISSING, OUTSIDE, SPLITS, Options, Tally, not_there
+from idfer.data.readers.tally import MISSING, OUTSIDE, SPLITS, Options, Tally, not_there, refuse_images
 from idfer.errors import IdferError
 
 if TYPE_CHECKING:
@@ -42,16 +42,19 @@ _SAME = {
 }  # fmt: skip
 LABEL_SOURCE = "class anchor (Russell & Mehrabian 1977)"
 NO_CLASS = "image is in no class folder"
+LOOP = "link leads to a folder that holds it"
 
 
 def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
     """A row per image in a class folder under `root`.
 
     Raises:
+        UsageError: a folder of images was given.
         IdferError: no folder is named by an emotion.
     """
     import pandas as pd
 
+    refuse_images(options, "a folder of classes", "in its class folders")
     if not root.is_dir():
         raise not_there(root, ["CLASS/*.jpg", "train/CLASS/*.jpg"], "a folder of class folders")
     inside = disk.Inside(root, options.follow_links)
@@ -62,7 +65,7 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
         classes = parts[1:] if split else parts
         emotion = classes[0].lower() if classes else ""
         anchor = ANCHORS.get(_SAME.get(emotion, emotion))
-        path = f"{folder}/{name}" if folder else name
+        path = _joined(folder, name)
         if anchor is None:
             tally.add(f"class {emotion!r} has no anchor" if emotion else NO_CLASS, 1, path)
         else:
@@ -79,17 +82,42 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
 
 def _images(root: Path, inside: disk.Inside, tally: Tally) -> Iterator[tuple[str, str]]:
     """Folder (relative to the root) and name of every image."""
-    for here, folders, _ in os.walk(root):  # links to folders are not walked into
-        base = Path(here).relative_to(root).as_posix()
-        base = "" if base == "." else base
-        linked = [name for name in folders if (Path(here) / name).is_symlink()]
-        tally.add(OUTSIDE, len(linked), f"{base}/{linked[0]} (a link)" if linked else "")
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    # folders to look into, each with those that hold it
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
+    while waiting:
+        base, above = waiting.pop()
         for name, state in sorted((inside.files(base) or {}).items()):
             if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
                 continue
             if state == disk.PRESENT:
                 yield base, name
+            elif not (root / base / name).is_dir():
+                tally.add(OUTSIDE if state == disk.OUTSIDE else MISSING, 1, _joined(base, name))
+        below = []
+        for name in _folders(root / base):
+            path = _joined(base, name)
+            real = os.path.realpath(root / path)
+            if not inside.holds(root / path):
+                tally.add(OUTSIDE, 1, f"{path} (a link)")
+            elif real in above:
+                tally.add(LOOP, 1, f"{path} (a link)")
             else:
-                path = f"{base}/{name}"
-                tally.add(OUTSIDE if state == disk.OUTSIDE else MISSING, 1, path)
+                below.append((path, (*above, real)))
+        waiting += reversed(below)
+
+
+def _folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, and of links to folders, without those that are hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.name[0] != "." and _is_folder(entry))
+    except OSError:  # it may not be listed; `Inside.files` finds nothing in it either
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idfer.data.readers.tally import Options, Reader, Tally
+from idfer.data.table_files import check_suffix
 from idfer.errors import IdferError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -78,12 +79,13 @@ def read(
         root: the folder that the set was unpacked into; for `table` the CSV or Parquet file.
         columns: for `table`: manifest column to column of the table, as a mapping or "path=file,valence=v".
         range: for `table`: the labels' lowest and highest value, e.g. "-10,10".
-        images: folder of the images under `root`, where they are not in their usual place.
+        images: folder of the images under `root`, where they are not in their usual place; not for sets that
+            have one place alone.
         follow_links: read through links that leave `root`.
         progress: show a progress bar.
 
     Raises:
-        UsageError: an unknown reader or option.
+        UsageError: an unknown reader or option, or one that is not for this reader.
         IdferError: the set is not there, or no row of it can be used.
     """
     reading = manifest(
@@ -113,17 +115,21 @@ def manifest(
     Args:
         name: which set.
         root: the folder that it was unpacked into; for `table` the CSV or Parquet file.
-        out: the manifest to write, e.g. manifest.parquet; without it only the summary is shown.
+        out: the manifest to write, a .parquet or a .csv; without it only the summary is shown.
         columns: for table, which column is which, e.g. path=file,valence=v,arousal=a,subject=who.
         range: for table, the labels' range, e.g. -10,10; four numbers are valence's and arousal's.
-        images: folder of the images under ROOT, where it is not the usual one.
+        images: folder of the images under ROOT, where it is not the usual one; not for afew-va, folder and
+            AffectNet of 2021, which have one place alone.
         follow_links: read through links that leave ROOT; otherwise what they lead to is left out.
         progress: show a progress bar.
 
     Raises:
-        UsageError: an unknown reader or option.
+        UsageError: an unknown reader or option, one that is not for this reader, or `out` is neither .parquet
+            nor .csv.
         IdferError: the set is not there, no row of it can be used, or `out` cannot be written.
     """
+    if out is not None:
+        check_suffix(out)
     reader, folder = reader_of(name), Path(root)
     mapping = _mapping(columns)
     if name != "table" and (mapping or range):
@@ -148,9 +154,8 @@ def manifest(
     base = folder if name != "table" else folder.parent / images
     found = _checked(table, base, name)
     if out is not None:
-        target = Path(out)
-        found = found.seen_from(target.parent)
-        found.write(target)
+        found = found.seen_from(Path(out).parent)
+        found.write(out)
     return Reading(name, found, dict(tally.counts), tally.first, None if out is None else Path(out))
 
 

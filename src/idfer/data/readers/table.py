@@ -3,7 +3,8 @@
 Format: ROOT is the file. `--columns path=file,valence=v,subject=who` says which column is which; columns that
     have a manifest's name already need not be said. Paths are relative to `--images`, else to the file's
     folder.
-    A CSV may be separated by commas, semicolons or tabs; 007 stays 007.
+    A CSV may be separated by commas, semicolons or tabs; 007 stays 007. Of text only an empty cell is
+    missing, so a person may be called NA; in columns of numbers NA, nan and the like are missing too.
 Labels: `--range LOW,HIGH`, -1,1 where not given; four numbers are valence's and arousal's range. They are
     stretched to [-1, 1].
 Identity, splits, licence: as the table says; give `subject` and `subject_kind` (person, actor or video).
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idfer.data.readers.tally import Options, Tally, keep_present, keep_valid, number_columns
+from idfer.data.table_files import NUMBERS, without_words
 from idfer.errors import IdferError, unknown
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ def read(root: Path, options: Options, tally: Tally) -> pd.DataFrame:
     table = table.drop(columns=[name for name in options.columns if name in table and name not in taken])
     copies = {name: table[column] for name, column in options.columns.items()}
     kept = table.drop(columns=sorted(taken & set(table.columns) - set(options.columns)))
-    table = _with_numbers(kept.assign(**copies))
+    table = kept.assign(**copies)
+    numbers = [name for name in NUMBERS if name in table.columns]
+    table = _with_numbers(table.assign(**{name: without_words(table[name]) for name in numbers}))
     for name in ("path", "valence", "arousal"):
         if name not in table.columns:
             raise IdferError(
@@ -73,7 +77,7 @@ def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
 
     for name in [column for column in table.columns if str(column).startswith("factor.")]:
         numbers = pd.to_numeric(table[name], errors="coerce")
-        if numbers.notna().any() and (numbers.notna() == table[name].notna()).all():
+        if numbers.notna().any() and (numbers.notna() == without_words(table[name]).notna()).all():
             table[name] = numbers
     return table
 
@@ -101,7 +105,10 @@ def read_table(file: Path) -> pd.DataFrame:
         with file.open("rb") as stream:
             head = stream.readline().decode("utf-8-sig", "replace")
         mark = max(",;\t", key=head.count)
-        table = pd.read_csv(file, dtype="str", sep=mark, encoding="utf-8-sig", encoding_errors="replace")
+        table = pd.read_csv(
+            file, dtype="str", sep=mark, keep_default_na=False, na_values=[""], encoding="utf-8-sig",
+            encoding_errors="replace",
+        )  # fmt: skip
     except Exception as error:  # pyarrow and pandas raise many kinds for a broken file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise IdferError(f"{file}: cannot be read as a table ({reason}). Save it again.") from error

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idfer.data.readers import disk
-from idfer.errors import IdferError
+from idfer.errors import IdferError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +131,21 @@ def keep_present(table: pd.DataFrame, root: Path, options: Options, tally: Tally
     tally.add(MISSING, int(missing.sum()), _example(table, missing))
     present: pd.DataFrame = table[state == disk.PRESENT]
     return present
+
+
+def refuse_images(options: Options, name: str, where: str) -> None:
+    """Refuse `--images` for a set that has its images in one place.
+
+    Args:
+        options: of the user.
+        name: of the set.
+        where: its images lie, in words.
+
+    Raises:
+        UsageError: a folder of images was given.
+    """
+    if options.images:
+        raise UsageError(f"--images is not for {name}: its images lie {where}; leave it out.")
 
 
 def first_there(root: Path, candidates: Sequence[str], what: str) -> Path:

@@ -93,7 +93,7 @@ def prepare(
         except IdferError as error:
             named = attributes if isinstance(attributes, (str, Path)) else "the attribute table"
             raise IdferError(f"{named}: is of other faces: {error}") from error
-    placed = locate(whole, settings.detector, progress=progress)
+    placed = locate(whole, settings.detector, alignment=settings.alignment, progress=progress)
     content = content_digest(placed.manifest, image_keys(placed.manifest))
     digest = _digest(content, placed, table, settings)
     folder = runs / "faces" / digest
@@ -147,7 +147,7 @@ def _write(
     if not keep.any():
         first = next(iter(problems.values()))[1]
         raise IdferError(f"no row of the manifest can be used; the first: {first} {placed.hint}".rstrip())
-    placed.manifest.rows(keep).write(folder / FACES)
+    placed.manifest.rows(keep).write(folder / FACES, keep_paths=True)  # `about.json` says their root
     if table is not None:
         table.rows(keep).write(folder / ATTRIBUTES)
     found: dict[str, list[str]] = {}

@@ -7,10 +7,10 @@ its search included, and the test people of a place take no part in it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,14 @@ class Place:
 
     Attributes:
         name: for people: "fold 1", "seed 3".
-        fold: the fold that is tested, from 1; 0 where the manifest's splits are used.
+        fold: the fold that is tested: its number from 1 where folds are dealt, its value in the manifest's
+            column, or 0 where the manifest's splits are used.
         seed: of weights and order; of the deal too where folds are dealt.
         division: (N,) number in `PARTS` of each face.
     """
 
     name: str
-    fold: int
+    fold: int | str
     seed: int
     division: Division
 
@@ -158,7 +159,7 @@ def _column(faces: Manifest, seeds: Sequence[int]) -> Places:
             "the manifest fixes the folds (column `fold`), so more --seeds are no further evidence about "
             "people; give one, or --folds 5 to deal folds anew for each."
         )
-    values = pd.factorize(faces.frame["fold"], sort=True)[0]
+    values, names = pd.factorize(faces.frame["fold"], sort=True)
     if (values < 0).any() or values.max() < 1:
         raise IdferError("column `fold` is empty somewhere or the same everywhere; give --folds 5 to deal.")
     shared = faces.frame.assign(number=values).groupby(faces.subjects)["number"].nunique()
@@ -167,7 +168,19 @@ def _column(faces: Manifest, seeds: Sequence[int]) -> Places:
             f"column `fold`: subject {shared.index[shared > 1][0]!r} is in several folds; give --folds 5 to "
             "deal by person."
         )
-    return Places("column", "fold", tuple(_folds(faces, values, faces.subjects, seeds[0], "fold {}")))
+    every = _folds(faces, values, faces.subjects, seeds[0], "fold {}", _plain(names))
+    return Places("column", "fold", tuple(every))
+
+
+def _plain(values: Iterable[Any]) -> list[int | str]:
+    """Values of the column `fold`: whole numbers, else text."""
+    given = list(values)
+    texts: list[int | str] = [str(value) for value in given]
+    try:
+        numbers: list[int | str] = [int(value) for value in given]
+    except (TypeError, ValueError):
+        return texts
+    return numbers if numbers == given else texts
 
 
 def _dealt(faces: Manifest, folds: int, by: str, seeds: Sequence[int]) -> Places:
@@ -184,19 +197,21 @@ def _dealt(faces: Manifest, folds: int, by: str, seeds: Sequence[int]) -> Places
     every: list[Place] = []
     for seed in seeds:
         name = "fold {}" if len(seeds) == 1 else f"fold {{}}, seed {seed}"
-        every += _folds(faces, deal(faces.targets, groups, folds, seed), groups, seed, name)
+        dealt = deal(faces.targets, groups, folds, seed)
+        every += _folds(faces, dealt, groups, seed, name, range(1, folds + 1))
     return Places("dealt", by, tuple(every))
 
 
 def _folds(
-    faces: Manifest, fold: NDArray[np.int64], groups: NDArray[np.str_], seed: int, name: str
-) -> list[Place]:
-    """A place per fold."""
+    faces: Manifest, fold: NDArray[np.int64], groups: NDArray[np.str_], seed: int, name: str,
+    values: Sequence[int | str],
+) -> list[Place]:  # fmt: skip
+    """A place per fold; `values` is what each is called."""
     found = []
-    for k in range(int(fold.max()) + 1):
+    for k, value in enumerate(values):
         division = np.where(fold == k, TEST, TRAIN).astype(np.int8)
-        _keep_back(division, faces, groups, seed, f"fold {k + 1}")
-        found.append(Place(name.format(k + 1), k + 1, seed, division))
+        _keep_back(division, faces, groups, seed, f"fold {value}")
+        found.append(Place(name.format(value), value, seed, division))
     return found
 
 

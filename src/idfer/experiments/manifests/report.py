@@ -171,7 +171,7 @@ def markdown(
         + (
             "Weighted: CCC under weights that make labels independent of the retrieved attributes, an "
             "estimate for people in whom the two do not go together; the weights leave "
-            f"{_effective(rows):.0%} of the test faces in effect. "
+            f"{_effective(rows)}. "
             if "weighted_ccc" in measures
             else ""
         )
@@ -203,8 +203,14 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def _effective(rows: Rows) -> float:
-    return float(np.mean([row.value("effective", "test") for row in rows]))
+def _effective(rows: Rows) -> str:
+    """What share of the test faces the weights leave, and of how many places that is the mean."""
+    found = {row.seed: row.value("effective", "test") for row in rows}
+    there = [share for share in found.values() if np.isfinite(share)]
+    told = f"{np.mean(there):.0%} of the test faces in effect"
+    if len(there) == len(found):
+        return told
+    return f"{told} (at {len(there)} of {len(found)} places; at the others a single person is tested)"
 
 
 def _against(lines: Sequence[Mapping[str, Any]], measures: Mapping[str, Measure]) -> list[str]:

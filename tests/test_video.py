@@ -446,12 +446,21 @@ class Endless(Filmed):
         pytest.fail("not interrupted")
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Python's own handler of Ctrl-C, which a process that a shell starts in the background does without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("pressed_at", ["the camera", "drawing"])
 def test_ctrl_c_ends_a_camera_and_loses_no_row(
     untrained: Path, bright: Bright, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pressed_at: str
 ) -> None:
     monkeypatch.setattr("idfer.inference.predictor.Camera", Endless)
-    before, add, drawn = signal.getsignal(signal.SIGINT), Annotator.add, []
+    add, drawn = Annotator.add, []
 
     def pressing(self: Annotator, frame: Frame, rows: list[dict[str, object]]) -> None:
         drawn.append(frame.number)
@@ -469,7 +478,7 @@ def test_ctrl_c_ends_a_camera_and_loses_no_row(
     assert len(drawn) >= 8 and frame[["valence", "valence_smooth"]].notna().all(axis=None)
     with av.open(str(video)) as container:
         assert len(list(container.decode(video=0))) == len(drawn)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert [p.name for p in tmp_path.glob("*partial*")] == []
 
 

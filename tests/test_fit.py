@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,23 @@ def fit(squares: Manifest, table: AttributeTable | None, out: Path, **options: A
 
 def weights(run: Path) -> bytes:
     return (run / "model.safetensors").read_bytes()
+
+
+@contextmanager
+def stopped_at_save(number: int) -> Iterator[None]:
+    """An interruption after so many saved states of a training."""
+    kept, calls = checkpoint.save_state, 0
+
+    def stop(folder: Path, state: dict[str, Any]) -> None:
+        nonlocal calls
+        kept(folder, state)
+        calls += 1
+        if calls == number:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("idfer.training.trainer.save_state", stop)
+        yield
 
 
 @pytest.mark.parametrize("method", ["erm", "idfer"])
@@ -105,23 +124,11 @@ def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
 ) -> None:
     options: dict[str, Any] = {"ema": 0.9}  # an average has a past of its own
     whole = fit(squares, squares_table, tmp_path / "whole", **options)
-    kept = checkpoint.save_state
-    calls = 0
-
-    def stop_after_third(folder: Path, state: dict[str, Any]) -> None:
-        nonlocal calls
-        kept(folder, state)
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("idfer.training.trainer.save_state", stop_after_third)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at_save(3):
         fit(squares, squares_table, tmp_path / "stopped", save_minutes=0, **options)
     state = load_state(tmp_path / "stopped")
     assert state is not None
     assert state["step"] > 0
-    monkeypatch.setattr("idfer.training.trainer.save_state", kept)
     assert weights(fit(squares, squares_table, tmp_path / "stopped", **options)) == weights(whole)
 
 
@@ -221,19 +228,8 @@ def test_a_face_that_cannot_be_read_while_streaming_has_a_stand_in(
     log = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert [epoch["unread"] for epoch in log] == [2, 2]
 
-    kept, calls = checkpoint.save_state, 0
-
-    def stop_after_third(folder: Path, state: dict[str, Any]) -> None:
-        nonlocal calls
-        kept(folder, state)
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("idfer.training.trainer.save_state", stop_after_third)
-    with pytest.raises(KeyboardInterrupt):
+    with stopped_at_save(3):
         fit(faces, None, tmp_path / "stopped", num_workers=0, save_minutes=0)
-    monkeypatch.setattr("idfer.training.trainer.save_state", kept)
     stopped = fit(faces, None, tmp_path / "stopped", num_workers=0)
     assert weights(stopped) == weights(whole)
     assert (stopped / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()

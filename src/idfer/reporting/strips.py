@@ -30,8 +30,6 @@ def sheet(
         columns: a title per column.
         names: a title per row; () for none.
         title: of all.
-
-    Titles may hold names of files, so that no $ in them begins a formula.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -50,15 +48,11 @@ def sheet(
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
             if i == 0:
-                axis.set_title(
-                    columns[j], fontsize=7.5, color=INK, loc="center", weight="normal", parse_math=False
-                )
+                axis.set_title(columns[j], fontsize=7.5, color=INK, loc="center", weight="normal")
         if names:
-            axes[i, 0].set_ylabel(
-                names[i], fontsize=7.5, rotation=0, ha="right", va="center", color=SOFT, parse_math=False
-            )
+            axes[i, 0].set_ylabel(names[i], fontsize=7.5, rotation=0, ha="right", va="center", color=SOFT)
     if title:
-        figure.suptitle(title, fontsize=9.5, weight="bold", x=0.01, ha="left", parse_math=False)
+        figure.suptitle(title, fontsize=9.5, weight="bold", x=0.01, ha="left")
     return figure
 
 

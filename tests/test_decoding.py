@@ -222,6 +222,14 @@ def test_a_decoder_is_trained_and_draws_three_sheets(
             assert sheet.width > 200
 
 
+def test_a_sheet_that_would_lie_where_a_folder_is_is_refused_at_once(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "strip-grid.png").mkdir()
+    said = refused("decode", str(trained), "ann.png", "-o", str(tmp_path / "strip.png"), capsys=capsys)
+    assert "strip-grid.png is a folder" in said
+
+
 def test_pictures_larger_than_memory_lie_in_a_file_and_teach_the_same(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -350,6 +350,13 @@ def test_an_unreadable_training_image_is_left_out_and_named(
         ({"retrieval": "trth"}, "unknown retrieval 'trth'. Did you mean 'truth'"),
         ({"form": "simple"}, "--form simple: the method 'erm' has no residual modules"),
         ({"code": -1}, "--code is -1"),
+        ({"use": ["tint"]}, "--use: the method 'erm' reads no attributes"),
+        ({"retrieval": "hard"}, "--retrieval: the method 'erm' reads no attributes"),
+        ({"attachment": "evidence"}, "--attachment: the method 'erm' reads no attributes"),
+        (
+            {"method": "groupdro", "attachment": "evidence"},
+            "--attachment: the method 'groupdro' has no residual modules",
+        ),
     ],
 )
 def test_wrong_settings_are_usage_errors(

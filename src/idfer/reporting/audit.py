@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ _GO_WITH = {
         "attributes", "subject", "key", "columns", "use", "bins", "ordered", "range", "splits", "name",
     ),
 }  # fmt: skip
-_USUAL = {"key": "path"}
 
 
 def audit(
@@ -228,9 +228,8 @@ def _check_options(way: str, values: Mapping[str, Any]) -> None:
     for ways, options in _GO_WITH.items():
         for option in options:
             value = values[option]
-            empty = value is None or value is False or (isinstance(value, (str, dict, list)) and not value)
-            usual = isinstance(value, str) and value == _USUAL.get(option)
-            if way not in ways and not empty and not usual:
+            empty = value is False or (isinstance(value, (str, dict, list)) and not value)
+            if way not in ways and not empty and not _is_default(option, value):
                 listed = " or ".join(f"--{name}" for name in ways)
                 raise UsageError(f"--{option.replace('_', '-')} goes with {listed}, not with {_option(way)}.")
     if way == "model" and values["subject"] is not None and not isinstance(values["subject"], str):
@@ -305,19 +304,21 @@ def _name(given: Any, otherwise: str) -> str:
 
 def _command(values: Mapping[str, Any]) -> str:
     """The command line that does the same, of the arguments that are no defaults."""
-    from inspect import signature
-
     words = ["idfer", "audit", *(_shown(value) for value in _inputs(values["inputs"]))]
-    for parameter, about in signature(audit).parameters.items():
+    for parameter in signature(audit).parameters:
         value = values[parameter]
-        usual = value is None or value is about.default
-        if not usual and isinstance(value, (bool, int, float, str)):
-            usual = value == about.default
-        if usual or parameter in ("inputs", "progress"):
+        if parameter in ("inputs", "progress") or _is_default(parameter, value):
             continue
         option = "-o" if parameter == "out" else f"--{parameter.replace('_', '-')}"
         words += [option, _shown(value)]
     return shlex.join(words)
+
+
+def _is_default(option: str, value: Any) -> bool:
+    """Whether an argument of `audit` is what it would be, had nobody given it."""
+    default = signature(audit).parameters[option].default
+    plain = isinstance(value, (bool, int, float, str))  # tables have an equality of their own
+    return value is None or value is default or (plain and bool(value == default))
 
 
 def _shown(value: Any) -> str:

@@ -73,6 +73,9 @@ def decode(
     if target.suffix.lower() not in _FORMATS:
         raise UsageError(f"-o {out}: give a picture's name that ends in {', '.join(_FORMATS)}.")
     check_out(target.parent, ())
+    for file in (target, _beside(target, STRENGTHS), _beside(target, GRID)):
+        if file.is_dir():
+            raise UsageError(f"-o {out}: {file} is a folder; choose another name.")
     asked = _numbers(strengths)
     trained = load_checkpoint(run, device)
     check_readable(trained)

@@ -138,6 +138,7 @@ def fit(
         dim=dim, augmentation=augmentation, ema=ema, mirror=mirror, decorrelate=decorrelate, holdout=holdout,
         seed=seed, precision=precision,
     )  # fmt: skip
+    _check_read(settings, use=use, retrieval=retrieval, attachment=attachment)
     return fit_settings(
         manifest, attributes, settings, out=out, device=device, devices=devices, num_workers=num_workers,
         save_minutes=save_minutes, logger=logger, progress=progress,
@@ -193,6 +194,17 @@ def fit_settings(
     how = How(device, devices, num_workers, save_minutes * 60, progress, loggers)
     run(plan, train, keys, retrieved, validation, table, seen, folder, how)
     return folder
+
+
+def _check_read(settings: Settings, **given: Any) -> None:
+    """Refuse options about attributes that a method does not read: who gives one counts on it."""
+    for name, value in given.items():
+        if value is None:
+            continue
+        if not settings.needs_attributes:
+            raise UsageError(f"--{name}: the method {settings.method!r} reads no attributes; leave it out.")
+        if name == "attachment" and not settings.entry.splits:
+            raise UsageError(f"--{name}: the method {settings.method!r} has no residual modules.")
 
 
 def _table(attributes: str | Path | AttributeTable | None, settings: Settings) -> AttributeTable | None:

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -33,7 +34,7 @@ from idfer.results import write_json
 from idfer.synthetic import variety
 from idfer.synthetic.dataset import synth
 from idfer.synthetic.mesh import engine as mesh
-from idfer.synthetic.perceived import as_perceived, smiling
+from idfer.synthetic.perceived import as_perceived, smiling, speaking
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 from idfer.training.fit import fit_settings
 from idfer.training.settings import Settings
@@ -45,10 +46,11 @@ RESULTS = ROOT / "benchmarks" / "results"
 NAME = "synthetic-base"
 VAL, TEST = "val", "test"
 LIMIT = 12_000_000  # bytes
-_SMILES = "repeat_toothy_smiles"
-_KEYS = ("train", "val", "test", "labels", _SMILES, "attributes", "fit", "runs", "ship", "against")
+_SMILES, _SPEECH = "repeat_toothy_smiles", "keep_speaking_mouths"
+_KEYS = ("train", "val", "test", "labels", _SMILES, _SPEECH, "attributes", "fit", "runs", "ship", "against")
 _LABELS = {"meant": lambda faces: faces, "perceived": as_perceived}
-_DEFAULTS = {"labels": "meant", _SMILES: 1}
+_DEFAULTS = {"labels": "meant", _SMILES: 1, _SPEECH: 1.0}
+_LOT = 7  # seed of which speaking mouths are left out
 _FACES = ("identities", "per_identity", "size", "seed")  # of a set
 _MAY = ("engine", "variety")
 
@@ -78,6 +80,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
             raise unknown("run", recipe[key], list(recipe["runs"]), f"`{key}` names one of them.")
     if type(times := recipe[_SMILES]) is not int or times < 1:
         raise IdferError(f"{path}: {_SMILES} is {times!r}; give how often each is shown, 1 or more.")
+    if type(share := recipe[_SPEECH]) not in (int, float) or not 0 <= share <= 1:
+        raise IdferError(f"{path}: {_SPEECH} is {share!r}; give the share that is kept, from 0 to 1.")
     if recipe["labels"] not in _LABELS:
         raise unknown("labels of a recipe", recipe["labels"], list(_LABELS))
     for name in recipe["runs"]:
@@ -100,10 +104,16 @@ def test_faces(recipe: Mapping[str, Any], folder: Path) -> Manifest | None:
     return labelled(recipe, Manifest.read(folder / TEST)) if TEST in recipe else None
 
 
-def with_smiles_repeated(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
-    """Faces of which those to train on that smile and show their teeth stand as often as the recipe says."""
-    more = faces.frame[smiling(faces) & (faces.frame["split"] == "train").to_numpy()]
-    table = pd.concat([faces.frame, *([more] * (recipe[_SMILES] - 1))], ignore_index=True)
+def as_often_as_photographed(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
+    """Faces of which those to train on show teeth for the reasons that photographs have, as the recipe says.
+
+    Of mouths that speak a share is kept, by lot; smiles that show teeth are repeated.
+    """
+    learned = (faces.frame["split"] == "train").to_numpy()
+    drawn = np.random.default_rng(_LOT).random(len(learned))
+    kept = ~(learned & speaking(faces) & (drawn > recipe[_SPEECH]))
+    more = faces.frame[kept & smiling(faces) & learned]
+    table = pd.concat([faces.frame[kept], *([more] * (recipe[_SMILES] - 1))], ignore_index=True)
     return Manifest.from_frame(table, faces.root, name=str(faces.root))
 
 
@@ -148,7 +158,7 @@ def faces_of(recipe: Mapping[str, Any], folder: Path, assets: list[str]) -> Mani
         table["subject"] = f"{name}-" + table["subject"]
         tables.append(table)
     whole = Manifest.from_frame(pd.concat(tables, ignore_index=True), folder, name=str(folder))
-    joined = with_smiles_repeated(recipe, labelled(recipe, whole))
+    joined = as_often_as_photographed(recipe, labelled(recipe, whole))
     joined.write(folder / "manifest.parquet")
     return joined
 

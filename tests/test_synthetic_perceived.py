@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 from idfer.synthetic import circumplex, variety
 from idfer.synthetic.dataset import synth
-from idfer.synthetic.perceived import AROUSAL, LABEL_SOURCE, VALENCE, as_perceived, perceived
+from idfer.synthetic.perceived import AROUSAL, LABEL_SOURCE, VALENCE, as_perceived, perceived, speaking
 
 
 def of(emotion: str) -> tuple[float, float]:
@@ -45,6 +46,23 @@ def test_faces_show_nearly_what_they_mean_the_less_so_the_more_varied() -> None:
     plain, wide = np.array(shares)
     assert (plain > 0.75).all() and (wide > 0.7).all()
     assert wide[0] < plain[0]
+
+
+@pytest.mark.parametrize(
+    ("units", "speaks"),
+    [
+        ({25: 0.5, 26: 0.3}, True),
+        ({}, False),
+        ({25: 0.5, 12: 0.8}, False),
+        ({25: 0.5, 4: 0.6}, False),
+        ({25: 0.5, 2: 0.8}, False),
+        ({25: 0.5, 5: 0.5}, False),
+    ],
+)
+def test_who_shows_teeth_for_no_other_reason_speaks(units: dict[int, float], speaks: bool) -> None:
+    columns = {f"factor.au{au}": [units.get(au, 0.0)] for au in circumplex.AUS}
+    shown = pd.DataFrame({"path": ["a.png"], "valence": [0.0], "arousal": [0.0], **columns})
+    assert speaking(Manifest(shown, Path())).tolist() == [speaks]
 
 
 def test_labels_of_a_manifest_become_what_its_faces_show(tmp_path: Path) -> None:

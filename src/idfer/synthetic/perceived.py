@@ -67,8 +67,9 @@ def speaking(faces: Manifest) -> NDArray[np.bool_]:
     """(N,) which faces show their teeth and neither smile, frown nor look surprised. Raises as above."""
     units = _units(faces, (1, 2, 4, 5, 12, 25))
     raised = np.maximum.reduce([units[1], units[2], units[5]]) >= _RAISED
-    parted: NDArray[np.bool_] = (units[25] > _PARTED) & ~(units[12] > _SMILES)
-    return parted & ~(units[4] >= _FROWNS) & ~raised
+    other = raised | (units[4] >= _FROWNS) | (units[12] > _SMILES)
+    shown: NDArray[np.bool_] = (units[25] > _PARTED) & ~other
+    return shown
 
 
 def _units(faces: Manifest, wanted: Iterable[int]) -> dict[int, NDArray[np.float64]]:

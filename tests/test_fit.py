@@ -350,13 +350,6 @@ def test_an_unreadable_training_image_is_left_out_and_named(
         ({"retrieval": "trth"}, "unknown retrieval 'trth'. Did you mean 'truth'"),
         ({"form": "simple"}, "--form simple: the method 'erm' has no residual modules"),
         ({"code": -1}, "--code is -1"),
-        ({"use": ["tint"]}, "--use: the method 'erm' reads no attributes"),
-        ({"retrieval": "hard"}, "--retrieval: the method 'erm' reads no attributes"),
-        ({"attachment": "evidence"}, "--attachment: the method 'erm' reads no attributes"),
-        (
-            {"method": "groupdro", "attachment": "evidence"},
-            "--attachment: the method 'groupdro' has no residual modules",
-        ),
     ],
 )
 def test_wrong_settings_are_usage_errors(
@@ -364,6 +357,33 @@ def test_wrong_settings_are_usage_errors(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         fit(squares, None, tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"use": ["tint"]}, "--use changes nothing: the method 'erm' reads no attributes"),
+        ({"retrieval": "hard"}, "--retrieval changes nothing: the method 'erm' reads no attributes"),
+        ({"attachment": "evidence"}, "--attachment changes nothing: the method 'erm' reads no attributes"),
+        (
+            {"method": "groupdro", "attachment": "evidence"},
+            "--attachment changes nothing: the method 'groupdro' has no residual modules",
+        ),
+        ({"retrieval": "soft", "attachment": "features"}, ""),  # as a run's own configuration has it
+        ({"method": "groupdro", "use": ["tint"], "retrieval": "hard"}, ""),
+    ],
+)
+def test_options_that_a_method_does_not_read_are_told(
+    options: dict[str, Any],
+    told: str,
+    squares: Manifest,
+    squares_table: AttributeTable,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fit(squares, squares_table, tmp_path / "run", **{"method": "erm", "epochs": 1, **options})
+    shown = capsys.readouterr().err
+    assert told in shown and ("changes nothing" in shown) == bool(told)
 
 
 def test_unknown_attribute_and_missing_train_split_are_named(

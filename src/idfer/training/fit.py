@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from idfer.catalogue import DEFAULT_METHOD, names_filled_in
+from idfer.catalogue import DEFAULT_METHOD, NETWORK, names_filled_in
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import contents
 from idfer.ranges import check_at_least
@@ -138,7 +138,7 @@ def fit(
         dim=dim, augmentation=augmentation, ema=ema, mirror=mirror, decorrelate=decorrelate, holdout=holdout,
         seed=seed, precision=precision,
     )  # fmt: skip
-    _check_read(settings, use=use, retrieval=retrieval, attachment=attachment)
+    _note_unread(settings, use=use, retrieval=retrieval, attachment=attachment)
     return fit_settings(
         manifest, attributes, settings, out=out, device=device, devices=devices, num_workers=num_workers,
         save_minutes=save_minutes, logger=logger, progress=progress,
@@ -196,15 +196,22 @@ def fit_settings(
     return folder
 
 
-def _check_read(settings: Settings, **given: Any) -> None:
-    """Refuse options about attributes that a method does not read: who gives one counts on it."""
+def _note_unread(settings: Settings, **given: Any) -> None:
+    """Say which options about attributes the method does not read: who gives one counts on it.
+
+    No error, since one configuration may serve several methods, and a run's own names all options.
+    """
+    usual = {**NETWORK, **settings.entry.network}
     for name, value in given.items():
-        if value is None:
+        if value is None or value == usual.get(name):
             continue
         if not settings.needs_attributes:
-            raise UsageError(f"--{name}: the method {settings.method!r} reads no attributes; leave it out.")
-        if name == "attachment" and not settings.entry.splits:
-            raise UsageError(f"--{name}: the method {settings.method!r} has no residual modules.")
+            why = f"the method {settings.method!r} reads no attributes"
+        elif name == "attachment" and not settings.entry.splits:
+            why = f"the method {settings.method!r} has no residual modules"
+        else:
+            continue
+        print(f"idfer: --{name} changes nothing: {why}.", file=sys.stderr)
 
 
 def _table(attributes: str | Path | AttributeTable | None, settings: Settings) -> AttributeTable | None:

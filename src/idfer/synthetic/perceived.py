@@ -27,10 +27,7 @@ AROUSAL = {1: 0.2, 2: 0.2, 5: 0.4, 25: 0.1, 26: 0.4, 43: -0.4}
 """Action unit -> what full intensity adds."""
 LABEL_SOURCE = "action units"
 _SMILES, _PARTED = 0.45, 0.35  # intensities of AU 12 and AU 25 from which lips smile, and show teeth
-_FROWNS, _RAISED = (
-    0.3,
-    0.45,
-)  # of AU 4 from which a face frowns, of AU 1, 2 or 5 from which it looks surprised
+_FROWNS, _RAISED = 0.3, 0.45  # of AU 4 from which it frowns, of AU 1, 2 or 5 from which it looks surprised
 
 
 def perceived(units: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:

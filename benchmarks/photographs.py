@@ -129,6 +129,7 @@ def recipe(model: FaceModel) -> str:
         s.method, f"{s.backbone} {record.preprocess.size} px", faces, f"{s.epochs} epochs of lr {s.lr:g}",
         f"alignment {s.alignment}", f"augmentation {varied}", f"seed {s.seed}",
     ]  # fmt: skip
+    parts += [f"learning rate held at {s.min_lr:g}"] if s.min_lr else []
     parts += [f"moving average {s.ema:g}"] if s.ema else []
     parts += ["mirror images too"] if s.mirror else []
     return ", ".join(parts)

@@ -154,6 +154,6 @@ def test_haar_places_landmarks_where_they_lie_on_average(astronaut: np.ndarray) 
 
 def test_runs_without_the_newer_settings_did_without_them() -> None:
     older = Settings.of(method="erm").to_dict()
-    del older["alignment"], older["ema"], older["mirror"]
+    del older["alignment"], older["ema"], older["mirror"], older["min_lr"]
     read = Settings.from_dict(older)
-    assert (read.alignment, read.ema, read.mirror) == ("none", 0.0, False)
+    assert (read.alignment, read.ema, read.mirror, read.min_lr) == ("none", 0.0, False, 0.0)

@@ -157,6 +157,26 @@ def test_the_moving_average_of_the_weights_is_what_is_kept(
     assert any(not torch.allclose(kept[name], steps[-1][name], atol=1e-4) for name in kept)
 
 
+def test_the_learning_rate_follows_the_cosine_down_to_the_least_and_stays_there(
+    squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    step = ERM.step
+
+    def noted(method: ERM, batch: Batch) -> dict[str, float]:
+        rates.append(method.adam.param_groups[0]["lr"])
+        return step(method, batch)
+
+    monkeypatch.setattr(ERM, "step", noted)
+    for name, least in (("falling", 0.0), ("held", 4e-4)):
+        fit(squares, None, tmp_path / name, epochs=10, lr=1e-3, min_lr=least, ema=0.9)
+    falling, held = rates[:40], rates[40:]
+    assert held[:2] == falling[:2]
+    assert held[2] == max(held) == pytest.approx(1e-3), "after a warm-up from less than the least"
+    assert held[2:] == pytest.approx([max(4e-4, rate) for rate in falling[2:]])
+    assert falling[-1] < 1e-5
+
+
 def test_the_network_that_is_scored_after_an_epoch_is_the_one_that_is_kept(
     squares: Manifest, squares_table: AttributeTable, tmp_path: Path
 ) -> None:

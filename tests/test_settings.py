@@ -52,6 +52,8 @@ def test_a_class_and_its_path_are_one_method() -> None:
         ({"method": "erm", "form": "simple"}, "--form simple: the method 'erm' has no residual modules"),
         ({"lr": -1.0}, "--lr is -1.0; it must be from 1e-12"),
         ({"lr": float("nan")}, "--lr is nan; it must be a number"),
+        ({"lr": 0.001, "min_lr": 0.01}, "--min_lr is 0.01; it must be at most --lr, 0.001"),
+        ({"min_lr": -1}, "--min_lr is -1; it must be from 0"),
         ({"weight_decay": -5}, "--weight_decay is -5; it must be from 0"),
         ({"ema": 1.0}, "--ema is 1.0; it must be from 0 to 0.99999"),
         ({"seed": -1}, "--seed is -1; it must be from 0 to 4294967295"),

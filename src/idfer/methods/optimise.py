@@ -24,12 +24,14 @@ class Budget:
         steps: optimisation steps in all.
         lr: peak learning rate.
         weight_decay: decoupled weight decay.
+        min_lr: learning rate that the schedule does not fall below once it has reached its peak.
         clip: largest gradient norm.
     """
 
     steps: int
     lr: float = 1e-3
     weight_decay: float = 0.05
+    min_lr: float = 0.0
     clip: float = 1.0
 
 
@@ -42,17 +44,17 @@ def optimiser(module: nn.Module, budget: Budget) -> tuple[Optimizer, LambdaLR]:
         {"params": vectors, "weight_decay": 0.0},
     ]
     adam = AdamW([g for g in groups if g["params"]], lr=budget.lr)
-    return adam, schedule(adam, budget.steps)
+    return adam, schedule(adam, budget.steps, budget.min_lr / budget.lr)
 
 
-def schedule(optimizer: Optimizer, steps: int) -> LambdaLR:
-    """From nothing to the peak in the first 5 % of the steps, then down a cosine."""
+def schedule(optimizer: Optimizer, steps: int, least: float = 0.0) -> LambdaLR:
+    """From nothing to the peak in the first 5 % of the steps, then down a cosine to `least` of the peak."""
     warm = max(1, steps // 20)
 
     def factor(step: int) -> float:
         if step < warm:
             return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
+        return max(least, 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm)))))
 
     return LambdaLR(optimizer, factor)
 

@@ -44,6 +44,7 @@ def fit(
     epochs: int = Settings.epochs,
     batch_size: int = Settings.batch_size,
     lr: float = Settings.lr,
+    min_lr: float = Settings.min_lr,
     weight_decay: float = Settings.weight_decay,
     size: int | None = Settings.size,
     margin: float = Settings.margin,
@@ -94,6 +95,8 @@ def fit(
         epochs: passes over the training faces.
         batch_size: faces per step.
         lr: peak learning rate of AdamW (cosine schedule, 5 % warm-up).
+        min_lr: learning rate at which the schedule stops to fall; 0 lets it end at nothing. Above 0 it goes
+            with `ema`, which averages the weights that still move.
         weight_decay: decoupled weight decay of matrices.
         size: input side in pixels; the backbone's own by default.
         margin: context around a face box, as a fraction of its longer side, on each side.
@@ -134,9 +137,9 @@ def fit(
     settings = Settings.of(
         method=method, backbone=backbone, pretrained=pretrained, use=use, form=form, retrieval=retrieval,
         code=code, head=head, attachment=attachment, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
-        weight_decay=weight_decay, size=size, margin=margin, detector=detector, alignment=alignment,
-        dim=dim, augmentation=augmentation, ema=ema, mirror=mirror, decorrelate=decorrelate, holdout=holdout,
-        seed=seed, precision=precision,
+        min_lr=min_lr, weight_decay=weight_decay, size=size, margin=margin, detector=detector,
+        alignment=alignment, dim=dim, augmentation=augmentation, ema=ema, mirror=mirror,
+        decorrelate=decorrelate, holdout=holdout, seed=seed, precision=precision,
     )  # fmt: skip
     _note_unread(settings, use=use, retrieval=retrieval, attachment=attachment)
     return fit_settings(

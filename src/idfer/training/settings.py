@@ -55,6 +55,7 @@ class Settings:
         epochs: passes over the training faces.
         batch_size: faces per step.
         lr: peak learning rate.
+        min_lr: learning rate below which the schedule does not fall; at most `lr`.
         weight_decay: decoupled weight decay of matrices.
         size: input side in pixels; None for the backbone's own.
         margin: context around a face box, as a fraction of its longer side.
@@ -83,6 +84,7 @@ class Settings:
     epochs: int = 20
     batch_size: int = 128
     lr: float = 1e-3
+    min_lr: float = 0.0
     weight_decay: float = 0.05
     size: int | None = None
     margin: float = 0.1
@@ -206,6 +208,8 @@ class Settings:
         for name, (low, high) in _RANGES.items():
             if (value := getattr(self, name)) is not None:
                 _check_range(name, value, low, high)
+        if self.min_lr > self.lr:
+            raise UsageError(f"--min_lr is {self.min_lr!r}; it must be at most --lr, {self.lr!r}.")
         choices = {
             "form": ("residual form", FORMS), "retrieval": ("retrieval", RETRIEVALS), "head": ("head", HEADS),
             "attachment": ("attachment", ATTACHMENTS),
@@ -227,7 +231,7 @@ class Settings:
             raise UsageError(f"--use {','.join(self.use)}: names an attribute twice.")
 
 
-_NEWER: Mapping[str, Any] = {"ema": 0.0, "mirror": False}
+_NEWER: Mapping[str, Any] = {"ema": 0.0, "mirror": False, "min_lr": 0.0}
 """Settings that are newer than kept trials, with what those did."""
 _LATER: Mapping[str, Any] = {"alignment": "none", **_NEWER}
 """Settings that runs of this format may lack, with what those runs did."""
@@ -236,13 +240,13 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "form": (str,), "retrieval": (str,), "code": (int,), "head": (str,),
     "attachment": (str,), "decorrelate": (bool,),
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
-    "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER, "detector": (str,),
-    "alignment": (str,),
+    "min_lr": _NUMBER, "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER,
+    "detector": (str,), "alignment": (str,),
     "dim": (int,), "augmentation": (bool, str), "ema": _NUMBER, "mirror": (bool,), "holdout": _NUMBER,
     "seed": (int,), "precision": (str,),
 }  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e30),
+    "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e30), "min_lr": (0, 1e30),
     "weight_decay": (0, 1e3), "size": (1, 4096), "margin": (0, 4), "dim": (1, WIDEST), "ema": (0, 0.99999),
     "holdout": (0, 0.9), "seed": (0, SEED_MOST),
 }  # fmt: skip

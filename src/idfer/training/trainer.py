@@ -83,7 +83,7 @@ class Trainer:
         self.preprocess, self.fabric = preprocess, fabric
         self.batches = max(1, len(data.rows) // settings.batch_size)
         self.size = min(settings.batch_size, len(data.rows))
-        budget = Budget(settings.epochs * self.batches, settings.lr, settings.weight_decay)
+        budget = Budget(settings.epochs * self.batches, settings.lr, settings.weight_decay, settings.min_lr)
         setup = Setup(network, fabric, budget, data.facts(levels), settings.terms)
         self.method: Method = settings.entry.load()(setup)
         self.average = averaged(network, settings.ema) if settings.ema else None

@@ -17,6 +17,7 @@ from idfer.training import checkpoint
 BACKBONES = {
     "alexnet": 64,
     "conv4": 32,
+    "conv7": 32,
     "convnext_atto": 32,
     "efficientnet_b0": 32,
     "mixer_b16_224": 32,

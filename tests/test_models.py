@@ -36,7 +36,7 @@ def test_any_timm_model_gives_features_at_the_size_asked_for(name: str) -> None:
     [
         ("resnt18", "Did you mean '.*resnet18'"),
         ("alexnt", "Did you mean 'alexnet'"),
-        ("conv5", "Did you mean 'conv4'"),
+        ("cnv4", "Did you mean 'conv4'"),
         ("swin_tiny", "begin so: swin_tiny_patch4_window7_224"),
     ],
 )
@@ -63,7 +63,7 @@ def test_alexnet_is_torchvisions_up_to_its_last_layer(tmp_path: Path) -> None:
     assert torch.equal(other.state_dict()["classifier.4.weight"], whole.state_dict()["classifier.4.weight"])
 
 
-def test_weights_of_alexnet_and_conv4_that_cannot_be_had_are_told(
+def test_weights_of_networks_that_are_not_timms_and_cannot_be_had_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -71,13 +71,16 @@ def test_weights_of_alexnet_and_conv4_that_cannot_be_had_are_told(
         IdferError, match=r"'alexnet'.*published weights.*downloads are off.*--pretrained false"
     ):
         create_backbone("alexnet", pretrained=True)
-    with pytest.raises(UsageError, match="'conv4' has no published weights"):
-        create_backbone("conv4", pretrained=True)
-    donor = create_backbone("conv4")
-    save_file(donor.state_dict(), tmp_path / "conv4.safetensors")
-    ours = create_backbone("conv4", pretrained=str(tmp_path / "conv4.safetensors"))
-    torch.testing.assert_close(ours.state_dict(), donor.state_dict())
-    for name in ("alexnet", "conv4"):
+    for name in ("conv4", "conv7"):
+        with pytest.raises(UsageError, match=f"'{name}' has no published weights"):
+            create_backbone(name, pretrained=True)
+        donor = create_backbone(name)
+        save_file(donor.state_dict(), tmp_path / f"{name}.safetensors")
+        ours = create_backbone(name, pretrained=str(tmp_path / f"{name}.safetensors"))
+        torch.testing.assert_close(ours.state_dict(), donor.state_dict())
+    with pytest.raises(IdferError, match=r"'conv7': cannot load .*conv4\.safetensors"):
+        create_backbone("conv7", pretrained=str(tmp_path / "conv4.safetensors"))
+    for name in ("alexnet", "conv4", "conv7"):
         with pytest.raises(IdferError, match=r"nowhere\.pth: no such weight file"):
             create_backbone(name, pretrained=str(tmp_path / "nowhere.pth"))
     with pytest.raises(IdferError, match=r"'alexnet': cannot load .*conv4\.safetensors"):

@@ -1,4 +1,4 @@
-"""Any timm model, torchvision's AlexNet or the small conv4 as a feature extractor."""
+"""Any timm model, torchvision's AlexNet or the small conv4 and conv7 as a feature extractor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import hub_offline, offline
 from idfer.models.parameters import OFFLINE, read_parameters, reason, refuse_download
 
-NOT_TIMM = ("alexnet", "conv4")
+NOT_TIMM = ("alexnet", "conv4", "conv7")
 
 
 def create_backbone(name: str, size: int | None = None, pretrained: bool | str = False) -> nn.Module:
@@ -35,9 +35,9 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
         longer = ", ".join([k for k in known if k.startswith(name)][:4])
         hint = f"Names that begin so: {longer}." if longer else "Any name of timm.list_models() works."
         raise unknown("backbone", name, known, hint)
-    if name == "conv4" and pretrained is True:
+    if name in ("conv4", "conv7") and pretrained is True:
         raise UsageError(
-            "backbone 'conv4' has no published weights; use --pretrained false or the path of a weight file."
+            f"backbone {name!r} has no published weights; use --pretrained false or the path of a file."
         )
     if isinstance(pretrained, str) and not Path(pretrained).is_file():
         raise IdferError(
@@ -60,9 +60,9 @@ def _not_timm(name: str, pretrained: bool | str) -> nn.Module:
         from idfer.models.alexnet import AlexNet
 
         return AlexNet(pretrained)
-    from idfer.models.conv4 import Conv4
+    from idfer.models.conv4 import Conv4, conv7
 
-    model = Conv4()
+    model = Conv4() if name == "conv4" else conv7()
     if isinstance(pretrained, str):
         model.load_state_dict(read_parameters(pretrained))
     return model

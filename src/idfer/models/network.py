@@ -31,7 +31,7 @@ class Network(nn.Module):
     both linear in what the residual modules leave: the information budget (`idfer.objectives.budget`).
 
     Args:
-        backbone: timm model name, "alexnet" or "conv4" (see `create_backbone`).
+        backbone: timm model name, "alexnet", "conv4" or "conv7" (see `create_backbone`).
         size: input side in pixels.
         attributes: names of the attributes with a residual module; () is a plain (ERM) regressor.
         dim: D, width of expression and identity features.

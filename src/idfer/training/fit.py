@@ -79,7 +79,7 @@ def fit(
         manifest: manifest.parquet, or a CSV with columns path, valence, arousal.
         attributes: attributes.parquet of `idfer retrieve`; the method idfer needs it.
         method: {methods}; or module:Class of your own (in Python also the class).
-        backbone: any timm model name, e.g. resnet18 or swin_tiny_patch4_window7_224; alexnet or conv4.
+        backbone: any timm model name, e.g. resnet18 or swin_tiny_patch4_window7_224; alexnet, conv4 or conv7.
         pretrained: false, true (published weights, downloaded) or the path of a weight file.
         out: folder of the run; runs/METHOD-HASH by default.
         use: attributes to separate from the expression, e.g. age,skin; all of the table by default.

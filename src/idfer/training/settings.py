@@ -50,7 +50,7 @@ class Settings:
         decorrelate: whether samples are weighted to make labels independent of retrieved attributes.
         terms: every setting of the method's objectives, by name.
         use: attributes to separate; None for all of the table.
-        backbone: timm model name, "alexnet" or "conv4".
+        backbone: timm model name, "alexnet", "conv4" or "conv7".
         pretrained: False, True, or the path of a weight file.
         epochs: passes over the training faces.
         batch_size: faces per step.

@@ -34,7 +34,7 @@ from idfer.results import write_json
 from idfer.synthetic import variety
 from idfer.synthetic.dataset import synth
 from idfer.synthetic.mesh import engine as mesh
-from idfer.synthetic.perceived import as_perceived, smiling, speaking
+from idfer.synthetic.perceived import as_perceived, baring_teeth, smiling
 from idfer.training.checkpoint import MODEL, SHIPPED, load_checkpoint, save_model
 from idfer.training.fit import fit_settings
 from idfer.training.settings import Settings
@@ -46,11 +46,11 @@ RESULTS = ROOT / "benchmarks" / "results"
 NAME = "synthetic-base"
 VAL, TEST = "val", "test"
 LIMIT = 12_000_000  # bytes
-_SMILES, _SPEECH = "repeat_toothy_smiles", "keep_speaking_mouths"
-_KEYS = ("train", "val", "test", "labels", _SMILES, _SPEECH, "attributes", "fit", "runs", "ship", "against")
+_SMILES, _BARED = "repeat_toothy_smiles", "keep_bared_teeth"
+_KEYS = ("train", "val", "test", "labels", _SMILES, _BARED, "attributes", "fit", "runs", "ship", "against")
 _LABELS = {"meant": lambda faces: faces, "perceived": as_perceived}
-_DEFAULTS = {"labels": "meant", _SMILES: 1, _SPEECH: 1.0}
-_LOT = 7  # seed of which speaking mouths are left out
+_DEFAULTS = {"labels": "meant", _SMILES: 1, _BARED: 1.0}
+_LOT = 7  # seed of which bared teeth are left out
 _FACES = ("identities", "per_identity", "size", "seed")  # of a set
 _MAY = ("engine", "variety")
 
@@ -80,8 +80,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
             raise unknown("run", recipe[key], list(recipe["runs"]), f"`{key}` names one of them.")
     if type(times := recipe[_SMILES]) is not int or times < 1:
         raise IdferError(f"{path}: {_SMILES} is {times!r}; give how often each is shown, 1 or more.")
-    if type(share := recipe[_SPEECH]) not in (int, float) or not 0 <= share <= 1:
-        raise IdferError(f"{path}: {_SPEECH} is {share!r}; give the share that is kept, from 0 to 1.")
+    if type(share := recipe[_BARED]) not in (int, float) or not 0 <= share <= 1:
+        raise IdferError(f"{path}: {_BARED} is {share!r}; give the share that is kept, from 0 to 1.")
     if recipe["labels"] not in _LABELS:
         raise unknown("labels of a recipe", recipe["labels"], list(_LABELS))
     for name in recipe["runs"]:
@@ -107,11 +107,11 @@ def test_faces(recipe: Mapping[str, Any], folder: Path) -> Manifest | None:
 def as_often_as_photographed(recipe: Mapping[str, Any], faces: Manifest) -> Manifest:
     """Faces of which those to train on show teeth for the reasons that photographs have, as the recipe says.
 
-    Of mouths that speak a share is kept, by lot; smiles that show teeth are repeated.
+    Of teeth bared without a smile a share is kept, by lot; smiles that show teeth are repeated.
     """
     learned = (faces.frame["split"] == "train").to_numpy()
     drawn = np.random.default_rng(_LOT).random(len(learned))
-    kept = ~(learned & speaking(faces) & (drawn > recipe[_SPEECH]))
+    kept = ~(learned & baring_teeth(faces) & (drawn > recipe[_BARED]))
     more = faces.frame[kept & smiling(faces) & learned]
     table = pd.concat([faces.frame[kept], *([more] * (recipe[_SMILES] - 1))], ignore_index=True)
     return Manifest.from_frame(table, faces.root, name=str(faces.root))

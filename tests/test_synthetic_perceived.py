@@ -12,7 +12,15 @@ from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 from idfer.synthetic import circumplex, variety
 from idfer.synthetic.dataset import synth
-from idfer.synthetic.perceived import AROUSAL, LABEL_SOURCE, VALENCE, as_perceived, perceived, speaking
+from idfer.synthetic.perceived import (
+    AROUSAL,
+    LABEL_SOURCE,
+    VALENCE,
+    as_perceived,
+    baring_teeth,
+    perceived,
+    smiling,
+)
 
 
 def of(emotion: str) -> tuple[float, float]:
@@ -49,20 +57,14 @@ def test_faces_show_nearly_what_they_mean_the_less_so_the_more_varied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("units", "speaks"),
-    [
-        ({25: 0.5, 26: 0.3}, True),
-        ({}, False),
-        ({25: 0.5, 12: 0.8}, False),
-        ({25: 0.5, 4: 0.6}, False),
-        ({25: 0.5, 2: 0.8}, False),
-        ({25: 0.5, 5: 0.5}, False),
-    ],
+    ("units", "bared"),
+    [({25: 0.5, 26: 0.3}, True), ({25: 0.5, 4: 0.6}, True), ({}, False), ({25: 0.5, 12: 0.8}, False)],
 )
-def test_who_shows_teeth_for_no_other_reason_speaks(units: dict[int, float], speaks: bool) -> None:
+def test_teeth_are_bared_where_they_show_without_a_smile(units: dict[int, float], bared: bool) -> None:
     columns = {f"factor.au{au}": [units.get(au, 0.0)] for au in circumplex.AUS}
-    shown = pd.DataFrame({"path": ["a.png"], "valence": [0.0], "arousal": [0.0], **columns})
-    assert speaking(Manifest(shown, Path())).tolist() == [speaks]
+    shown = Manifest(pd.DataFrame({"path": ["a.png"], "valence": [0.0], "arousal": [0.0], **columns}), Path())
+    assert baring_teeth(shown).tolist() == [bared]
+    assert not (baring_teeth(shown) & smiling(shown)).any()
 
 
 def test_labels_of_a_manifest_become_what_its_faces_show(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from idfer.data.manifest import Manifest
 from idfer.errors import UsageError
-from idfer.synthetic.perceived import speaking
+from idfer.synthetic.perceived import baring_teeth
 from idfer.training.checkpoint import MODEL, load_checkpoint
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -22,7 +22,7 @@ RECIPE: dict[str, Any] = {
         "wide": {"identities": 3, "per_identity": 4, "size": 32, "seed": 4, "variety": "wide"},
     },
     "val": {"identities": 3, "per_identity": 4, "size": 32, "seed": 2},
-    "labels": "meant", "repeat_toothy_smiles": 1, "keep_speaking_mouths": 1, "attributes": ["age", "skin"],
+    "labels": "meant", "repeat_toothy_smiles": 1, "keep_bared_teeth": 1, "attributes": ["age", "skin"],
     "fit": {"backbone": "conv4", "size": 32, "margin": 0.0, "alignment": "landmarks", "epochs": 1,
             "batch_size": 16, "dim": 8},
     "runs": {"idfer": {"augmentation": "strong"}, "erm": {"method": "erm"}},
@@ -95,20 +95,20 @@ def test_smiles_that_show_teeth_stand_as_often_as_a_recipe_says(
     assert "give how often each is shown, 1 or more" in capsys.readouterr().err
 
 
-def test_of_speaking_mouths_to_train_on_a_share_is_kept_the_same_each_time(
+def test_of_bared_teeth_to_train_on_a_share_is_kept_the_same_each_time(
     script: dict[str, Any], tmp_path: Path, capsys: Any
 ) -> None:
     wide = {"identities": 20, "per_identity": 6, "size": 32, "seed": 4, "variety": "wide"}
     recipe = {**RECIPE, "train": {"wide": wide}}
     every = script["faces_of"](recipe, tmp_path, []).frame
-    speaks = speaking(Manifest(every, tmp_path)) & (every["split"] == "train").to_numpy()
-    fewer = [script["faces_of"]({**recipe, "keep_speaking_mouths": 0.4}, tmp_path, []).frame for _ in "ab"]
+    bared = baring_teeth(Manifest(every, tmp_path)) & (every["split"] == "train").to_numpy()
+    fewer = [script["faces_of"]({**recipe, "keep_bared_teeth": 0.4}, tmp_path, []).frame for _ in "ab"]
     assert fewer[0]["path"].tolist() == fewer[1]["path"].tolist()
     gone = set(every["path"]) - set(fewer[0]["path"])
-    assert gone < set(every["path"][speaks]) and 0.2 < len(gone) / speaks.sum() < 0.95
-    none = script["faces_of"]({**recipe, "keep_speaking_mouths": 0}, tmp_path, []).frame
-    assert none["path"].tolist() == every["path"][~speaks].tolist()
-    wrong = write(tmp_path / "recipe.yaml", {**recipe, "keep_speaking_mouths": 3})
+    assert gone < set(every["path"][bared]) and 0.2 < len(gone) / bared.sum() < 0.95
+    none = script["faces_of"]({**recipe, "keep_bared_teeth": 0}, tmp_path, []).frame
+    assert none["path"].tolist() == every["path"][~bared].tolist()
+    wrong = write(tmp_path / "recipe.yaml", {**recipe, "keep_bared_teeth": 3})
     assert script["main"]([wrong, "-o", str(tmp_path / "none")]) == 1
     assert "give the share that is kept, from 0 to 1" in capsys.readouterr().err
 

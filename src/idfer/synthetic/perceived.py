@@ -27,7 +27,6 @@ AROUSAL = {1: 0.2, 2: 0.2, 5: 0.4, 25: 0.1, 26: 0.4, 43: -0.4}
 """Action unit -> what full intensity adds."""
 LABEL_SOURCE = "action units"
 _SMILES, _PARTED = 0.45, 0.35  # intensities of AU 12 and AU 25 from which lips smile, and show teeth
-_FROWNS, _RAISED = 0.3, 0.45  # of AU 4 from which it frowns, of AU 1, 2 or 5 from which it looks surprised
 
 
 def perceived(units: Mapping[int, NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -60,12 +59,10 @@ def smiling(faces: Manifest) -> NDArray[np.bool_]:
     return shown
 
 
-def speaking(faces: Manifest) -> NDArray[np.bool_]:
-    """(N,) which faces show their teeth and neither smile, frown nor look surprised. Raises as above."""
-    units = _units(faces, (1, 2, 4, 5, 12, 25))
-    raised = np.maximum.reduce([units[1], units[2], units[5]]) >= _RAISED
-    other = raised | (units[4] >= _FROWNS) | (units[12] > _SMILES)
-    shown: NDArray[np.bool_] = (units[25] > _PARTED) & ~other
+def baring_teeth(faces: Manifest) -> NDArray[np.bool_]:
+    """(N,) which faces show their teeth and do not smile. Raises as above."""
+    units = _units(faces, (12, 25))
+    shown: NDArray[np.bool_] = (units[25] > _PARTED) & (units[12] <= _SMILES)
     return shown
 
 

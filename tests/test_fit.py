@@ -35,6 +35,7 @@ from idfer.training.record import Record
 from idfer.training.validation import Validation
 from idfer.types import Batch
 from photographs import save
+from steps import after_each_step
 
 from conftest import BACKBONE
 
@@ -135,15 +136,10 @@ def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
 def test_the_moving_average_of_the_weights_is_what_is_kept(
     squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[dict[str, torch.Tensor]] = []
-    step = ERM.step
+    def weights_now(method: ERM, _: Batch) -> dict[str, torch.Tensor]:
+        return {name: tensor.clone() for name, tensor in method.network.state_dict().items()}
 
-    def noted(method: ERM, batch: Batch) -> dict[str, float]:
-        logged = step(method, batch)
-        steps.append({name: tensor.clone() for name, tensor in method.network.state_dict().items()})
-        return logged
-
-    monkeypatch.setattr(ERM, "step", noted)
+    steps = after_each_step(monkeypatch, weights_now)
     run = fit(squares, None, tmp_path / "run", epochs=4, ema=0.6, lr=3e-3)
     kept = load_file(run / "model.safetensors")
     assert len(steps) == 16
@@ -160,14 +156,7 @@ def test_the_moving_average_of_the_weights_is_what_is_kept(
 def test_the_learning_rate_follows_the_cosine_down_to_the_least_and_stays_there(
     squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rates: list[float] = []
-    step = ERM.step
-
-    def noted(method: ERM, batch: Batch) -> dict[str, float]:
-        rates.append(method.adam.param_groups[0]["lr"])
-        return step(method, batch)
-
-    monkeypatch.setattr(ERM, "step", noted)
+    rates: list[float] = after_each_step(monkeypatch, lambda method, _: method.adam.param_groups[0]["lr"])
     for name, least in (("falling", 0.0), ("held", 4e-4)):
         fit(squares, None, tmp_path / name, epochs=5, lr=1e-3, min_lr=least)
     falling, held = rates[:20], rates[20:]
@@ -226,14 +215,7 @@ def test_a_face_that_cannot_be_read_while_streaming_has_a_stand_in(
     boxes = [[0, 0, 32, 32] if row != 40 else [99, 0, 32, 32] for row in range(len(squares))]
     faces = Manifest.from_frame(squares.frame.assign(box=boxes, detector=""), squares.root)
     faces.files[3].write_bytes(faces.files[3].read_bytes()[:100])
-    shown: list[Batch] = []
-    step = ERM.step
-
-    def noted(method: ERM, batch: Batch) -> dict[str, float]:
-        shown.append(batch)
-        return step(method, batch)
-
-    monkeypatch.setattr(ERM, "step", noted)
+    shown = after_each_step(monkeypatch, lambda _, batch: batch)
     whole = fit(faces, None, tmp_path / "whole", num_workers=1)
     rows = torch.cat([batch.row for batch in shown])
     assert len(rows) == 2 * 64

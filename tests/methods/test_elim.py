@@ -17,9 +17,8 @@ import idfer
 from idfer import IdferError, Manifest
 from idfer.catalogue import METHODS
 from idfer.methods import common, elim
-from idfer.methods.erm import ERM
 from idfer.training.order import by_person
-from idfer.types import Batch
+from steps import after_each_step
 
 from toy_faces import OPTIONS, build, replace, toy
 
@@ -183,14 +182,7 @@ def test_batches_by_person_hold_the_same_faces_several_of_a_person() -> None:
 def test_a_method_that_states_people_per_batch_gets_them(
     squares: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[int] = []
-    step = ERM.step
-
-    def spy(self: ERM, batch: Batch) -> dict[str, float]:
-        seen.append(len(batch.subject.unique()))
-        return step(self, batch)
-
-    monkeypatch.setattr(ERM, "step", spy)
+    seen = after_each_step(monkeypatch, lambda _, batch: len(batch.subject.unique()))
     options = OPTIONS | {"batch_size": 32, "method": "erm", "epochs": 3, "progress": False}
     idfer.fit(squares, out=tmp_path / "random", **options)
     at_random, seen[:] = list(seen), []

@@ -12,9 +12,10 @@ from torch import nn
 
 from idfer.errors import IdferError, UsageError, unknown
 from idfer.files import hub_offline, offline
+from idfer.models.conv4 import SMALL
 from idfer.models.parameters import OFFLINE, read_parameters, reason, refuse_download
 
-NOT_TIMM = ("alexnet", "conv4", "conv7")
+NOT_TIMM = ("alexnet", *SMALL)
 
 
 def create_backbone(name: str, size: int | None = None, pretrained: bool | str = False) -> nn.Module:
@@ -35,7 +36,7 @@ def create_backbone(name: str, size: int | None = None, pretrained: bool | str =
         longer = ", ".join([k for k in known if k.startswith(name)][:4])
         hint = f"Names that begin so: {longer}." if longer else "Any name of timm.list_models() works."
         raise unknown("backbone", name, known, hint)
-    if name in ("conv4", "conv7") and pretrained is True:
+    if name in SMALL and pretrained is True:
         raise UsageError(
             f"backbone {name!r} has no published weights; use --pretrained false or the path of a file."
         )
@@ -60,9 +61,7 @@ def _not_timm(name: str, pretrained: bool | str) -> nn.Module:
         from idfer.models.alexnet import AlexNet
 
         return AlexNet(pretrained)
-    from idfer.models.conv4 import Conv4, conv7
-
-    model = Conv4() if name == "conv4" else conv7()
+    model = SMALL[name]()
     if isinstance(pretrained, str):
         model.load_state_dict(read_parameters(pretrained))
     return model

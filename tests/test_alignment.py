@@ -154,6 +154,8 @@ def test_haar_places_landmarks_where_they_lie_on_average(astronaut: np.ndarray) 
 
 def test_runs_without_the_newer_settings_did_without_them() -> None:
     older = Settings.of(method="erm").to_dict()
-    del older["alignment"], older["ema"], older["mirror"], older["min_lr"]
+    did = {"alignment": "none", "ema": 0.0, "mirror": False, "min_lr": 0.0, "dropout": 0.0}
+    for name in did:
+        del older[name]
     read = Settings.from_dict(older)
-    assert (read.alignment, read.ema, read.mirror, read.min_lr) == ("none", 0.0, False, 0.0)
+    assert {name: getattr(read, name) for name in did} == did

@@ -123,7 +123,7 @@ def test_kill_nine_in_the_middle_then_the_same_command_gives_the_uninterrupted_w
 def test_resuming_in_the_middle_of_an_epoch_changes_nothing(
     squares: Manifest, squares_table: AttributeTable, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"ema": 0.9}  # an average has a past of its own
+    options: dict[str, Any] = {"ema": 0.9, "dropout": 0.3}  # an average has a past of its own, chance a state
     whole = fit(squares, squares_table, tmp_path / "whole", **options)
     with stopped_at_save(3):
         fit(squares, squares_table, tmp_path / "stopped", save_minutes=0, **options)

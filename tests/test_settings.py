@@ -56,6 +56,7 @@ def test_a_class_and_its_path_are_one_method() -> None:
         ({"min_lr": -1}, "--min_lr is -1; it must be from 0"),
         ({"weight_decay": -5}, "--weight_decay is -5; it must be from 0"),
         ({"ema": 1.0}, "--ema is 1.0; it must be from 0 to 0.99999"),
+        ({"dropout": 1.0}, "--dropout is 1.0; it must be from 0 to 0.95"),
         ({"seed": -1}, "--seed is -1; it must be from 0 to 4294967295"),
         ({"seed": 99999999999999999999}, "--seed is 99999999999999999999; it must be from 0"),
         ({"epochs": 1.5}, "--epochs is 1.5; it must be a whole number"),

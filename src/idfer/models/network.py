@@ -43,6 +43,7 @@ class Network(nn.Module):
         levels: number of levels of each attribute, where what is attached is its evidence of the label
             (`idfer.models.evidence`); () where identity features are added and subtracted themselves.
         mirror: in eval mode, average the backbone's features of an image and of its mirror image.
+        dropout: share of the backbone's features that are 0 in training; the others are as much larger.
 
     Attributes:
         shared: what stands for the backbone in training on several devices: a share of a batch's images ->
@@ -63,6 +64,7 @@ class Network(nn.Module):
         head: Head = "mlp",
         levels: Sequence[int] = (),
         mirror: bool = False,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.attributes = tuple(attributes)
@@ -80,7 +82,7 @@ class Network(nn.Module):
         )
 
         self.evidence = Evidence(tuple(levels), dim) if levels else None
-        self.mirror = mirror
+        self.mirror, self.dropout = mirror, dropout
         self.shared: Callable[[Tensor], Tensor] | None = None
 
     def strength(self, detach: Sequence[str] | Mapping[str, float] | None = None) -> Tensor:
@@ -103,7 +105,8 @@ class Network(nn.Module):
     def _features(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, D_backbone)."""
         if self.training:
-            return self.shared(image) if self.shared else self.backbone(image)
+            z = self.shared(image) if self.shared else self.backbone(image)
+            return nn.functional.dropout(z, self.dropout) if self.dropout else z
         return backbone_features(self.backbone, image, self.mirror)
 
     def forward(

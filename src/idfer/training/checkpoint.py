@@ -207,7 +207,7 @@ def new_network(plan: Plan, size: int, pretrained: bool | str = False) -> Networ
         form=chosen.form, embedding=plan.embedding, code=chosen.code,
         head=cast("Head", chosen.head),
         levels=[len(plan.levels[a]) for a in plan.attributes] if chosen.attachment == "evidence" else (),
-        mirror=chosen.mirror,
+        mirror=chosen.mirror, dropout=chosen.dropout,
     )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def fit(
     detector: str = Settings.detector,
     alignment: str = Settings.alignment,
     dim: int = Settings.dim,
+    dropout: float = Settings.dropout,
     augmentation: bool | str = Settings.augmentation,
     ema: float = Settings.ema,
     mirror: bool = Settings.mirror,
@@ -106,6 +107,8 @@ def fit(
             corners lie on a template, in prediction too. Landmarks come from the manifest's column
             `landmarks`, else from the detector: of a face that overlaps the manifest's box, if it has one.
         dim: width of expression and identity features.
+        dropout: share of the backbone's features that each step leaves out, e.g. 0.5: a network that
+            must lean on many of them reads photographs better where it was trained on rendered faces.
         augmentation: true (flip, small shift, rotation and scale, brightness and contrast), false, or strong:
             also tint, light, texture, things in the way, grey, blur, pictures cut off at the face, few
             pixels, grain and JPEG, for a model that is trained on rendered faces and meant for photographs.
@@ -138,7 +141,7 @@ def fit(
         method=method, backbone=backbone, pretrained=pretrained, use=use, form=form, retrieval=retrieval,
         code=code, head=head, attachment=attachment, terms=terms, epochs=epochs, batch_size=batch_size, lr=lr,
         min_lr=min_lr, weight_decay=weight_decay, size=size, margin=margin, detector=detector,
-        alignment=alignment, dim=dim, augmentation=augmentation, ema=ema, mirror=mirror,
+        alignment=alignment, dim=dim, dropout=dropout, augmentation=augmentation, ema=ema, mirror=mirror,
         decorrelate=decorrelate, holdout=holdout, seed=seed, precision=precision,
     )  # fmt: skip
     _note_unread(settings, use=use, retrieval=retrieval, attachment=attachment)

@@ -62,6 +62,7 @@ class Settings:
         detector: what finds faces that the manifest does not place.
         alignment: whether faces are brought into place by landmarks: "none" or "landmarks".
         dim: width of expression and identity features.
+        dropout: share of the backbone's features that training leaves out at random.
         augmentation: whether training images are varied: False, True (mildly) or "strong".
         ema: decay of the moving average of weights that is kept; 0 keeps the last step's.
         mirror: whether a trained network looks at a face's mirror image too.
@@ -91,6 +92,7 @@ class Settings:
     detector: str = "auto"
     alignment: str = "none"
     dim: int = 128
+    dropout: float = 0.0
     augmentation: bool | str = True
     ema: float = 0.0
     mirror: bool = False
@@ -231,7 +233,7 @@ class Settings:
             raise UsageError(f"--use {','.join(self.use)}: names an attribute twice.")
 
 
-_NEWER: Mapping[str, Any] = {"ema": 0.0, "mirror": False, "min_lr": 0.0}
+_NEWER: Mapping[str, Any] = {"ema": 0.0, "mirror": False, "min_lr": 0.0, "dropout": 0.0}
 """Settings that are newer than kept trials, with what those did."""
 _LATER: Mapping[str, Any] = {"alignment": "none", **_NEWER}
 """Settings that runs of this format may lack, with what those runs did."""
@@ -242,13 +244,13 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "backbone": (str,), "pretrained": (bool, str), "epochs": (int,), "batch_size": (int,), "lr": _NUMBER,
     "min_lr": _NUMBER, "weight_decay": _NUMBER, "size": (int, type(None)), "margin": _NUMBER,
     "detector": (str,), "alignment": (str,),
-    "dim": (int,), "augmentation": (bool, str), "ema": _NUMBER, "mirror": (bool,), "holdout": _NUMBER,
-    "seed": (int,), "precision": (str,),
+    "dim": (int,), "dropout": _NUMBER, "augmentation": (bool, str), "ema": _NUMBER, "mirror": (bool,),
+    "holdout": _NUMBER, "seed": (int,), "precision": (str,),
 }  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {
     "code": (0, WIDEST), "epochs": (1, 1e6), "batch_size": (2, 1e6), "lr": (1e-12, 1e30), "min_lr": (0, 1e30),
     "weight_decay": (0, 1e3), "size": (1, 4096), "margin": (0, 4), "dim": (1, WIDEST), "ema": (0, 0.99999),
-    "holdout": (0, 0.9), "seed": (0, SEED_MOST),
+    "dropout": (0, 0.95), "holdout": (0, 0.9), "seed": (0, SEED_MOST),
 }  # fmt: skip
 _SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 

@@ -132,6 +132,7 @@ def recipe(model: FaceModel) -> str:
     parts += [f"learning rate held at {s.min_lr:g}"] if s.min_lr else []
     parts += [f"moving average {s.ema:g}"] if s.ema else []
     parts += ["mirror images too"] if s.mirror else []
+    parts += [f"{s.dropout:.0%} of features left out"] if s.dropout else []
     return ", ".join(parts)
 
 

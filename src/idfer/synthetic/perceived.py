@@ -7,8 +7,8 @@ wide`, and a network asked for what is meant leans on whatever goes with it in t
 brows with pleasure, stretched lips with displeasure), which photographs do not bear out.
 
 The way over action units is that of FATAUVA-Net (Chang, Hsu & Chien 2017, CVPR Workshops). The weights are
-[ours]: a smile and raised cheeks against lowered brows, a wrinkled nose and lowered corners; raised brows,
-lids and an open mouth against closed eyes. A face that shows nothing has 0 and 0.
+[ours]: a smile and raised cheeks against lowered corners, lowered brows and a wrinkled nose, a corner down as
+much as a corner up; raised brows, lids and an open mouth against closed eyes. A face that shows nothing has 0 and 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from idfer.data.manifest import Manifest
 from idfer.errors import IdferError
 from idfer.synthetic.factors import PREFIX
 
-VALENCE = {12: 0.7, 6: 0.3, 4: -0.4, 9: -0.4, 15: -0.4}
+VALENCE = {12: 0.7, 6: 0.4, 4: -0.4, 9: -0.4, 15: -0.7}
 AROUSAL = {1: 0.2, 2: 0.2, 5: 0.4, 25: 0.1, 26: 0.4, 43: -0.4}
 """Action unit -> what full intensity adds."""
 LABEL_SOURCE = "action units"

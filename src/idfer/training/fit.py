@@ -108,7 +108,7 @@ def fit(
             `landmarks`, else from the detector: of a face that overlaps the manifest's box, if it has one.
         dim: width of expression and identity features.
         dropout: share of the backbone's features that each step leaves out, e.g. 0.5: a network that
-            must lean on many of them reads photographs better where it was trained on rendered faces.
+            must lean on many of them carries further, from rendered faces to smiles of photographs.
         augmentation: true (flip, small shift, rotation and scale, brightness and contrast), false, or strong:
             also tint, light, texture, things in the way, grey, blur, pictures cut off at the face, few
             pixels, grain and JPEG, for a model that is trained on rendered faces and meant for photographs.

@@ -8,7 +8,8 @@ brows with pleasure, stretched lips with displeasure), which photographs do not 
 
 The way over action units is that of FATAUVA-Net (Chang, Hsu & Chien 2017, CVPR Workshops). The weights are
 [ours]: a smile and raised cheeks against lowered corners, lowered brows and a wrinkled nose, a corner down as
-much as a corner up; raised brows, lids and an open mouth against closed eyes. A face that shows nothing has 0 and 0.
+much as a corner up; raised brows, lids and an open mouth against closed eyes. A face that shows nothing has 0
+and 0.
 """
 
 from __future__ import annotations

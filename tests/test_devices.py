@@ -26,8 +26,9 @@ SMALL: dict[str, Any] = {
     "backbone": "conv4", "size": 16, "batch_size": 24, "dim": 8, "device": "cpu", "progress": False
 }  # fmt: skip
 TWINS = ("erm_weights", "adversarial_weights", "erm_people")  # of a method that is trained anyway
-RUNS = {name: (name, "conv4") for name in METHODS if name not in TWINS} | {
-    "layers of timm": ("erm", "test_efficientnet")  # whose normalisation has the activation inside
+RUNS: dict[str, dict[str, Any]] = {name: {"method": name} for name in METHODS if name not in TWINS} | {
+    "layers of timm": {"method": "erm", "backbone": "test_efficientnet"},  # with the activation inside
+    "dropout": {"method": "idfer", "dropout": 0.5},
 }
 
 
@@ -70,9 +71,9 @@ def test_two_processes_take_the_steps_of_one_go_on_where_it_stopped_and_end_toge
     with monkeypatch.context() as patched:
         patched.setattr("idfer.methods.optimise.AdamW", Descent)
         patched.setattr("torch.optim.Adam", Descent)
-        for name, (method, backbone) in RUNS.items():
+        for name, options in RUNS.items():
             for devices in (1, 2):
-                fit(f"{name}-{devices}", method=method, backbone=backbone, devices=devices, epochs=1, lr=0.01)
+                fit(f"{name}-{devices}", **options, devices=devices, epochs=1, lr=0.01)
 
     # one process begins, two go on
     whole: dict[str, Any] = {"method": "idfer", "epochs": 3, "logger": "csv", "ema": 0.5}

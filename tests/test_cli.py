@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,21 @@ def test_nothing_heavy_is_imported_before_it_is_needed(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("given", "spins"), [({}, "0"), ({"GOMP_SPINCOUNT": "77"}, "77")])
+def test_threads_wait_asleep_unless_a_user_says_otherwise(
+    tmp_path: Path, given: dict[str, str], spins: str
+) -> None:
+    """Spinning ones take a busy neighbour's core; libgomp itself tells what it was started with."""
+    unset = {k: v for k, v in os.environ.items() if k not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}}
+    ended = subprocess.run(
+        [sys.executable, "-m", "idfer", "predict", str(tmp_path / "none.png"), "--device", "cpu"],
+        capture_output=True, text=True, env={**unset, "OMP_DISPLAY_ENV": "verbose", **given},
+    )  # fmt: skip
+    if "GOMP_SPINCOUNT" not in ended.stderr:
+        pytest.skip("this torch has no libgomp")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in ended.stderr
 
 
 def test_help_lists_every_command_and_says_what_shipped_models_have_not_seen() -> None:

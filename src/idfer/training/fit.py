@@ -108,7 +108,8 @@ def fit(
             `landmarks`, else from the detector: of a face that overlaps the manifest's box, if it has one.
         dim: width of expression and identity features.
         dropout: share of the backbone's features that each step leaves out, e.g. 0.5: a network that
-            must lean on many of them carries further, from rendered faces to smiles of photographs.
+            must lean on many of them carries further, from rendered faces to smiles of photographs. With
+            half or more, some seeds learn nothing for the first epochs (the log's `val_ccc` stays at 0).
         augmentation: true (flip, small shift, rotation and scale, brightness and contrast), false, or strong:
             also tint, light, texture, things in the way, grey, blur, pictures cut off at the face, few
             pixels, grain and JPEG, for a model that is trained on rendered faces and meant for photographs.

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from idfer.results import write_json
 from idfer.synthetic.dataset import synth
 from idfer.workers import cores
 from side_by_side import ratio, timed
@@ -71,7 +72,7 @@ def main() -> int:
         "cores": cores(),
         **{name: ratio(times[first], times[second])["wall"] for name, (first, second) in pairs.items()},
     }
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_json(RESULTS, found)
     print(json.dumps(found, indent=1))
     return 0
 

@@ -201,7 +201,7 @@ def _run(arguments: list[str]) -> int:
         print(f"usage: idfer {arguments[0]} COMMAND [options]\n\n{_listed(family)}")
         return 0
     from idfer.options import parse
-    from idfer.workers import wait_asleep
+    from idfer.waiting import wait_asleep
 
     wait_asleep()
     name, rest = _verb(arguments)

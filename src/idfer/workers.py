@@ -1,4 +1,4 @@
-"""Who works on the cores: threads that wait asleep, and processes started afresh, ended with this one."""
+"""Processes that work for this one: started afresh, ended with it, and missed with one clear line."""
 
 from __future__ import annotations
 
@@ -15,17 +15,6 @@ from idfer.errors import IdferError
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def wait_asleep() -> None:
-    """Have torch's threads sleep while they wait for each other; call before torch is imported.
-
-    They spin otherwise, and take from whoever else works on the machine the core that the other thread waits
-    for: beside busy processes a training took nearly twice as long, alone no less (benchmarks/neighbours.py).
-    What OMP_WAIT_POLICY or GOMP_SPINCOUNT say is left alone.
-    """
-    if "GOMP_SPINCOUNT" not in os.environ:
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @contextmanager
